@@ -1,0 +1,9 @@
+//! The wire languages. One module per dialect, each in both directions; pure, so that it can be fuzzed.
+//!
+//! Knows nothing of providers, keys, routes or sockets.
+
+pub mod dialect;
+pub mod framing;
+pub mod openai_chat;
+pub mod anthropic_messages;
+pub mod registry;

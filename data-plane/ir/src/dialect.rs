@@ -1,0 +1,35 @@
+//! The names of the wire languages.
+
+use std::fmt;
+
+/// A wire language that clients or upstreams speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dialect {
+    /// `POST /v1/chat/completions`, <https://platform.openai.com/docs/api-reference/chat>.
+    OpenAiChat,
+    /// `POST /v1/messages`, <https://docs.anthropic.com/en/api/messages>.
+    AnthropicMessages,
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    pub const ALL: [Self; 2] = [Self::OpenAiChat, Self::AnthropicMessages];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai-chat",
+            Self::AnthropicMessages => "anthropic-messages",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,15 @@
+//! The canonical conversation: what every dialect is decoded into and encoded from. Values only; no I/O, no async, no clock.
+//!
+//! A request is a [`chat::ChatRequest`]; a reply, streamed or whole, is a sequence of [`event::Event`]s, and a whole reply is
+//! the [`fold`] of that sequence, so that the two can never disagree.
+
+pub mod dialect;
+pub mod quirks;
+pub mod usage;
+pub mod failure;
+pub mod extra;
+pub mod chat;
+pub mod event;
+pub mod fold;
+pub mod json;
+pub mod facts;

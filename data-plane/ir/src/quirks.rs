@@ -1,0 +1,22 @@
+//! Declared departures of an upstream from its dialect. Rows of the provider catalogue name them; dialects honour them.
+
+/// How an upstream departs from its dialect. `Default` is the dialect as its owner documents it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Does not accept `stream_options`; usage then comes unasked or not at all.
+    pub no_stream_options: bool,
+    /// Wants `max_tokens`, not `max_completion_tokens`.
+    pub max_tokens_name: bool,
+    /// Knows no `developer` role; send `system`.
+    pub no_developer_role: bool,
+    /// Knows no tools at all.
+    pub no_tools: bool,
+    /// Wants message content as one string.
+    pub no_content_arrays: bool,
+    /// Only streams: a whole reply must be folded from a stream.
+    pub stream_only: bool,
+    /// Reports reasoning tokens outside `completion_tokens`.
+    pub reasoning_outside_completion: bool,
+    /// `max_tokens` to send where the dialect demands one and the client gave none.
+    pub default_max_tokens: Option<u64>,
+}

@@ -1,0 +1,168 @@
+//! The table of resource kinds.
+
+pub mod provider;
+pub mod model;
+pub mod route;
+pub mod key;
+pub mod price;
+pub mod settings;
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of resource. The order is the order of application: what others refer to comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Setting,
+    Provider,
+    Price,
+    Model,
+    Route,
+    Key,
+}
+
+/// The line of revisions a kind belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    Topology,
+    Identity,
+}
+
+/// What is fixed for a kind.
+pub struct Row {
+    pub kind: Kind,
+    /// In documents, on the wire, in audit events: `provider`.
+    pub name: &'static str,
+    /// In files and in URLs: `providers`.
+    pub plural: &'static str,
+    pub class: Class,
+    /// Field paths that hold secrets; `[]` stands for any index.
+    pub secrets: &'static [&'static str],
+    /// Fields of the design that this version does not honour yet: refused as `unsupported_yet`.
+    pub unsupported: &'static [&'static str],
+    pub about: &'static str,
+}
+
+/// One row per kind, in the order of [`Kind`].
+pub const ROWS: &[Row] = &[
+    Row {
+        kind: Kind::Setting,
+        name: "setting",
+        plural: "settings",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &["cache", "guardrails", "capture", "revoke_mode", "breaker"],
+        about: "what holds for the whole gateway",
+    },
+    Row {
+        kind: Kind::Provider,
+        name: "provider",
+        plural: "providers",
+        class: Class::Topology,
+        secrets: &["api_key"],
+        unsupported: &["api_keys", "aws", "gcp", "limits", "discovery", "allowed_models", "cache", "guardrails", "capture"],
+        about: "one upstream account",
+    },
+    Row {
+        kind: Kind::Price,
+        name: "price",
+        plural: "prices",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &["reasoning_per_1m", "audio_input_per_1m", "audio_output_per_1m", "tiers", "batch_discount"],
+        about: "what a provider charges for a model",
+    },
+    Row {
+        kind: Kind::Model,
+        name: "model",
+        plural: "models",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &[
+            "cache", "guardrails", "capture", "system_prompt", "defaults", "mcp_servers", "tiers", "experiment", "breaker",
+        ],
+        about: "a public model name and the targets behind it",
+    },
+    Row {
+        kind: Kind::Route,
+        name: "route",
+        plural: "routes",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &["targets", "cache", "guardrails", "capture", "breaker"],
+        about: "an ordered rule that sends requests to a model",
+    },
+    Row {
+        kind: Kind::Key,
+        name: "key",
+        plural: "keys",
+        class: Class::Identity,
+        secrets: &["secret"],
+        unsupported: &["budget", "roles", "endpoints", "routes", "ips", "team", "user", "service_account"],
+        about: "a virtual key that applications present",
+    },
+];
+
+/// Plural names of kinds of the design that this version does not serve yet.
+pub const UNSUPPORTED_KINDS: &[&str] =
+    &["teams", "users", "organizations", "budgets", "limits", "guardrails", "mcp_servers", "a2a_agents", "exporters"];
+
+// === impl Kind ===
+
+impl Kind {
+    pub const ALL: [Self; 6] = [Self::Setting, Self::Provider, Self::Price, Self::Model, Self::Route, Self::Key];
+
+    pub fn row(self) -> &'static Row {
+        &ROWS[self as usize]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    pub fn plural(self) -> &'static str {
+        self.row().plural
+    }
+
+    pub fn class(self) -> Class {
+        self.row().class
+    }
+
+    /// By name or plural.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == word || kind.plural() == word)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+// === impl Class ===
+
+impl Class {
+    pub const ALL: [Self; 2] = [Self::Topology, Self::Identity];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Topology => "topology",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_kinds() {
+        for (position, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.kind as usize, position, "{}", row.name);
+        }
+        assert_eq!(Kind::ALL.len(), ROWS.len());
+    }
+}

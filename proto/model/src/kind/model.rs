@@ -1,0 +1,74 @@
+//! `model`: a public model name and the targets behind it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{Retry, Timeouts};
+
+/// A name that applications ask for. Up to 256 printable characters; case, `/`, `:` and `.` are allowed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// How targets are ordered for a request. Default `weighted`.
+    #[serde(default)]
+    pub strategy: Strategy,
+    pub targets: Vec<Target>,
+    /// Tried in order when no target is left: `provider/model`, or the name of another model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+}
+
+/// How the next target is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// In proportion to `weight` (smooth, not random), lowest `priority` first.
+    #[default]
+    Weighted,
+    /// By `priority` only, equal ones as listed.
+    Priority,
+}
+
+/// One upstream model that may serve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub provider: String,
+    /// The upstream's own name, sent as it is.
+    pub model: String,
+    /// Share among targets of the same priority. Default 1; 0 = only when the others fail.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Lower is tried first. Default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_one(value: &u32) -> bool {
+    *value == 1
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}

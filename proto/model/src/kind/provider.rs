@@ -1,0 +1,55 @@
+//! `provider`: one upstream account.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{Breaker, Retry, Timeouts};
+use crate::secret::Secret;
+
+/// One upstream account: where it is, how it speaks (by `kind`), and the credential we present to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// `[a-z0-9._-]`, at most 128 characters. `name/model` addresses its models directly.
+    pub name: String,
+    /// A row of the provider catalogue: `openai`, `anthropic`, `openai-compatible` …
+    pub kind: String,
+    /// As in the vendor's own documents; the catalogue has the default. OpenAI-compatible kinds end in `/v1` or the
+    /// vendor's equivalent, `anthropic` is the host root, `azure` the resource root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    #[serde(default, skip_serializing)]
+    pub api_key: Option<Secret>,
+    /// Sent with every request, beside our own; may not name the credential or hop-by-hop headers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Permits private and loopback addresses, and `http://` towards those only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_private_networks: bool,
+    /// Declared departures from the dialect, added to those of the catalogue row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quirks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<Azure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+}
+
+/// What only `kind: azure` has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Azure {
+    /// The `api-version` query parameter. Default `2024-10-21`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<String>,
+}
+
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
+}

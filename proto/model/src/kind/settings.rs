@@ -1,0 +1,72 @@
+//! `settings`: what holds for the whole gateway. A map in files, one resource named `settings` elsewhere.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::{Retry, Timeouts};
+use crate::unit::{Bytes, Span};
+
+/// Everything has a default; an absent field keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `off` lets everybody in and is accepted on loopback listeners only. Default `on`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
+    /// Prefixes of the gateway's own response headers. Default both `gateway` and `lunargate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_families: Option<Vec<HeaderFamily>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    On,
+    Off,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chat {
+    /// What a chat request without `stream` means. Default false, on which every OpenAI client relies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_stream: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HeaderFamily {
+    /// `x-gateway-*`
+    Gateway,
+    /// `x-lunargate-*`
+    Lunargate,
+}
+
+/// The node's own listener. Read at start; a change later is reported as `restart_needed`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address of the public API, `host:port`. The flag `--listen` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// From the connection's (or the previous reply's) end to the last header byte. Default 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_timeout: Option<Span>,
+    /// Idle keep-alive connections are closed after this. Default 75s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Span>,
+    /// Largest accepted request body. Default 32MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<Bytes>,
+    /// Open client connections at most; further ones wait. Default 10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
+}

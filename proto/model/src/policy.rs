@@ -1,0 +1,43 @@
+//! Policy that any level may set: provider, model, route, settings. The nearest level wins, field by field: route, model,
+//! provider, settings, then the defaults named here.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::unit::Span;
+
+/// How often to try.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts in all, over all targets; 1 means none is repeated. Default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_attempts: Option<u32>,
+}
+
+/// Time limits towards the upstream. Each names itself in the error it causes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// TCP and TLS together. Default 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Span>,
+    /// From the request's last byte to the reply's first. Default 60s for streams, 300s otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Span>,
+    /// Between two reads of a reply's body. Default 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Span>,
+    /// The whole request, attempts included. Default 600s, for streams 3600s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<Span>,
+}
+
+/// Switches off breaker, cool-down, disabling and ejection alike.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// Only `false` is accepted by this version.
+    pub enabled: bool,
+}

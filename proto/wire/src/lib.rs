@@ -1,0 +1,26 @@
+//! The contract between the two planes: generated messages, the protocol's version and limits, and the hash that both
+//! sides compute over a class of config. No I/O, no decisions.
+
+/// Generated from `proto/gateway/v1/*.proto`; never edited (see `tests/generated.rs`).
+#[allow(clippy::all, unreachable_pub, missing_docs, reason = "generated code")]
+#[rustfmt::skip]
+#[path = "generated/gateway.v1.rs"]
+pub mod v1;
+pub mod tree;
+
+/// Version of the contract. A control plane accepts nodes of its own and the previous version.
+pub const SCHEMA: u32 = 1;
+
+/// Largest piece of a snapshot on the wire; far below the 4 MiB that gRPC peers accept by default.
+pub const CHUNK: usize = 512 * 1024;
+
+/// Identity deltas that may be on their way to one node without an answer.
+pub const MAX_UNACKED_IDENTITY: usize = 16;
+
+/// Feature names a node announces in `Hello`: the resource kinds it compiles. A publisher never sends other kinds.
+pub const FEATURES: &[&str] = &["provider", "model", "route", "price", "setting", "key", "pepper"];
+
+/// Kind of the identity item that carries the pepper; its id is the version in decimal.
+pub const PEPPER_KIND: &str = "pepper";
+/// Kind of the identity items that carry virtual keys; their id is the key id (`vk_…`).
+pub const KEY_KIND: &str = "key";
