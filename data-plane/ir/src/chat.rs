@@ -5,11 +5,14 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use crate::dialect::Dialect;
 use crate::extra::Extra;
 
 /// One request. `model` is what the caller wrote; routing replaces it by the target's own name.
 #[derive(Clone, Debug, Default)]
 pub struct ChatRequest {
+    /// The dialect the caller wrote. What only that dialect can say goes back to it alone.
+    pub origin: Option<Dialect>,
     pub model: String,
     pub messages: Vec<Message>,
     pub tools: Vec<Tool>,
@@ -89,7 +92,7 @@ pub enum Content {
     Reasoning(ReasoningPart),
     Refusal(String),
     /// Something only the dialect it came from can say (a provider-run tool's call or result): verbatim JSON.
-    Opaque { kind: String, json: Box<RawValue> },
+    Opaque { kind: String, json: Box<RawValue>, dialect: Dialect },
 }
 
 /// Bytes by reference or inline. `media_type` is empty where unknown.
@@ -148,7 +151,7 @@ pub struct ReasoningPart {
 pub enum Tool {
     Function(Function),
     /// A provider-run tool, verbatim; only its own dialect can carry it.
-    Opaque { kind: String, json: Box<RawValue>, dialect: crate::dialect::Dialect },
+    Opaque { kind: String, json: Box<RawValue>, dialect: Dialect },
 }
 
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::usage::Usage;
 
@@ -28,11 +29,12 @@ pub enum Event {
     /// OpenAI-form logprobs entries (`{content: […], refusal: …}`), verbatim.
     Logprobs { choice: u32, json: Box<RawValue> },
     /// A block only the upstream's own dialect can say (provider-run tools), whole and verbatim.
-    Opaque { choice: u32, kind: String, json: Box<RawValue> },
+    Opaque { choice: u32, kind: String, json: Box<RawValue>, dialect: Dialect },
     /// Totals so far; a later one replaces an earlier one.
     Usage(Usage),
     Finish { choice: u32, reason: FinishReason, stop_sequence: Option<String> },
-    /// Details beside the answer that a same-dialect caller should see again (`system_fingerprint`, `service_tier`, …).
+    /// Details beside the answer that a same-dialect caller should see again (`system_fingerprint`, `service_tier`, …). A name
+    /// with a dot (`anthropic.container`) is for the dialect before the dot only.
     Meta { name: String, json: Box<RawValue> },
     /// The upstream reported an error inside its reply.
     Error(Box<Failure>),

@@ -1,0 +1,243 @@
+//! What routing may ask of a chat body without building it, and how to change a few members while the rest stays as it is.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::failure::{Code, Failure};
+use crate::json::{self, Member};
+
+/// The top-level members that matter before the lane is known. One scan fills it; the body stays untouched.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The model asked for, unescaped.
+    pub model: String,
+    model_at: Range<usize>,
+    /// Absent and `null` are `None`.
+    pub stream: Option<bool>,
+    stream_options_at: Option<Range<usize>>,
+    /// `stream_options.include_usage`.
+    pub include_usage: bool,
+    /// The newest of `max_completion_tokens` and `max_tokens`.
+    pub max_output_tokens: Option<u64>,
+    /// Offset of the object's `{`, behind which members are inserted.
+    open_brace: usize,
+}
+
+/// A change to a body on its way through.
+#[derive(Clone, Debug)]
+struct Edit {
+    at: Range<usize>,
+    with: Bytes,
+}
+
+/// What must differ in the body that goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rewrite<'a> {
+    /// The target's own model name.
+    pub model: &'a str,
+    /// Ask for usage in the stream.
+    pub ask_usage: bool,
+    /// Say `"stream"` outright, where the default differs from the dialect's.
+    pub stream: Option<bool>,
+}
+
+impl Facts {
+    /// Scans a whole body. Refuses what is not one JSON object, a missing or empty model, wrong types, and members that
+    /// occur twice (two readers could understand them differently).
+    pub fn scan(body: &[u8]) -> Result<Self, Box<Failure>> {
+        let mut facts = Self { open_brace: body.iter().position(|byte| *byte == b'{').unwrap_or_default(), ..Self::default() };
+        let mut model = None;
+        let mut stream = None;
+        let mut max_tokens = None;
+        let mut max_completion_tokens = None;
+        let mut twice = None;
+        let mut once = |slot: &mut Option<Range<usize>>, name: &'static str, value: Range<usize>| {
+            if slot.replace(value).is_some() {
+                twice = Some(name);
+            }
+        };
+        let scanned = json::scan_object(body, |member: Member<'_>| match member.name.first() {
+            Some(b'm' | b's' | b'\\') => {
+                if member.is("model") {
+                    once(&mut model, "model", member.value);
+                } else if member.is("stream") {
+                    once(&mut stream, "stream", member.value);
+                } else if member.is("stream_options") {
+                    once(&mut facts.stream_options_at, "stream_options", member.value);
+                } else if member.is("max_tokens") {
+                    once(&mut max_tokens, "max_tokens", member.value);
+                } else if member.is("max_completion_tokens") {
+                    once(&mut max_completion_tokens, "max_completion_tokens", member.value);
+                }
+            }
+            _ => {}
+        });
+        if let Err(fault) = scanned {
+            let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+            return Err(Box::new(Failure::invalid(message)));
+        }
+        if let Some(name) = twice {
+            return Err(Box::new(Failure::invalid(format!("`{name}` is given twice")).at(name)));
+        }
+        facts.read_model(body, model)?;
+        facts.stream = boolean(body, stream, "stream")?;
+        facts.max_output_tokens = match integer(body, max_completion_tokens, "max_completion_tokens")? {
+            Some(tokens) => Some(tokens),
+            None => integer(body, max_tokens, "max_tokens")?,
+        };
+        facts.read_stream_options(body)?;
+        Ok(facts)
+    }
+
+    /// The body with the changes, as slices of the original and the new pieces between them; nothing long is copied.
+    pub fn rewrite(&self, body: &Bytes, rewrite: &Rewrite<'_>) -> Vec<Bytes> {
+        let mut edits = Vec::with_capacity(3);
+        if rewrite.model != self.model {
+            edits.push(Edit { at: self.model_at.clone(), with: quoted(rewrite.model) });
+        }
+        if rewrite.ask_usage && !self.include_usage {
+            match &self.stream_options_at {
+                Some(at) => edits.push(Edit { at: at.clone(), with: merged_options(&body[at.clone()]) }),
+                None => edits.push(self.insertion(b"\"stream_options\":{\"include_usage\":true},")),
+            }
+        }
+        match (rewrite.stream, self.stream) {
+            (Some(true), None) => edits.push(self.insertion(b"\"stream\":true,")),
+            (Some(false), None) => edits.push(self.insertion(b"\"stream\":false,")),
+            _ => {}
+        }
+        splice(body, edits)
+    }
+
+    /// The object has at least the member `model`, so that a comma is always right.
+    fn insertion(&self, with: &'static [u8]) -> Edit {
+        let at = self.open_brace + 1;
+        Edit { at: at..at, with: Bytes::from_static(with) }
+    }
+
+    fn read_model(&mut self, body: &[u8], at: Option<Range<usize>>) -> Result<(), Box<Failure>> {
+        let Some(at) = at else {
+            return Err(Box::new(Failure::invalid("`model` is missing").at("model")));
+        };
+        let Some(model) = json::string(&body[at.clone()]) else {
+            return Err(Box::new(Failure::invalid("`model` must be a string").at("model")));
+        };
+        if model.is_empty() || model.len() > 1024 {
+            return Err(Box::new(Failure::invalid("`model` must be a name of 1 to 1024 bytes").at("model")));
+        }
+        self.model = model.into_owned();
+        self.model_at = at;
+        Ok(())
+    }
+
+    fn read_stream_options(&mut self, body: &[u8]) -> Result<(), Box<Failure>> {
+        let Some(at) = self.stream_options_at.clone() else { return Ok(()) };
+        let raw = &body[at];
+        if raw == b"null" {
+            return Ok(());
+        }
+        let mut wanted = None;
+        let scanned = json::scan_object(raw, |member| {
+            if member.is("include_usage") {
+                wanted = Some(member.value);
+            }
+        });
+        if scanned.is_err() {
+            return Err(Box::new(Failure::invalid("`stream_options` must be an object").at("stream_options")));
+        }
+        self.include_usage = boolean(raw, wanted, "stream_options.include_usage")?.unwrap_or(false);
+        Ok(())
+    }
+}
+
+fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
+    edits.sort_by_key(|edit| edit.at.start);
+    let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+    let mut from = 0;
+    for edit in edits {
+        if edit.at.start > from {
+            pieces.push(body.slice(from..edit.at.start));
+        }
+        pieces.push(edit.with);
+        from = edit.at.end;
+    }
+    pieces.push(body.slice(from..));
+    pieces
+}
+
+/// Options that are there stay; a wrong or null value was refused or ignored before.
+fn merged_options(raw: &[u8]) -> Bytes {
+    let mut options: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(raw).unwrap_or_default();
+    options.insert("include_usage".to_owned(), true.into());
+    serde_json::Value::Object(options).to_string().into()
+}
+
+fn quoted(text: &str) -> Bytes {
+    serde_json::Value::from(text).to_string().into()
+}
+
+fn boolean(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<Option<bool>, Box<Failure>> {
+    match at.map(|at| &body[at]) {
+        None | Some(b"null") => Ok(None),
+        Some(b"true") => Ok(Some(true)),
+        Some(b"false") => Ok(Some(false)),
+        Some(_) => Err(Box::new(Failure::invalid(format!("`{name}` must be true or false")).at(name))),
+    }
+}
+
+fn integer(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<Option<u64>, Box<Failure>> {
+    let Some(raw) = at.map(|at| &body[at]).filter(|raw| *raw != b"null") else { return Ok(None) };
+    match std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()) {
+        Some(number) => Ok(Some(number)),
+        None => Err(Box::new(Failure::new(Code::InvalidRequest, format!("`{name}` must be a whole number of at least 0")).at(name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(body: &str, rewrite: &Rewrite<'_>) -> String {
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let facts = Facts::scan(&body).expect("a valid body");
+        String::from_utf8(facts.rewrite(&body, rewrite).concat()).expect("text")
+    }
+
+    #[test]
+    fn reads_what_routing_needs() {
+        let facts = Facts::scan(br#"{"messages":[{"model":"no"}],"model":"a\/b","stream":true,"max_tokens":5}"#).expect("valid");
+        assert_eq!((facts.model.as_str(), facts.stream, facts.max_output_tokens), ("a/b", Some(true), Some(5)));
+        assert!(!facts.include_usage);
+    }
+
+    #[test]
+    fn changes_only_what_it_must() {
+        let spaced = r#"{ "x": 1.0e0, "model" : "public", "y":"\u00e9" }"#;
+        let to_own = Rewrite { model: "own", ..Rewrite::default() };
+        assert_eq!(rewritten(spaced, &to_own), r#"{ "x": 1.0e0, "model" : "own", "y":"\u00e9" }"#);
+        assert_eq!(rewritten(spaced, &Rewrite { model: "public", ..Rewrite::default() }), spaced);
+        let streaming = Rewrite { model: "m", ask_usage: true, stream: Some(true) };
+        assert_eq!(rewritten(r#"{"model":"m"}"#, &streaming), r#"{"stream_options":{"include_usage":true},"stream":true,"model":"m"}"#);
+        assert_eq!(
+            rewritten(r#"{"model":"m","stream":true,"stream_options":{"x":1}}"#, &streaming),
+            r#"{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true}}"#
+        );
+        let asked = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
+        assert_eq!(rewritten(asked, &streaming), asked);
+    }
+
+    #[test]
+    fn refuses_with_the_field_at_fault() {
+        let cases = [
+            ("[]", None), ("{", None), ("{}", Some("model")), (r#"{"model":1}"#, Some("model")), (r#"{"model":""}"#, Some("model")),
+            (r#"{"model":"a","model":"b"}"#, Some("model")), (r#"{"model":"a","m\u006fdel":"b"}"#, Some("model")),
+            (r#"{"model":"a","stream":"yes"}"#, Some("stream")), (r#"{"model":"a","max_tokens":-1}"#, Some("max_tokens")),
+            (r#"{"model":"a","stream_options":[]}"#, Some("stream_options")), (r#"{"model":"a"} {}"#, None),
+        ];
+        for (body, param) in cases {
+            let failure = Facts::scan(body.as_bytes()).expect_err(body);
+            assert_eq!((failure.status, failure.param.as_deref()), (400, param), "{body}");
+        }
+    }
+}

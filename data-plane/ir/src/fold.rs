@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use crate::dialect::Dialect;
 use crate::event::{CitationKind, Event, FinishReason};
 use crate::failure::Failure;
 use crate::usage::Usage;
@@ -37,7 +38,7 @@ pub enum Block {
     Reasoning { text: String, signature: Option<String> },
     RedactedReasoning { data: String },
     ToolCall { call: u32, id: String, name: String, arguments: String },
-    Opaque { kind: String, json: Box<RawValue> },
+    Opaque { kind: String, json: Box<RawValue>, dialect: Dialect },
 }
 
 /// Folds events as they come. `finish` gives what has been seen so far, whole or not.
@@ -53,6 +54,57 @@ pub fn fold(events: impl IntoIterator<Item = Event>) -> Reply {
         fold.push(event);
     }
     fold.finish()
+}
+
+/// The events of a whole reply, so that it can be told as a stream. `fold(unfold(reply))` is the reply.
+pub fn unfold(reply: &Reply) -> Vec<Event> {
+    let mut events =
+        vec![Event::Start { id: reply.id.clone(), model: reply.model.clone(), created: reply.created }];
+    events.extend(reply.meta.iter().map(|(name, json)| Event::Meta { name: name.clone(), json: json.clone() }));
+    for choice in &reply.choices {
+        for block in &choice.blocks {
+            unfold_block(choice.index, block, &mut events);
+        }
+        events.extend(choice.logprobs.iter().map(|json| Event::Logprobs { choice: choice.index, json: json.clone() }));
+        if let Some(reason) = &choice.finish {
+            let stop_sequence = choice.stop_sequence.clone();
+            events.push(Event::Finish { choice: choice.index, reason: reason.clone(), stop_sequence });
+        }
+    }
+    events.extend(reply.usage.map(Event::Usage));
+    events.extend(reply.error.clone().map(Event::Error));
+    if reply.ended {
+        events.push(Event::End);
+    }
+    events
+}
+
+fn unfold_block(choice: u32, block: &Block, events: &mut Vec<Event>) {
+    match block {
+        Block::Text { text, citations } => {
+            events.push(Event::Text { choice, text: text.clone() });
+            for (kind, json) in citations {
+                events.push(Event::Citation { choice, kind: *kind, json: json.clone() });
+            }
+        }
+        Block::Refusal { text } => events.push(Event::Refusal { choice, text: text.clone() }),
+        Block::Reasoning { text, signature } => {
+            events.push(Event::Reasoning { choice, text: text.clone() });
+            events.extend(signature.clone().map(|signature| Event::ReasoningSignature { choice, signature }));
+        }
+        Block::RedactedReasoning { data } => {
+            events.push(Event::RedactedReasoning { choice, data: data.clone() });
+        }
+        Block::ToolCall { call, id, name, arguments } => {
+            events.push(Event::ToolCallStart { choice, call: *call, id: id.clone(), name: name.clone() });
+            if !arguments.is_empty() {
+                events.push(Event::ToolCallArguments { choice, call: *call, json: arguments.clone() });
+            }
+        }
+        Block::Opaque { kind, json, dialect } => {
+            events.push(Event::Opaque { choice, kind: kind.clone(), json: json.clone(), dialect: *dialect });
+        }
+    }
 }
 
 // === impl Fold ===
@@ -91,7 +143,9 @@ impl Fold {
             Event::ToolCallArguments { choice, call, json } => self.arguments(choice, call, &json),
             Event::Citation { choice, kind, json } => self.citation(choice, kind, json),
             Event::Logprobs { choice, json } => self.choice(choice).logprobs.push(json),
-            Event::Opaque { choice, kind, json } => self.choice(choice).blocks.push(Block::Opaque { kind, json }),
+            Event::Opaque { choice, kind, json, dialect } => {
+                self.choice(choice).blocks.push(Block::Opaque { kind, json, dialect });
+            }
             Event::Usage(usage) => self.reply.usage = Some(usage),
             Event::Finish { choice, reason, stop_sequence } => {
                 let choice = self.choice(choice);
@@ -122,9 +176,10 @@ impl Fold {
         &mut self.reply.choices[position]
     }
 
+    /// A citation ends the text it stands on; what follows is a text of its own.
     fn text(&mut self, choice: u32, text: &str) {
         match self.choice(choice).blocks.last_mut() {
-            Some(Block::Text { text: whole, .. }) => whole.push_str(text),
+            Some(Block::Text { text: whole, citations }) if citations.is_empty() => whole.push_str(text),
             _ => self.choice(choice).blocks.push(Block::Text { text: text.to_owned(), citations: Vec::new() }),
         }
     }

@@ -1,0 +1,305 @@
+//! One pass over a JSON text: proves it well-formed (RFC 8259) and shows the members of its top-level object. Builds nothing.
+//!
+//! This is what the request path runs on every body, so that a 200 KB prompt costs a scan and not a tree.
+
+use std::ops::Range;
+
+/// Deepest nesting accepted; deeper texts are refused before they can cost a stack.
+pub const MAX_DEPTH: usize = 128;
+
+/// A member of the top-level object. Offsets are into the scanned text.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// The name as written between its quotes; escapes are not undone (see [`Member::is`]).
+    pub name: &'a [u8],
+    /// The value, without surrounding white space.
+    pub value: Range<usize>,
+}
+
+/// Where and why a text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub offset: usize,
+    pub reason: &'static str,
+}
+
+/// Scans `text`, which must be one JSON object and nothing after it, and calls `visit` for each top-level member in order.
+pub fn scan_object<'a>(text: &'a [u8], mut visit: impl FnMut(Member<'a>)) -> Result<(), Fault> {
+    if let Err(bad) = std::str::from_utf8(text) {
+        return Err(Fault { offset: bad.valid_up_to(), reason: "not valid UTF-8" });
+    }
+    let mut scanner = Scanner { text, at: 0 };
+    scanner.space();
+    if scanner.peek() != Some(b'{') {
+        return scanner.fault("expected a JSON object");
+    }
+    scanner.members(1, &mut |name, value| visit(Member { name, value }))?;
+    scanner.space();
+    if scanner.at != text.len() { scanner.fault("something follows the JSON document") } else { Ok(()) }
+}
+
+/// Undoes the escapes of a string value, quotes included in `raw`. `None` if it is no string.
+pub fn string(raw: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
+    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if memchr::memchr(b'\\', inner).is_none() {
+        return std::str::from_utf8(inner).ok().map(Into::into);
+    }
+    serde_json::from_slice::<String>(raw).ok().map(Into::into)
+}
+
+// === impl Member ===
+
+impl Member<'_> {
+    /// Whether this member has the given (plain ASCII) name, however its letters were escaped.
+    pub fn is(&self, name: &str) -> bool {
+        if self.name == name.as_bytes() {
+            return true;
+        }
+        memchr::memchr(b'\\', self.name).is_some() && {
+            let quoted = [b"\"", self.name, b"\""].concat();
+            string(&quoted).is_some_and(|plain| plain == name)
+        }
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+// === impl Scanner ===
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn fault<T>(&self, reason: &'static str) -> Result<T, Fault> {
+        Err(Fault { offset: self.at, reason })
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.members(depth + 1, &mut |_, _| ()),
+            Some(b'[') => self.elements(depth + 1),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) => self.fault("expected a value"),
+            None => self.fault("the document ends too early"),
+        }
+    }
+
+    fn members(&mut self, depth: usize, visit: &mut dyn FnMut(&'a [u8], Range<usize>)) -> Result<(), Fault> {
+        if depth > MAX_DEPTH {
+            return self.fault("nested too deeply");
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return self.fault("expected a member name in quotes");
+            }
+            let name_start = self.at + 1;
+            self.string()?;
+            let name = &self.text[name_start..self.at - 1];
+            self.space();
+            if self.peek() != Some(b':') {
+                return self.fault("expected `:` after a member name");
+            }
+            self.at += 1;
+            self.space();
+            let start = self.at;
+            self.value(depth)?;
+            visit(name, start..self.at);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.fault("expected `,` or `}`"),
+            }
+            self.space();
+        }
+    }
+
+    fn elements(&mut self, depth: usize) -> Result<(), Fault> {
+        if depth > MAX_DEPTH {
+            return self.fault("nested too deeply");
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.value(depth)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return self.fault("expected `,` or `]`"),
+            }
+            self.space();
+        }
+    }
+
+    fn literal(&mut self, word: &'static [u8]) -> Result<(), Fault> {
+        if !self.text[self.at..].starts_with(word) {
+            return self.fault("expected a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Fault> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return self.fault("expected a digit"),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        Ok(())
+    }
+
+    fn some_digits(&mut self) -> Result<(), Fault> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return self.fault("expected a digit");
+        }
+        self.digits();
+        Ok(())
+    }
+
+    fn digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// From the opening quote to after the closing one.
+    fn string(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        loop {
+            self.at += plain_prefix(&self.text[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return self.fault("a control character must be escaped in a string"),
+                None => return self.fault("a string is not closed"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        let rest = &self.text[self.at + 1..];
+        match rest.first() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'u') if rest.len() >= 5 && rest[1..5].iter().all(u8::is_ascii_hexdigit) => self.at += 6,
+            _ => return self.fault("unknown escape in a string"),
+        }
+        Ok(())
+    }
+}
+
+/// Length of the prefix without quote, backslash or control character. The blocks are shaped so that the compiler
+/// vectorises them; long prompts are most of all bytes.
+fn plain_prefix(text: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let (blocks, _) = text.as_chunks::<BLOCK>();
+    for (position, block) in blocks.iter().enumerate() {
+        let any = block.iter().fold(false, |any, byte| any | special(*byte));
+        if any {
+            let within = block.iter().position(|byte| special(*byte)).unwrap_or(BLOCK);
+            return position * BLOCK + within;
+        }
+    }
+    let done = blocks.len() * BLOCK;
+    done + text[done..].iter().position(|byte| special(*byte)).unwrap_or(text.len() - done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(text: &str) -> Result<Vec<(String, String)>, Fault> {
+        let mut found = Vec::new();
+        scan_object(text.as_bytes(), |member| {
+            let name = String::from_utf8_lossy(member.name).into_owned();
+            found.push((name, text[member.value].to_owned()));
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn shows_top_level_members_only() {
+        let found = members(r#" {"a" : {"b":[1,2,{"a":"}"}]} , "c":"x\"y","d":-1.5e+3,"e":null } "#).expect("valid");
+        let expected = [("a", r#"{"b":[1,2,{"a":"}"}]}"#), ("c", r#""x\"y""#), ("d", "-1.5e+3"), ("e", "null")];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn agrees_with_serde_json_on_what_is_json() {
+        let long = "x".repeat(100);
+        let cases = [
+            "", "{", "{}", "[]", "1", "{}x", "{}{}", "{,}", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1,}"#, r#"{"a":01}"#, r#"{"a":1.}"#,
+            r#"{"a":.5}"#, r#"{"a":+1}"#, r#"{"a":1e}"#, r#"{"a":-}"#, r#"{"a":tru}"#, r#"{"a":"\x"}"#, r#"{"a":"\u12g4"}"#,
+            r#"{"a":"\u12"}"#, "{\"a\":\"\n\"}", r#"{"a":"b"#, r#"{'a':1}"#, r#"{"a":[1,]}"#, r#"{"a":[1 2]}"#, r#"{"a":{"b":1}"#,
+            r#"{"a":nullx}"#, r#"{"a" 1}"#, "\u{feff}{}", r#"{"a":"é\u00e9"}"#,
+        ];
+        for case in cases.into_iter().map(str::to_owned).chain([format!(r#"{{"a":"{long}","b":"{long}\"{long}"}}"#)]) {
+            let theirs = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&case).is_ok();
+            assert_eq!(members(&case).is_ok(), theirs, "{case}");
+        }
+    }
+
+    #[test]
+    fn refuses_bad_utf8_and_deep_nesting() {
+        assert_eq!(scan_object(b"{\"a\":\"\xff\"}", |_| ()), Err(Fault { offset: 6, reason: "not valid UTF-8" }));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        assert_eq!(members(&deep).map_err(|fault| fault.reason), Err("nested too deeply"));
+        let fine = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
+        assert!(members(&fine).is_ok());
+    }
+
+    #[test]
+    fn an_escaped_name_is_still_the_name() {
+        let mut hits = 0;
+        scan_object(br#"{"mod\u0065l":1,"model":2,"modal":3}"#, |member| hits += usize::from(member.is("model"))).expect("valid");
+        assert_eq!(hits, 2);
+    }
+}

@@ -20,3 +20,16 @@ pub struct Quirks {
     /// `max_tokens` to send where the dialect demands one and the client gave none.
     pub default_max_tokens: Option<u64>,
 }
+
+// === impl Quirks ===
+
+impl Quirks {
+    /// Whether a request to this upstream must be understood before it can be sent, so that its bytes cannot just pass.
+    pub fn needs_content(&self) -> bool {
+        self.max_tokens_name
+            || self.no_developer_role
+            || self.no_tools
+            || self.no_content_arrays
+            || self.reasoning_outside_completion
+    }
+}

@@ -1,1 +1,114 @@
-//! To be written.
+//! The provider catalogue: one row per kind of provider (`catalog/providers.toml`), read once.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// What is known of a kind of provider without anybody configuring it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// The `kind` of a provider resource.
+    pub id: String,
+    pub title: String,
+    /// Name of its wire language.
+    pub dialect: String,
+    /// `None`: a provider of this kind must say its own.
+    pub base_url: Option<String>,
+    /// The base URL is a host root (any path prefix is kept), not a versioned API root.
+    #[serde(default)]
+    pub root: bool,
+    /// Tail of the chat operation where it is not the dialect's own.
+    pub chat_path: Option<String>,
+    pub auth: Auth,
+    /// Environment variables that commonly hold its key.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// A model that exists there.
+    pub model: Option<String>,
+    /// Names out of [`QUIRKS`].
+    #[serde(default)]
+    pub quirks: Vec<String>,
+    pub docs: String,
+}
+
+/// How a credential is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// `Authorization: Bearer …`
+    Bearer,
+    /// `x-api-key: …` and `anthropic-version`.
+    XApiKey,
+    /// `api-key: …`
+    ApiKey,
+    None,
+}
+
+/// Declared departures from a dialect, and what each means. The names are the fields of `gateway_ir::quirks::Quirks`.
+pub const QUIRKS: &[(&str, &str)] = &[
+    ("no_stream_options", "does not accept `stream_options`"),
+    ("max_tokens_name", "wants `max_tokens`, not `max_completion_tokens`"),
+    ("no_developer_role", "knows no `developer` role"),
+    ("no_tools", "knows no tools"),
+    ("no_content_arrays", "wants message content as one string"),
+    ("stream_only", "answers only as a stream"),
+    ("reasoning_outside_completion", "reports reasoning tokens outside `completion_tokens`"),
+];
+
+/// Kinds of the design whose dialects this version does not speak yet.
+pub const UNSUPPORTED: &[&str] = &["gemini", "vertex", "bedrock", "cohere", "mistral", "voyage", "jina"];
+
+#[derive(Deserialize)]
+struct Table {
+    provider: Vec<Row>,
+}
+
+static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let table: Table =
+        toml::from_str(include_str!("../catalog/providers.toml")).expect("the catalogue's tests parse it");
+    table.provider
+});
+
+/// All rows, as listed.
+pub fn rows() -> &'static [Row] {
+    &TABLE
+}
+
+/// The row of a kind.
+pub fn row(kind: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.id == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn rows_are_sound() {
+        let ids: BTreeSet<_> = rows().iter().map(|row| row.id.as_str()).collect();
+        assert_eq!(ids.len(), rows().len(), "an id occurs twice");
+        for row in rows() {
+            assert!(
+                ["openai-chat", "anthropic-messages"].contains(&row.dialect.as_str()),
+                "{}: {}",
+                row.id,
+                row.dialect
+            );
+            for quirk in &row.quirks {
+                assert!(QUIRKS.iter().any(|(name, _)| name == quirk), "{}: {quirk}", row.id);
+            }
+            if let Some(url) = &row.base_url {
+                assert!(!url.ends_with('/') && url.starts_with("http"), "{}: {url}", row.id);
+            }
+            assert!(!UNSUPPORTED.contains(&row.id.as_str()));
+        }
+        let owed = "openai anthropic openai-compatible azure openrouter deepseek groq huggingface perplexity cerebras xai moonshot \
+            together ollama demo";
+        for kind in owed.split_whitespace() {
+            assert!(row(kind).is_some(), "{kind}");
+        }
+    }
+}

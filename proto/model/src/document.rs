@@ -1,1 +1,282 @@
-//! To be written.
+//! One resource as a document: strict decode, and the division into what may be shown and what may not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::kind::Kind;
+use crate::kind::key::Key;
+use crate::kind::model::Model;
+use crate::kind::price::Price;
+use crate::kind::provider::Provider;
+use crate::kind::route::Route;
+use crate::kind::settings::Settings;
+use crate::problem::{Code, Problem};
+use crate::secret::Secret;
+
+/// Name under which the one settings resource is stored.
+pub const SETTINGS_NAME: &str = "settings";
+
+/// A resource of any kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    Settings(Box<Settings>),
+    Provider(Box<Provider>),
+    Price(Box<Price>),
+    Model(Box<Model>),
+    Route(Box<Route>),
+    Key(Box<Key>),
+}
+
+/// Decodes a document strictly: unknown fields and wrong types are problems, with paths relative to the item.
+pub fn decode(kind: Kind, value: Value) -> Result<Resource, Vec<Problem>> {
+    if !value.is_object() {
+        return Err(vec![Problem::error(Code::InvalidValue, "", format!("a {kind} must be a map of fields"))]);
+    }
+    let unsupported = unsupported_fields(kind, &value);
+    if !unsupported.is_empty() {
+        return Err(unsupported);
+    }
+    Ok(match kind {
+        Kind::Setting => Resource::Settings(typed(value)?),
+        Kind::Provider => Resource::Provider(typed(value)?),
+        Kind::Price => {
+            let mut price: Box<Price> = typed(value)?;
+            if price.name.is_empty() {
+                price.name = format!("{}/{}", price.provider, price.model);
+            }
+            Resource::Price(price)
+        }
+        Kind::Model => Resource::Model(typed(value)?),
+        Kind::Route => Resource::Route(typed(value)?),
+        Kind::Key => Resource::Key(typed(value)?),
+    })
+}
+
+/// A stored document and its secrets, put together again.
+pub fn join(kind: Kind, document: Value, secrets: &BTreeMap<String, Secret>) -> Result<Resource, Vec<Problem>> {
+    let Value::Object(mut members) = document else {
+        return Err(vec![Problem::error(Code::InvalidValue, "", "a document must be an object")]);
+    };
+    for (path, secret) in secrets {
+        // Paths are the top-level names that `Row::secrets` lists.
+        members.insert(path.clone(), Value::from(secret.expose()));
+    }
+    decode(kind, Value::Object(members))
+}
+
+fn typed<T: DeserializeOwned>(value: Value) -> Result<Box<T>, Vec<Problem>> {
+    serde_path_to_error::deserialize(value).map(Box::new).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        vec![explained(path, error.inner())]
+    })
+}
+
+/// serde's words, sorted into codes.
+fn explained(path: String, error: &serde_json::Error) -> Problem {
+    let message = error.to_string();
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let (field, known) = rest.split_once('`').unwrap_or((rest, ""));
+        let hint = did_you_mean(field, known).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
+        let path = path_of(&path, field);
+        return Problem::error(Code::UnknownField, path, format!("there is no field `{field}`{hint}"));
+    }
+    let code = if message.starts_with("missing field") { Code::MissingField } else { Code::InvalidValue };
+    Problem::error(code, path, message)
+}
+
+/// serde reports an unknown field at its parent or at itself, depending on the container.
+fn path_of(path: &str, field: &str) -> String {
+    if path == field || path.ends_with(&format!(".{field}")) {
+        path.to_owned()
+    } else if path.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{path}.{field}")
+    }
+}
+
+/// Fields of the design that this version does not honour: refused, never ignored.
+fn unsupported_fields(kind: Kind, value: &Value) -> Vec<Problem> {
+    let Value::Object(members) = value else { return Vec::new() };
+    let mut problems: Vec<Problem> = kind
+        .row()
+        .unsupported
+        .iter()
+        .filter(|name| members.contains_key(**name))
+        .map(|name| unsupported((*name).to_owned(), &format!("`{name}` of a {kind}")))
+        .collect();
+    for (parent, names) in
+        UNSUPPORTED_NESTED.iter().filter(|(of, ..)| *of == kind).map(|(_, parent, names)| (parent, names))
+    {
+        let Some(Value::Object(nested)) = members.get(*parent) else { continue };
+        let found = names.iter().filter(|name| nested.contains_key(**name));
+        problems.extend(found.map(|name| unsupported(format!("{parent}.{name}"), &format!("`{parent}.{name}`"))));
+    }
+    problems
+}
+
+/// As `Row::unsupported`, one level down.
+const UNSUPPORTED_NESTED: &[(Kind, &str, &[&str])] = &[
+    (Kind::Key, "limits", &["tpm", "concurrency", "rps", "tpd", "rpd"]),
+    (Kind::Provider, "timeouts", &["queue"]),
+    (Kind::Model, "timeouts", &["queue"]),
+    (Kind::Route, "timeouts", &["queue"]),
+    (Kind::Setting, "timeouts", &["queue"]),
+    (
+        Kind::Route,
+        "match",
+        &["methods", "method", "key", "team", "tag", "kind", "needs_tools", "needs_vision", "tokens", "time"],
+    ),
+];
+
+pub(crate) fn unsupported(path: String, what: &str) -> Problem {
+    let message = format!("{what} is not supported by this version yet; remove it");
+    Problem::error(Code::UnsupportedYet, path, message)
+}
+
+/// The name in `known` (a comma-separated list or serde's "expected one of …") that is closest to `word`, if close.
+pub(crate) fn did_you_mean(word: &str, known: &str) -> Option<String> {
+    let names =
+        known.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))).filter(|name| name.len() > 1);
+    let closest = names.map(|name| (distance(word, name), name)).min()?;
+    (closest.0 <= 1 + word.len() / 4).then(|| closest.1.to_owned())
+}
+
+/// Levenshtein distance; the words are field names, so quadratic is fine.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+// === impl Resource ===
+
+impl Resource {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Settings(_) => Kind::Setting,
+            Self::Provider(_) => Kind::Provider,
+            Self::Price(_) => Kind::Price,
+            Self::Model(_) => Kind::Model,
+            Self::Route(_) => Kind::Route,
+            Self::Key(_) => Kind::Key,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Settings(_) => SETTINGS_NAME,
+            Self::Provider(provider) => &provider.name,
+            Self::Price(price) => &price.name,
+            Self::Model(model) => &model.name,
+            Self::Route(route) => &route.name,
+            Self::Key(key) => &key.name,
+        }
+    }
+
+    /// The document without its secrets: what is stored, shown and sent.
+    pub fn to_document(&self) -> Value {
+        match self {
+            Self::Settings(settings) => document(settings),
+            Self::Provider(provider) => document(provider),
+            Self::Price(price) => document(price),
+            Self::Model(model) => document(model),
+            Self::Route(route) => document(route),
+            Self::Key(key) => document(key),
+        }
+    }
+
+    /// Its secrets by field path; the paths are those of the kind's row.
+    pub fn secrets(&self) -> BTreeMap<String, Secret> {
+        let (path, secret) = match self {
+            Self::Provider(provider) => ("api_key", provider.api_key.as_ref()),
+            Self::Key(key) => ("secret", key.secret.as_ref()),
+            Self::Settings(_) | Self::Price(_) | Self::Model(_) | Self::Route(_) => return BTreeMap::new(),
+        };
+        secret.map(|secret| (path.to_owned(), secret.clone())).into_iter().collect()
+    }
+
+    /// The document as its author wrote it, secrets included. For sending to the control plane only.
+    pub fn to_document_with_secrets(&self) -> Value {
+        let mut value = self.to_document();
+        if let Value::Object(members) = &mut value {
+            members.extend(self.secrets().into_iter().map(|(path, secret)| (path, Value::from(secret.expose()))));
+        }
+        value
+    }
+}
+
+fn document<T: Serialize>(resource: &T) -> Value {
+    serde_json::to_value(resource).unwrap_or_else(|_| Value::Object(Map::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kind::ROWS;
+
+    fn problem(kind: Kind, value: Value) -> (Code, String) {
+        let problems = decode(kind, value).expect_err("a problem");
+        (problems[0].code, problems[0].path.clone())
+    }
+
+    #[test]
+    fn strict_with_paths() {
+        let cases = [
+            (json!({"name": "p", "kind": "openai", "api_ky": "x"}), Code::UnknownField, "api_ky"),
+            (json!({"name": "p", "kind": "openai", "timeouts": {"idel": "1s"}}), Code::UnknownField, "timeouts.idel"),
+            (json!({"name": "p", "kind": "openai", "timeouts": {"idle": "soon"}}), Code::InvalidValue, "timeouts.idle"),
+            (json!({"name": "p"}), Code::MissingField, ""),
+            (json!({"name": "p", "kind": "openai", "aws": {}}), Code::UnsupportedYet, "aws"),
+            (json!([1]), Code::InvalidValue, ""),
+        ];
+        for (value, code, path) in cases {
+            assert_eq!(problem(Kind::Provider, value.clone()), (code, path.to_owned()), "{value}");
+        }
+        assert_eq!(
+            problem(Kind::Key, json!({"name": "k", "limits": {"tpm": 5}})),
+            (Code::UnsupportedYet, "limits.tpm".to_owned())
+        );
+    }
+
+    #[test]
+    fn secrets_are_taken_out_and_put_back() {
+        let whole = json!({"name": "p", "kind": "openai", "api_key": "sk-secret"});
+        let provider = decode(Kind::Provider, whole.clone()).expect("valid");
+        assert!(!provider.to_document().to_string().contains("sk-secret"));
+        assert!(!format!("{provider:?}").contains("sk-secret"));
+        assert_eq!(join(Kind::Provider, provider.to_document(), &provider.secrets()), Ok(provider.clone()));
+        assert_eq!(decode(Kind::Provider, provider.to_document_with_secrets()), Ok(provider));
+    }
+
+    #[test]
+    fn every_secret_path_is_known_to_its_kind() {
+        for row in ROWS {
+            assert!(
+                row.secrets.iter().all(|path| !path.contains(['.', '['])),
+                "{}: join puts back top-level names",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn close_names_are_suggested() {
+        assert_eq!(did_you_mean("api_ky", "`name`, `api_key`").as_deref(), Some("api_key"));
+        assert_eq!(did_you_mean("zzz", "`name`, `api_key`"), None);
+    }
+}

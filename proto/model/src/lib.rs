@@ -4,11 +4,12 @@
 
 pub mod problem;
 pub mod secret;
+pub mod token;
 pub mod unit;
 pub mod catalog;
 pub mod policy;
 pub mod kind;
-pub mod set;
 pub mod document;
+pub mod set;
 pub mod file;
 pub mod schema;

@@ -1,1 +1,64 @@
-//! To be written.
+//! JSON Schema of the configuration file, for editors. Generated from the same types that decode it.
+
+use schemars::JsonSchema;
+use serde_json::{Value, json};
+
+use crate::kind::Kind;
+use crate::kind::key::Key;
+use crate::kind::model::Model;
+use crate::kind::price::Price;
+use crate::kind::provider::Provider;
+use crate::kind::route::Route;
+use crate::kind::settings::Settings;
+
+/// Draft 2020-12.
+pub fn schema() -> Value {
+    let mut generator = schemars::SchemaGenerator::default();
+    let mut properties = serde_json::Map::new();
+    for kind in Kind::ALL {
+        let item = match kind {
+            Kind::Setting => generate::<Settings>(&mut generator),
+            Kind::Provider => generate::<Provider>(&mut generator),
+            Kind::Price => generate::<Price>(&mut generator),
+            Kind::Model => generate::<Model>(&mut generator),
+            Kind::Route => generate::<Route>(&mut generator),
+            Kind::Key => generate::<Key>(&mut generator),
+        };
+        let property = if kind == Kind::Setting {
+            item
+        } else {
+            json!({"type": ["array", "null"], "items": item, "description": kind.row().about})
+        };
+        properties.insert(kind.plural().to_owned(), property);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "gateway.yaml",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+fn generate<T: JsonSchema>(generator: &mut schemars::SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_and_reference_is_there() {
+        let schema = schema();
+        for kind in Kind::ALL {
+            assert!(schema["properties"][kind.plural()].is_object(), "{kind}");
+        }
+        let text = schema.to_string();
+        for reference in text.split("\"#/$defs/").skip(1) {
+            let name = reference.split('"').next().unwrap_or_default();
+            assert!(schema["$defs"][name].is_object(), "{name} is not defined");
+        }
+    }
+}

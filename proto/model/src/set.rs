@@ -1,11 +1,15 @@
-//! A whole configuration, and its validation: references resolve, names are unique and well-formed, destinations are allowed.
+//! A whole configuration. What is wrong with one is in `validate`.
 
+mod validate;
+
+use crate::document::Resource;
 use crate::kind::key::Key;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
 use crate::kind::provider::Provider;
 use crate::kind::route::Route;
 use crate::kind::settings::Settings;
+use crate::problem::Problem;
 
 /// Everything that is configured, as people name it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,4 +21,44 @@ pub struct Set {
     /// In the order in which they are tried.
     pub routes: Vec<Route>,
     pub keys: Vec<Key>,
+}
+
+// === impl Set ===
+
+impl Set {
+    /// Collects resources; routes are put in their order.
+    pub fn from_resources(resources: impl IntoIterator<Item = Resource>) -> Self {
+        let mut set = Self::default();
+        for resource in resources {
+            match resource {
+                Resource::Settings(settings) => set.settings = *settings,
+                Resource::Provider(provider) => set.providers.push(*provider),
+                Resource::Price(price) => set.prices.push(*price),
+                Resource::Model(model) => set.models.push(*model),
+                Resource::Route(route) => set.routes.push(*route),
+                Resource::Key(key) => set.keys.push(*key),
+            }
+        }
+        // Stable: equal ones stay as listed.
+        set.routes.sort_by_key(|route| route.order.unwrap_or(i64::MAX));
+        set
+    }
+
+    /// All of it, in order of application: what others refer to comes first.
+    pub fn resources(&self) -> Vec<Resource> {
+        let settings =
+            (self.settings != Settings::default()).then(|| Resource::Settings(Box::new(self.settings.clone())));
+        let providers = self.providers.iter().map(|provider| Resource::Provider(Box::new(provider.clone())));
+        let prices = self.prices.iter().map(|price| Resource::Price(Box::new(price.clone())));
+        let models = self.models.iter().map(|model| Resource::Model(Box::new(model.clone())));
+        let routes = self.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
+        let keys = self.keys.iter().map(|key| Resource::Key(Box::new(key.clone())));
+        settings.into_iter().chain(providers).chain(prices).chain(models).chain(routes).chain(keys).collect()
+    }
+
+    /// Everything that is wrong, errors and warnings, with paths like `providers[openai].base_url`. No error means that a
+    /// node can compile it.
+    pub fn validate(&self) -> Vec<Problem> {
+        validate::problems(self)
+    }
 }

@@ -6,6 +6,8 @@
 #[rustfmt::skip]
 #[path = "generated/gateway.v1.rs"]
 pub mod v1;
+mod redact;
+pub mod text;
 pub mod tree;
 
 /// Version of the contract. A control plane accepts nodes of its own and the previous version.

@@ -59,6 +59,21 @@ impl Tree {
         bucket.hash = None;
     }
 
+    pub fn contains(&self, kind: &str, id: &str) -> bool {
+        let key = item_key(kind, id);
+        self.buckets[usize::from(bucket_of(&key))].items.contains_key(key.as_slice())
+    }
+
+    /// What is in a bucket, sorted.
+    pub fn ids(&self, bucket: u8) -> Vec<ItemId> {
+        self.buckets[usize::from(bucket)].items.keys().filter_map(|key| item_id(key)).collect()
+    }
+
+    /// What is in the class.
+    pub fn all_ids(&self) -> Vec<ItemId> {
+        (0..=u8::MAX).flat_map(|bucket| self.ids(bucket)).collect()
+    }
+
     /// The root: hash over all bucket hashes. Costs what changed since it was last asked for.
     pub fn root(&mut self) -> Hash {
         let mut context = Context::new(&SHA256);
@@ -104,6 +119,13 @@ fn item_key(kind: &str, id: &str) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(id.as_bytes());
     key
+}
+
+/// The way back from `item_key`.
+fn item_id(key: &[u8]) -> Option<ItemId> {
+    let at = key.iter().position(|byte| *byte == 0)?;
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    Some(ItemId { kind: text(&key[..at])?, id: text(&key[at + 1..])? })
 }
 
 fn bucket_of(key: &[u8]) -> u8 {
@@ -167,6 +189,8 @@ mod tests {
         assert_eq!(root, changed.root());
         changed.remove(&ItemId { kind: "provider".into(), id: "b".into() });
         assert_eq!(changed.root(), Tree::of([&a]).root());
+        assert_eq!(changed.all_ids(), [ItemId { kind: "provider".into(), id: "a".into() }]);
+        assert!(changed.contains("provider", "a") && !changed.contains("provider", "b"));
     }
 
     #[test]

@@ -1,0 +1,292 @@
+//! What can be wrong with a whole configuration. One function per kind; every finding names its field.
+
+mod url;
+mod references;
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use crate::catalog::{self, QUIRKS};
+use crate::document::{did_you_mean, unsupported};
+use crate::kind::key::Key;
+use crate::kind::model::Model;
+use crate::kind::price::Price;
+use crate::kind::provider::Provider;
+use crate::kind::route::{HeaderMatch, Route};
+use crate::kind::settings::{Auth, Settings};
+use crate::policy::{Retry, Timeouts};
+use crate::problem::{Code, Problem};
+use crate::set::Set;
+use crate::token::{self, Form};
+
+/// Shortest imported key: below it, guessing is a threat.
+const MIN_SECRET_CHARS: usize = 20;
+
+/// Collects findings under a path.
+struct Findings<'a> {
+    problems: &'a mut Vec<Problem>,
+    path: String,
+}
+
+pub(super) fn problems(set: &Set) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    settings(&set.settings, &mut Findings { problems: &mut problems, path: "settings".to_owned() });
+    each(&mut problems, "providers", &set.providers, |provider| &provider.name, provider_name, provider);
+    each(&mut problems, "prices", &set.prices, |price| &price.name, |_| None, price);
+    each(&mut problems, "models", &set.models, |model| &model.name, public_name, model);
+    each(&mut problems, "routes", &set.routes, |route| &route.name, public_name, route);
+    each(&mut problems, "keys", &set.keys, |key| &key.name, public_name, key);
+    references::check(set, &mut problems);
+    problems
+}
+
+/// Names first (well-formed, unique), then the kind's own rules.
+fn each<T>(
+    problems: &mut Vec<Problem>,
+    plural: &str,
+    items: &[T],
+    name: impl Fn(&T) -> &String,
+    bad_name: impl Fn(&str) -> Option<String>,
+    check: impl Fn(&T, &mut Findings<'_>),
+) {
+    let mut seen = HashSet::new();
+    for item in items {
+        let name = name(item);
+        let mut findings = Findings { problems, path: format!("{plural}[{name}]") };
+        if let Some(message) = bad_name(name) {
+            findings.error(Code::InvalidValue, "name", message);
+        }
+        if !seen.insert(name.as_str()) {
+            findings.error(Code::DuplicateName, "name", format!("`{name}` is defined twice"));
+        }
+        check(item, &mut findings);
+    }
+}
+
+fn provider_name(name: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
+    let fine = !name.is_empty() && name.len() <= 128 && name.chars().all(allowed);
+    (!fine).then(|| format!("`{name}` must be 1 to 128 characters of a-z, 0-9, `.`, `_` and `-`"))
+}
+
+fn public_name(name: &str) -> Option<String> {
+    let n_chars = name.chars().count();
+    let fine = (1..=256).contains(&n_chars) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    (!fine).then(|| format!("`{}` must be 1 to 256 printable characters without spaces", name.escape_debug()))
+}
+
+fn settings(settings: &Settings, findings: &mut Findings<'_>) {
+    policy(settings.retry.as_ref(), settings.timeouts.as_ref(), findings);
+    let Some(server) = &settings.server else { return };
+    if let Some(listen) = &server.listen {
+        match address(listen) {
+            None => findings.error(
+                Code::InvalidValue,
+                "server.listen",
+                format!("`{listen}` is no address like 127.0.0.1:8080"),
+            ),
+            Some(address) if settings.auth == Some(Auth::Off) && !address.ip().is_loopback() => findings.error(
+                Code::Conflict,
+                "auth",
+                format!("`off` lets everybody in, so it is for loopback listeners only; `{listen}` is not one"),
+            ),
+            Some(_) => {}
+        }
+    }
+    let spans = [("server.header_timeout", server.header_timeout), ("server.idle_timeout", server.idle_timeout)];
+    for (path, span) in spans {
+        if span.is_some_and(|span| span.0.is_zero()) {
+            findings.error(Code::InvalidValue, path, "must be longer than 0");
+        }
+    }
+    if server.max_body.is_some_and(|size| size.0 == 0) {
+        findings.error(Code::InvalidValue, "server.max_body", "must be at least 1 byte");
+    }
+    if server.max_connections == Some(0) {
+        findings.error(Code::InvalidValue, "server.max_connections", "must be at least 1");
+    }
+}
+
+/// `localhost:8080` is fine; other names are not looked up here.
+fn address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| match text.strip_prefix("localhost:") {
+        Some(port) => ("127.0.0.1", port.parse().ok()?).to_socket_addrs().ok()?.next(),
+        None => None,
+    })
+}
+
+fn provider(provider: &Provider, findings: &mut Findings<'_>) {
+    let Some(row) = catalog::row(&provider.kind) else { return unknown_kind(&provider.kind, findings) };
+    match &provider.base_url {
+        Some(base_url) => url::check(base_url, provider.allow_private_networks, row.root, findings),
+        None if row.id == "demo" => {}
+        None => match &row.base_url {
+            Some(default) => url::check(default, provider.allow_private_networks, row.root, findings),
+            None => {
+                let message = format!("a provider of kind `{}` needs a `base_url`", row.id);
+                findings.error(Code::MissingField, "base_url", message);
+            }
+        },
+    }
+    for (name, value) in &provider.headers {
+        header(name, value, findings);
+    }
+    for (index, quirk) in provider.quirks.iter().enumerate() {
+        if !QUIRKS.iter().any(|(name, _)| name == quirk) {
+            let known: Vec<_> = QUIRKS.iter().map(|(name, _)| *name).collect();
+            let message = format!("there is no quirk `{quirk}`; known are {}", known.join(", "));
+            findings.error(Code::InvalidValue, &format!("quirks[{index}]"), message);
+        }
+    }
+    if provider.azure.is_some() && provider.kind != "azure" {
+        findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
+    }
+    if provider.api_key.as_ref().is_some_and(|key| key.expose().trim().is_empty()) {
+        findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
+    }
+    if provider.breaker.as_ref().is_some_and(|breaker| breaker.enabled) {
+        let problem = unsupported("breaker.enabled".to_owned(), "a circuit breaker (`breaker.enabled: true`)");
+        findings.error(problem.code, "breaker.enabled", problem.message);
+    }
+    policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
+}
+
+fn unknown_kind(kind: &str, findings: &mut Findings<'_>) {
+    if catalog::UNSUPPORTED.contains(&kind) {
+        let problem = unsupported(String::new(), &format!("a provider of kind `{kind}`"));
+        return findings.error(problem.code, "kind", problem.message);
+    }
+    let known: Vec<_> = catalog::rows().iter().map(|row| row.id.as_str()).collect();
+    let known = known.join(", ");
+    let hint = did_you_mean(kind, &known).map(|close| format!("did you mean `{close}`? ")).unwrap_or_default();
+    findings.error(Code::InvalidValue, "kind", format!("there is no provider kind `{kind}`; {hint}known are {known}"));
+}
+
+/// Names that the gateway itself answers for.
+const RESERVED_HEADERS: &[&str] = &[
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "cookie",
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "proxy-authorization",
+    "accept-encoding",
+];
+
+fn header(name: &str, value: &str, findings: &mut Findings<'_>) {
+    let path = format!("headers.{name}");
+    let token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if !token {
+        findings.error(Code::InvalidValue, &path, format!("`{name}` is no header name"));
+    } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        findings.error(Code::Conflict, &path, format!("`{name}` is set by the gateway; use `api_key` for credentials"));
+    }
+    if !value.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
+        findings.error(Code::InvalidValue, &path, "the value may hold visible ASCII only");
+    }
+}
+
+fn model(model: &Model, findings: &mut Findings<'_>) {
+    if model.targets.is_empty() {
+        findings.error(Code::MissingField, "targets", "a model needs at least one target");
+    } else if model.targets.iter().all(|target| !target.enabled) && model.fallbacks.is_empty() {
+        findings.warning(Code::Conflict, "targets", "every target is disabled: requests will be refused");
+    }
+    for (index, target) in model.targets.iter().enumerate() {
+        if target.model.is_empty() {
+            findings.error(Code::InvalidValue, &format!("targets[{index}].model"), "must not be empty");
+        }
+        if target.weight > 10_000 {
+            findings.error(Code::InvalidValue, &format!("targets[{index}].weight"), "must be at most 10000");
+        }
+    }
+    policy(model.retry.as_ref(), model.timeouts.as_ref(), findings);
+}
+
+fn route(route: &Route, findings: &mut Findings<'_>) {
+    if let Some(path) = &route.matcher.path
+        && !path.starts_with('/')
+        && path != "*"
+    {
+        findings.error(Code::InvalidValue, "match.path", format!("`{path}` must begin with `/`"));
+    }
+    for (name, rule) in &route.matcher.headers {
+        let HeaderMatch::Rule(rule) = rule else { continue };
+        let path = format!("match.headers.{name}");
+        let n_given = [rule.exact.is_some(), rule.prefix.is_some(), rule.regex.is_some(), rule.present.is_some()];
+        if n_given.iter().filter(|given| **given).count() != 1 {
+            findings.error(Code::Conflict, &path, "needs exactly one of `exact`, `prefix`, `regex`, `present`");
+        }
+        if let Some(Err(error)) = rule.regex.as_deref().map(regex::Regex::new) {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            findings.error(Code::InvalidValue, &format!("{path}.regex"), format!("is no regular expression: {reason}"));
+        }
+    }
+    policy(route.retry.as_ref(), route.timeouts.as_ref(), findings);
+}
+
+fn key(key: &Key, findings: &mut Findings<'_>) {
+    if let Some(secret) = &key.secret {
+        if secret.expose().chars().count() < MIN_SECRET_CHARS {
+            findings.error(Code::InvalidValue, "secret", format!("must have at least {MIN_SECRET_CHARS} characters"));
+        } else if secret.expose().bytes().any(|byte| !(0x21..=0x7e).contains(&byte)) {
+            findings.error(Code::InvalidValue, "secret", "may hold visible ASCII without spaces only");
+        } else if token::check(secret.expose()) == Form::BadChecksum {
+            findings.error(Code::InvalidValue, "secret", "looks like a key of this gateway but its checksum is wrong");
+        }
+    }
+    if key.limits.rpm == Some(0) {
+        findings.error(Code::InvalidValue, "limits.rpm", "must be at least 1; use `enabled: false` to shut a key");
+    }
+    if key.models.iter().any(String::is_empty) {
+        findings.error(Code::InvalidValue, "models", "holds an empty name");
+    }
+}
+
+fn price(price: &Price, findings: &mut Findings<'_>) {
+    if price.model.is_empty() {
+        findings.error(Code::InvalidValue, "model", "must not be empty; `*` stands for every model");
+    }
+}
+
+fn policy(retry: Option<&Retry>, timeouts: Option<&Timeouts>, findings: &mut Findings<'_>) {
+    if retry.and_then(|retry| retry.max_attempts).is_some_and(|attempts| !(1..=10).contains(&attempts)) {
+        findings.error(Code::InvalidValue, "retry.max_attempts", "must be from 1 to 10; 1 means no retry");
+    }
+    let Some(timeouts) = timeouts else { return };
+    let named = [
+        ("timeouts.connect", timeouts.connect),
+        ("timeouts.first_byte", timeouts.first_byte),
+        ("timeouts.idle", timeouts.idle),
+        ("timeouts.total", timeouts.total),
+    ];
+    for (path, span) in named {
+        if span.is_some_and(|span| span.0.is_zero()) {
+            findings.error(Code::InvalidValue, path, "must be longer than 0");
+        }
+    }
+}
+
+// === impl Findings ===
+
+impl Findings<'_> {
+    fn error(&mut self, code: Code, field: &str, message: impl Into<String>) {
+        let path = format!("{}.{field}", self.path);
+        self.problems.push(Problem::error(code, path, message));
+    }
+
+    fn warning(&mut self, code: Code, field: &str, message: impl Into<String>) {
+        let path = format!("{}.{field}", self.path);
+        self.problems.push(Problem::warning(code, path, message));
+    }
+}

@@ -1,0 +1,85 @@
+//! References between resources: everything named exists, and fallbacks end somewhere.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::document::did_you_mean;
+use crate::kind::model::Model;
+use crate::problem::{Code, Problem};
+use crate::set::Set;
+
+struct Names<'a> {
+    providers: HashSet<&'a str>,
+    models: HashMap<&'a str, &'a Model>,
+}
+
+pub(super) fn check(set: &Set, problems: &mut Vec<Problem>) {
+    let names = Names {
+        providers: set.providers.iter().map(|provider| provider.name.as_str()).collect(),
+        models: set.models.iter().map(|model| (model.name.as_str(), model)).collect(),
+    };
+    for model in &set.models {
+        for (index, target) in model.targets.iter().enumerate() {
+            let path = format!("models[{}].targets[{index}].provider", model.name);
+            names.provider(&target.provider, path, problems);
+        }
+        for (index, fallback) in model.fallbacks.iter().enumerate() {
+            let path = format!("models[{}].fallbacks[{index}]", model.name);
+            names.address(fallback, path, problems);
+        }
+        if names.falls_back_to_itself(model) {
+            let path = format!("models[{}].fallbacks", model.name);
+            problems.push(Problem::error(Code::Conflict, path, format!("`{}` falls back to itself", model.name)));
+        }
+    }
+    for route in &set.routes {
+        if let Some(model) = &route.model {
+            names.address(model, format!("routes[{}].model", route.name), problems);
+        }
+    }
+    for price in &set.prices {
+        names.provider(&price.provider, format!("prices[{}].provider", price.name), problems);
+    }
+}
+
+// === impl Names ===
+
+impl Names<'_> {
+    fn provider(&self, name: &str, path: String, problems: &mut Vec<Problem>) {
+        if !self.providers.contains(name) {
+            let known: Vec<_> = self.providers.iter().copied().take(1000).collect();
+            let hint = did_you_mean(name, &known.join(",")).map(|close| format!("; did you mean `{close}`?"));
+            let message = format!("no provider is named `{name}`{}", hint.unwrap_or_default());
+            problems.push(Problem::error(Code::UnknownReference, path, message));
+        }
+    }
+
+    /// A model's name, or `provider/model`.
+    fn address(&self, address: &str, path: String, problems: &mut Vec<Problem>) {
+        if self.models.contains_key(address) {
+            return;
+        }
+        match address.split_once('/') {
+            Some((provider, model)) if !model.is_empty() => self.provider(provider, path, problems),
+            _ => {
+                let message = format!("no model is named `{address}`; write a model's name or `provider/model`");
+                problems.push(Problem::error(Code::UnknownReference, path, message));
+            }
+        }
+    }
+
+    fn falls_back_to_itself(&self, model: &Model) -> bool {
+        let mut seen = HashSet::new();
+        let mut open: Vec<&str> = model.fallbacks.iter().map(String::as_str).collect();
+        while let Some(name) = open.pop() {
+            if name == model.name {
+                return true;
+            }
+            if let Some(next) = self.models.get(name)
+                && seen.insert(name)
+            {
+                open.extend(next.fallbacks.iter().map(String::as_str));
+            }
+        }
+        false
+    }
+}
