@@ -1,1 +1,4 @@
-//! To be written.
+//! How a stream of bytes is cut into messages. Knows no dialect.
+
+pub mod sse;
+pub(crate) mod passing;

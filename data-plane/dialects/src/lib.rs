@@ -4,6 +4,8 @@
 
 pub mod dialect;
 pub mod framing;
+mod fields;
+mod writer;
 pub mod openai_chat;
 pub mod anthropic_messages;
 pub mod registry;

@@ -1,1 +1,84 @@
-//! To be written.
+//! The OpenAI chat-completions dialect, <https://platform.openai.com/docs/api-reference/chat>, in both directions.
+//!
+//! Speaks what OpenAI documents and understands what compatible servers make of it; how a server departs is declared in
+//! [`Quirks`](gateway_ir::quirks::Quirks), never guessed from names.
+
+use bytes::Bytes;
+use gateway_ir::chat::ChatRequest;
+use gateway_ir::dialect::Dialect as Id;
+use gateway_ir::event::Event;
+use gateway_ir::failure::Failure;
+use gateway_ir::fold::Reply;
+use gateway_ir::usage::Usage;
+
+use crate::dialect::{Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream};
+
+mod reading;
+mod call_id;
+mod finish;
+mod usage;
+mod reasoning;
+mod annotation;
+mod error;
+mod calls;
+mod delta;
+mod scan;
+mod decode;
+mod encode;
+mod reply;
+mod stream_decode;
+mod stream_encode;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+/// `POST /v1/chat/completions`.
+pub struct OpenAiChat;
+
+// === impl OpenAiChat ===
+
+impl Dialect for OpenAiChat {
+    fn id(&self) -> Id {
+        Id::OpenAiChat
+    }
+
+    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        decode::request(body)
+    }
+
+    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {
+        reply::encode(reply, context)
+    }
+
+    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context.clone()))
+    }
+
+    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes {
+        error::encode(failure, request_id)
+    }
+
+    fn encode_request(&self, request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
+        encode::request(request, upstream)
+    }
+
+    fn decode_reply(&self, body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
+        reply::decode(body)
+    }
+
+    fn stream_decoder(&self) -> Box<dyn StreamDecoder> {
+        Box::new(stream_decode::Decoder::default())
+    }
+
+    fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
+        error::decode(status, body)
+    }
+
+    fn stream_tap(&self, options: TapOptions) -> Box<dyn StreamTap> {
+        Box::new(tap::Tap::new(options))
+    }
+
+    fn usage_of_reply(&self, body: &[u8]) -> Option<Usage> {
+        usage::last_in(body)
+    }
+}

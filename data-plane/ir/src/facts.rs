@@ -57,21 +57,20 @@ impl Facts {
                 twice = Some(name);
             }
         };
-        let scanned = json::scan_object(body, |member: Member<'_>| match member.name.first() {
-            Some(b'm' | b's' | b'\\') => {
-                if member.is("model") {
-                    once(&mut model, "model", member.value);
-                } else if member.is("stream") {
-                    once(&mut stream, "stream", member.value);
-                } else if member.is("stream_options") {
-                    once(&mut facts.stream_options_at, "stream_options", member.value);
-                } else if member.is("max_tokens") {
-                    once(&mut max_tokens, "max_tokens", member.value);
-                } else if member.is("max_completion_tokens") {
-                    once(&mut max_completion_tokens, "max_completion_tokens", member.value);
-                }
+        let scanned = json::scan_object(body, |member: Member<'_>| {
+            // Most members are none of ours, and most of those begin with another letter.
+            if !matches!(member.name.first(), Some(b'm' | b's' | b'\\')) {
+            } else if member.is("model") {
+                once(&mut model, "model", member.value);
+            } else if member.is("stream") {
+                once(&mut stream, "stream", member.value);
+            } else if member.is("stream_options") {
+                once(&mut facts.stream_options_at, "stream_options", member.value);
+            } else if member.is("max_tokens") {
+                once(&mut max_tokens, "max_tokens", member.value);
+            } else if member.is("max_completion_tokens") {
+                once(&mut max_completion_tokens, "max_completion_tokens", member.value);
             }
-            _ => {}
         });
         if let Err(fault) = scanned {
             let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);

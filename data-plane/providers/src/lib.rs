@@ -1,1 +1,7 @@
-//! Where to send a request and how to prove who we are: URL, headers, authentication. Sans-I/O.
+//! Where to send a request and how to prove who we are: URL, headers, authentication, and which addresses may be called at
+//! all. Sans-I/O: nothing here resolves a name or opens a socket.
+
+pub mod destination;
+pub mod quirks;
+pub mod credential;
+pub mod endpoint;

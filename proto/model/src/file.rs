@@ -43,6 +43,14 @@ pub type Read<'a> = &'a dyn Fn(&Path) -> std::io::Result<String>;
 /// Parses, decodes and validates. `file_name` is only for messages. Every problem that can be found in one go is reported,
 /// sorted by position.
 pub fn parse(file_name: &str, text: &str, env: Env<'_>, read: Read<'_>) -> Result<Parsed, Vec<Problem>> {
+    let parsed = decode(file_name, text, env, read)?;
+    let found = parsed.index.located(parsed.set.validate());
+    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(Problem::is_error);
+    if errors.is_empty() { Ok(Parsed { warnings, ..parsed }) } else { Err(errors) }
+}
+
+/// As [`parse`], but without validation: what the file refers to may be defined elsewhere. There are no warnings yet.
+pub fn decode(file_name: &str, text: &str, env: Env<'_>, read: Read<'_>) -> Result<Parsed, Vec<Problem>> {
     let mut index = Index { file: file_name.to_owned(), places: HashMap::new() };
     let root = match tree::parse(text) {
         Ok(root) => root,
@@ -54,13 +62,29 @@ pub fn parse(file_name: &str, text: &str, env: Env<'_>, read: Read<'_>) -> Resul
     let mut reader = Reader { index: &mut index, expander: Expander { env, read }, problems: Vec::new() };
     let resources = reader.root(&root);
     let problems = reader.problems;
-    let set = Set::from_resources(resources);
     if !problems.is_empty() {
         return Err(index.located(problems));
     }
-    let found = index.located(set.validate());
-    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(Problem::is_error);
-    if errors.is_empty() { Ok(Parsed { set, warnings, index }) } else { Err(errors) }
+    Ok(Parsed { set: Set::from_resources(resources), warnings: Vec::new(), index })
+}
+
+/// YAML text as plain data, with nothing expanded and nothing decoded: one document in an editor.
+pub fn value(file_name: &str, text: &str) -> Result<Value, Vec<Problem>> {
+    tree::parse(text).map(|root| plain(&root)).map_err(|(place, message)| {
+        let index = Index { file: file_name.to_owned(), places: HashMap::from([(String::new(), place)]) };
+        index.located(vec![Problem::error(Code::Syntax, "", message)])
+    })
+}
+
+fn plain(node: &Node) -> Value {
+    match &node.content {
+        Content::Null => Value::Null,
+        Content::Bool(value) => Value::Bool(*value),
+        Content::Number(number) => Value::Number(number.clone()),
+        Content::Text(text) => Value::String(text.clone()),
+        Content::List(items) => items.iter().map(plain).collect(),
+        Content::Map(members) => Value::Object(members.iter().map(|(name, _, node)| (name.clone(), plain(node))).collect()),
+    }
 }
 
 // === impl Index ===

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::v1::{Item, Pepper};
+use crate::v1::{Item, Pepper, SnapshotChunk};
 
 // === impl Item ===
 
@@ -20,11 +20,20 @@ impl fmt::Debug for Pepper {
     }
 }
 
+// === impl SnapshotChunk ===
+
+impl fmt::Debug for SnapshotChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotChunk").field("nonce", &self.nonce).field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::v1::item::Body;
     use crate::v1::{ControlMsg, Delta, control_msg};
+    use bytes::Bytes;
 
     #[test]
     fn a_printed_message_holds_no_secret() {
@@ -32,9 +41,12 @@ mod tests {
         let mut provider = Item { kind: "provider".into(), id: "a".into(), ..Item::default() };
         provider.secrets.insert("api_key".into(), CANARY.as_bytes().to_vec());
         let pepper = Pepper { version: 7, value: CANARY.as_bytes().to_vec() };
-        let pepper = Item { kind: "pepper".into(), id: "7".into(), body: Some(Body::Pepper(pepper)), ..Item::default() };
+        let pepper =
+            Item { kind: "pepper".into(), id: "7".into(), body: Some(Body::Pepper(pepper)), ..Item::default() };
         let delta = Delta { upsert: vec![provider, pepper.clone()], ..Delta::default() };
-        let printed = format!("{:?} {pepper:?} {:?}", ControlMsg { msg: Some(control_msg::Msg::Delta(delta)) }, pepper.body);
+        let chunk = SnapshotChunk { data: Bytes::from_static(CANARY.as_bytes()), ..SnapshotChunk::default() };
+        let message = ControlMsg { msg: Some(control_msg::Msg::Delta(delta)) };
+        let printed = format!("{message:?} {pepper:?} {chunk:?}");
         assert!(printed.contains("provider"), "{printed}");
         for spelling in [CANARY.to_owned(), format!("{:?}", CANARY.as_bytes()).trim_matches(['[', ']']).to_owned()] {
             assert!(!printed.contains(&spelling), "{printed}");

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::*;
 
 fn env(name: &str) -> Option<String> {
-    (name == "SET").then(|| "from the environment".to_owned())
+    (name == "SET").then(|| "from-the-environment".to_owned())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
-    if path == Path::new("/key") { Ok("from a file\n".to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
+    if path == Path::new("/key") { Ok("from-a-file\n".to_owned()) } else { Err(std::io::ErrorKind::NotFound.into()) }
 }
 
 fn parse(text: &str) -> Result<Parsed, Vec<Problem>> {
@@ -61,8 +61,8 @@ settings:
 #[test]
 fn a_sound_file_is_read_whole() {
     let set = parse(SOUND).expect("no problem").set;
-    assert_eq!(set.providers[0].api_key.as_ref().map(crate::secret::Secret::expose), Some("from the environment"));
-    assert_eq!(set.providers[1].api_key.as_ref().map(crate::secret::Secret::expose), Some("from a file"));
+    assert_eq!(set.providers[0].api_key.as_ref().map(crate::secret::Secret::expose), Some("from-the-environment"));
+    assert_eq!(set.providers[1].api_key.as_ref().map(crate::secret::Secret::expose), Some("from-a-file"));
     assert_eq!((set.models[0].targets.len(), set.routes[0].order, set.keys[0].limits.rpm), (2, Some(0), Some(120)));
     assert_eq!(set.prices[0].input_per_1m.0, 1_250_000_000);
     assert_eq!(set.settings.auth, Some(crate::kind::settings::Auth::Off));
@@ -123,7 +123,7 @@ fn every_finding_has_its_place() {
         (
             "models:\n  - {name: a, targets: [{provider: p, model: m}], fallbacks: [b]}\n  - {name: b, targets: [{provider: p, model: m}], \
              fallbacks: [a]}\nproviders: [{name: p, kind: demo}]\n",
-            &["2:62 conflict models[a].fallbacks", "3:62 conflict models[b].fallbacks"],
+            &["3:62 conflict models[b].fallbacks"],
         ),
         ("providers:\n  - name: a\n    name: b\n", &["3:5 syntax "]),
         ("---\n{}\n---\n{}\n", &["3:1 syntax "]),

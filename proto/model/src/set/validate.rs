@@ -141,8 +141,13 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     if provider.azure.is_some() && provider.kind != "azure" {
         findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
     }
-    if provider.api_key.as_ref().is_some_and(|key| key.expose().trim().is_empty()) {
-        findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
+    if let Some(key) = &provider.api_key {
+        if key.expose().trim().is_empty() {
+            findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
+        } else if !key.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+            let message = "holds a space, a line break or another character that a header may not have";
+            findings.error(Code::InvalidValue, "api_key", message);
+        }
     }
     if provider.breaker.as_ref().is_some_and(|breaker| breaker.enabled) {
         let problem = unsupported("breaker.enabled".to_owned(), "a circuit breaker (`breaker.enabled: true`)");
@@ -184,8 +189,7 @@ const RESERVED_HEADERS: &[&str] = &[
 
 fn header(name: &str, value: &str, findings: &mut Findings<'_>) {
     let path = format!("headers.{name}");
-    let token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if !token {
+    if !is_header_name(name) {
         findings.error(Code::InvalidValue, &path, format!("`{name}` is no header name"));
     } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
         findings.error(Code::Conflict, &path, format!("`{name}` is set by the gateway; use `api_key` for credentials"));
@@ -193,6 +197,11 @@ fn header(name: &str, value: &str, findings: &mut Findings<'_>) {
     if !value.chars().all(|c| c == '\t' || (' '..='~').contains(&c)) {
         findings.error(Code::InvalidValue, &path, "the value may hold visible ASCII only");
     }
+}
+
+/// A token of RFC 9110, section 5.6.2.
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn model(model: &Model, findings: &mut Findings<'_>) {
@@ -220,8 +229,11 @@ fn route(route: &Route, findings: &mut Findings<'_>) {
         findings.error(Code::InvalidValue, "match.path", format!("`{path}` must begin with `/`"));
     }
     for (name, rule) in &route.matcher.headers {
-        let HeaderMatch::Rule(rule) = rule else { continue };
         let path = format!("match.headers.{name}");
+        if !is_header_name(name) {
+            findings.error(Code::InvalidValue, &path, format!("`{name}` is no header name"));
+        }
+        let HeaderMatch::Rule(rule) = rule else { continue };
         let n_given = [rule.exact.is_some(), rule.prefix.is_some(), rule.regex.is_some(), rule.present.is_some()];
         if n_given.iter().filter(|given| **given).count() != 1 {
             findings.error(Code::Conflict, &path, "needs exactly one of `exact`, `prefix`, `regex`, `present`");

@@ -203,6 +203,7 @@ pub struct SnapshotBegin {
 }
 /// A piece of a compressed, encoded `ItemList`; at most `gateway_wire::CHUNK` bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct SnapshotChunk {
     #[prost(uint64, tag = "1")]
     pub nonce: u64,
@@ -281,6 +282,7 @@ pub struct ItemId {
 }
 /// One config item. `id` never changes; a document's `name` may.
 #[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct Item {
     #[prost(string, tag = "1")]
     pub kind: ::prost::alloc::string::String,
@@ -298,6 +300,7 @@ pub struct Item {
 /// Nested message and enum types in `Item`.
 pub mod item {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
+    #[prost(skip_debug)]
     pub enum Body {
         /// JSON of the resource as people write it, secrets taken out (topology).
         #[prost(bytes, tag = "3")]
@@ -310,6 +313,7 @@ pub mod item {
 }
 /// The key under which virtual keys are digested: HMAC-SHA-256(pepper, secret).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct Pepper {
     #[prost(uint32, tag = "1")]
     pub version: u32,
@@ -349,13 +353,16 @@ pub struct KeyLimits {
     #[prost(uint64, optional, tag = "1")]
     pub rpm: ::core::option::Option<u64>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IngestAck {
-    /// All records of this lane up to and including this sequence are stored.
+    /// All records of this lane, sent on this stream, up to and including this sequence are stored.
     #[prost(uint64, tag = "1")]
     pub up_to_seq: u64,
     #[prost(uint32, tag = "2")]
     pub lane: u32,
+    /// The boot whose lane it is: a node also delivers what its earlier boots left behind.
+    #[prost(string, tag = "3")]
+    pub boot_id: ::prost::alloc::string::String,
 }
 /// Usage of one lane of one boot of one node. Sequences are gap-free within (node, boot, lane) and start at 1.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -406,6 +413,7 @@ pub struct UsageEvent {
     pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Disjoint classes: their sum is what the upstream processed.
+#[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenUsage {
     #[prost(uint64, tag = "1")]
@@ -441,6 +449,7 @@ pub struct LogBatch {
     pub dropped_total: u64,
 }
 /// One request as it went. Never a prompt, never an answer.
+#[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogRecord {
     #[prost(string, tag = "1")]
@@ -486,6 +495,7 @@ pub struct LogRecord {
     #[prost(message, optional, tag = "20")]
     pub tokens: ::core::option::Option<TokenUsage>,
     #[prost(enumeration = "SettledBy", tag = "21")]
+    #[serde(serialize_with = "crate::text::settled_by")]
     pub settled_by: i32,
     #[prost(int64, tag = "22")]
     pub cost_nano_usd: i64,
@@ -512,6 +522,7 @@ pub struct LogRecord {
     #[prost(uint64, tag = "32")]
     pub response_bytes: u64,
 }
+#[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Attempt {
     #[prost(string, tag = "1")]

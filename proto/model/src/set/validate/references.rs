@@ -26,11 +26,8 @@ pub(super) fn check(set: &Set, problems: &mut Vec<Problem>) {
             let path = format!("models[{}].fallbacks[{index}]", model.name);
             names.address(fallback, path, problems);
         }
-        if names.falls_back_to_itself(model) {
-            let path = format!("models[{}].fallbacks", model.name);
-            problems.push(Problem::error(Code::Conflict, path, format!("`{}` falls back to itself", model.name)));
-        }
     }
+    names.cycles(set, problems);
     for route in &set.routes {
         if let Some(model) = &route.model {
             names.address(model, format!("routes[{}].model", route.name), problems);
@@ -67,19 +64,32 @@ impl Names<'_> {
         }
     }
 
-    fn falls_back_to_itself(&self, model: &Model) -> bool {
-        let mut seen = HashSet::new();
-        let mut open: Vec<&str> = model.fallbacks.iter().map(String::as_str).collect();
-        while let Some(name) = open.pop() {
-            if name == model.name {
-                return true;
+    /// Fallbacks that lead back to where they began. Each model is walked through once, however long the chains are.
+    fn cycles(&self, set: &Set, problems: &mut Vec<Problem>) {
+        let mut finished: HashSet<&str> = HashSet::new();
+        for model in &set.models {
+            // The way from `model` down to where the walk is, and how many fallbacks of each have been followed.
+            let mut way: Vec<(&Model, usize)> = Vec::new();
+            if !finished.contains(model.name.as_str()) {
+                way.push((model, 0));
             }
-            if let Some(next) = self.models.get(name)
-                && seen.insert(name)
-            {
-                open.extend(next.fallbacks.iter().map(String::as_str));
+            while let Some((here, n_followed)) = way.last_mut() {
+                let (here, next) = (*here, here.fallbacks.get(*n_followed));
+                *n_followed += 1;
+                match next.map(|name| self.models.get(name.as_str())) {
+                    None => {
+                        finished.insert(&here.name);
+                        way.pop();
+                    }
+                    Some(Some(next)) if way.iter().any(|(model, _)| model.name == next.name) => {
+                        let path = format!("models[{}].fallbacks", here.name);
+                        let message = format!("`{}` falls back to `{}`, which falls back to it", here.name, next.name);
+                        problems.push(Problem::error(Code::Conflict, path, message));
+                    }
+                    Some(Some(next)) if !finished.contains(next.name.as_str()) => way.push((next, 0)),
+                    Some(_) => {}
+                }
             }
         }
-        false
     }
 }

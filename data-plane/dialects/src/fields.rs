@@ -1,0 +1,259 @@
+//! Shallow reading of JSON objects: take the members you know, in any order; the rest stays raw. Owns how a wrong type is told.
+//!
+//! Knows no dialect. `null` counts as absent wherever a member is asked for by name.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use gateway_ir::dialect::Dialect;
+use gateway_ir::extra::Extra;
+use gateway_ir::failure::Failure;
+use gateway_ir::json;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Where a value stands, for messages: `messages[2].content[0].type`. A chain on the stack; rendered only when something is wrong.
+#[derive(Clone, Copy)]
+pub(crate) struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Name(&'p str),
+    Index(usize),
+}
+
+/// The members of one object that nobody has taken yet, in the order written.
+pub(crate) struct Fields<'a, 'p> {
+    path: &'p Path<'p>,
+    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+/// Reads the text of one object as its members.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+// === impl Path ===
+
+impl<'p> Path<'p> {
+    pub(crate) const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+
+    pub(crate) fn name<'c>(&'c self, name: &'c str) -> Path<'c> {
+        Path { parent: Some(self), step: Step::Name(name) }
+    }
+
+    pub(crate) fn index(&'p self, index: usize) -> Path<'p> {
+        Path { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// The failure "this value must be …".
+    pub(crate) fn must_be(&self, what: &str) -> Box<Failure> {
+        Box::new(Failure::invalid(format!("`{self}` must be {what}")).at(self.to_string()))
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        let nested = self.parent.is_some_and(|parent| !matches!(parent.step, Step::Root));
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Name(name) if nested => write!(f, ".{name}"),
+            Step::Name(name) => f.write_str(name),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+// === impl Fields ===
+
+impl<'a, 'p> Fields<'a, 'p> {
+    /// The members of the object in `raw`. Refuses anything else, and a name that occurs twice.
+    pub(crate) fn read(raw: &'a RawValue, path: &'p Path<'p>) -> Result<Self, Box<Failure>> {
+        if !raw.get().starts_with('{') {
+            return Err(path.must_be("an object"));
+        }
+        let entries = match serde_json::from_str::<Entries<'a>>(raw.get()) {
+            Ok(Entries(entries)) => entries,
+            Err(error) => {
+                return Err(Box::new(
+                    Failure::invalid(format!("`{path}` cannot be read: {error}")).at(path.to_string()),
+                ));
+            }
+        };
+        if let Some(name) = repeated(&entries) {
+            let path = path.name(name);
+            return Err(Box::new(Failure::invalid(format!("`{path}` is given twice")).at(path.to_string())));
+        }
+        Ok(Self { path, entries })
+    }
+
+    pub(crate) fn path(&self) -> &'p Path<'p> {
+        self.path
+    }
+
+    /// Takes a member as it stands.
+    pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let position = self.entries.iter().position(|(known, _)| known == name)?;
+        let (_, raw) = self.entries.remove(position);
+        (raw.get() != "null").then_some(raw)
+    }
+
+    /// Looks at a member and leaves it there.
+    pub(crate) fn peek(&self, name: &str) -> Option<&'a RawValue> {
+        let (_, raw) = self.entries.iter().find(|(known, _)| known == name)?;
+        (raw.get() != "null").then_some(raw)
+    }
+
+    pub(crate) fn string(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Box<Failure>> {
+        self.take(name).map(|raw| string(raw, &self.path.name(name))).transpose()
+    }
+
+    pub(crate) fn required_string(&mut self, name: &str) -> Result<Cow<'a, str>, Box<Failure>> {
+        self.string(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    pub(crate) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Box<Failure>> {
+        self.scalar(name, "true or false")
+    }
+
+    pub(crate) fn unsigned(&mut self, name: &str) -> Result<Option<u64>, Box<Failure>> {
+        self.scalar(name, "a whole number of at least 0")
+    }
+
+    pub(crate) fn number(&mut self, name: &str) -> Result<Option<serde_json::Number>, Box<Failure>> {
+        self.scalar(name, "a number")
+    }
+
+    pub(crate) fn array(&mut self, name: &str) -> Result<Option<Vec<&'a RawValue>>, Box<Failure>> {
+        self.take(name).map(|raw| array(raw, &self.path.name(name))).transpose()
+    }
+
+    /// The failure "this member must be there".
+    pub(crate) fn missing(&self, name: &str) -> Box<Failure> {
+        let path = self.path.name(name);
+        Box::new(Failure::invalid(format!("`{path}` is missing")).at(path.to_string()))
+    }
+
+    /// What was not taken.
+    pub(crate) fn rest(self) -> impl Iterator<Item = (String, Box<RawValue>)> {
+        self.entries.into_iter().map(|(name, raw)| (name.into_owned(), raw.to_owned()))
+    }
+
+    pub(crate) fn into_extra(self, dialect: Dialect) -> Extra {
+        Extra::new(dialect, self.rest().collect())
+    }
+
+    fn scalar<T: DeserializeOwned>(&mut self, name: &str, what: &str) -> Result<Option<T>, Box<Failure>> {
+        let Some(raw) = self.take(name) else { return Ok(None) };
+        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.path.name(name).must_be(what))
+    }
+}
+
+/// The text of a JSON string.
+pub(crate) fn string<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Cow<'a, str>, Box<Failure>> {
+    json::string(raw.get().as_bytes()).ok_or_else(|| path.must_be("a string"))
+}
+
+/// The elements of a JSON array.
+pub(crate) fn array<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Vec<&'a RawValue>, Box<Failure>> {
+    serde_json::from_str(raw.get()).map_err(|_| path.must_be("an array"))
+}
+
+/// A whole request body as one JSON value, nothing after it.
+pub(crate) fn document(body: &[u8]) -> Result<&RawValue, Box<Failure>> {
+    serde_json::from_slice(body)
+        .map_err(|error| Box::new(Failure::invalid(format!("the request body is not valid JSON: {error}"))))
+}
+
+/// Objects have few members; a hash set is made only for the ones that are large enough to make comparing pairs costly.
+fn repeated<'e>(entries: &'e [(Cow<'_, str>, &RawValue)]) -> Option<&'e str> {
+    const FEW: usize = 16;
+    let names = entries.iter().map(|(name, _)| name.as_ref());
+    if entries.len() <= FEW {
+        return names
+            .enumerate()
+            .find(|(at, name)| entries[..*at].iter().any(|(other, _)| other == name))
+            .map(|(_, name)| name);
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    names.into_iter().find(|name| !seen.insert(*name))
+}
+
+// === impl Entries ===
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            let name =
+                json::string(name.get().as_bytes()).ok_or_else(|| A::Error::custom("a name is not valid Unicode"))?;
+            entries.push((name, value));
+        }
+        Ok(Entries(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<&[(&str, &str)], &str>) {
+        let raw: &RawValue = serde_json::from_str(text).expect("JSON");
+        let (array, element);
+        array = Path::ROOT.name("a");
+        element = array.index(3);
+        let path = element.name("b");
+        let read = Fields::read(raw, &path)
+            .map(|fields| fields.rest().map(|(name, raw)| (name, raw.get().to_owned())).collect());
+        let read: Result<Vec<_>, _> = read.map_err(|failure| failure.message.into_owned());
+        let expected =
+            expected.map(|entries| entries.iter().map(|(name, raw)| ((*name).to_owned(), (*raw).to_owned())).collect());
+        assert_eq!(read, expected.map_err(str::to_owned), "{text}");
+    }
+
+    #[test]
+    fn reads_members_in_order_and_byte_for_byte() {
+        check(r#"{"z": 1.0e0 ,"\u0061":{"x":[ ]}}"#, Ok(&[("z", "1.0e0"), ("a", r#"{"x":[ ]}"#)]));
+        check("[]", Err("`a[3].b` must be an object"));
+        check(r#"{"x":1,"\u0078":2}"#, Err("`a[3].b.x` is given twice"));
+        let many: Vec<String> = (0..40).map(|n| format!("\"k{}\":0", n % 39)).collect();
+        check(&format!("{{{}}}", many.join(",")), Err("`a[3].b.k0` is given twice"));
+    }
+
+    #[test]
+    fn wrong_types_name_the_field() {
+        let raw: &RawValue = serde_json::from_str(r#"{"s":1,"n":-1,"b":"x","l":{},"none":null}"#).expect("JSON");
+        let mut fields = Fields::read(raw, &Path::ROOT).expect("an object");
+        let told = [
+            fields.string("s").map(drop),
+            fields.unsigned("n").map(drop),
+            fields.boolean("b").map(drop),
+            fields.array("l").map(drop),
+        ];
+        let params: Vec<_> =
+            told.into_iter().map(|told| told.expect_err("wrong type").param.unwrap_or_default()).collect();
+        assert_eq!(params, ["s", "n", "b", "l"]);
+        assert!(fields.string("none").expect("null is absent").is_none());
+    }
+}

@@ -1,0 +1,109 @@
+//! Lenient reading of what upstreams send: members that are missing, null or of another type than documented count as not
+//! said, unknown ones are shown as well. A reply must never fail for a field nobody needs.
+
+use std::borrow::Cow;
+
+use gateway_ir::failure::{Code, Failure};
+use gateway_ir::json;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Whether a choice holds a `message` or a `delta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Whole,
+    Chunk,
+}
+
+struct Members<F>(F);
+
+struct Elements<F>(F);
+
+/// Calls `visit` for each member of the object `text`. Fails if it is not one JSON object.
+pub(super) fn members<'a>(text: &'a [u8], visit: impl FnMut(&str, &'a RawValue)) -> serde_json::Result<()> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    deserializer.deserialize_map(Members(visit))?;
+    deserializer.end()
+}
+
+/// The same for a value that has been proven to be JSON; anything but an object has no members.
+pub(super) fn members_of<'a>(raw: &'a RawValue, visit: impl FnMut(&str, &'a RawValue)) {
+    if raw.get().starts_with('{') {
+        // The text is known to be JSON; only an impossible name can fail, and ends the visit.
+        members(raw.get().as_bytes(), visit).ok();
+    }
+}
+
+/// Calls `visit` for each element; anything but an array has none.
+pub(super) fn elements<'a>(raw: &'a RawValue, visit: impl FnMut(&'a RawValue)) {
+    if raw.get().starts_with('[') {
+        serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Elements(visit)).ok();
+    }
+}
+
+/// A string that is there and not empty.
+pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    json::string(raw.get().as_bytes()).filter(|text| !text.is_empty())
+}
+
+/// A whole number, also where a float was written.
+pub(super) fn unsigned(raw: &RawValue) -> Option<u64> {
+    let text = raw.get();
+    text.parse().ok().or_else(|| {
+        let float: f64 = text.parse().ok()?;
+        // Far below where floats skip whole numbers, so that the conversion is exact.
+        (0.0..=1e15).contains(&float).then_some(float as u64)
+    })
+}
+
+/// Whether a value says anything: not null, not an empty string, array or object.
+pub(super) fn says_something(raw: &RawValue) -> bool {
+    !matches!(raw.get(), "null" | "\"\"" | "[]" | "{}")
+}
+
+/// The same, where a server may fill an object it does not mean with empty members (Snowflake does).
+pub(super) fn is_meant(raw: &RawValue) -> bool {
+    if !raw.get().starts_with('{') {
+        return says_something(raw);
+    }
+    let mut is_meant = false;
+    members_of(raw, |_, value| is_meant |= says_something(value) && value.get() != "0");
+    is_meant
+}
+
+/// The failure for a reply that makes no sense.
+pub(super) fn garbage(message: impl Into<Cow<'static, str>>) -> Box<Failure> {
+    Box::new(Failure::new(Code::UpstreamGarbage, message))
+}
+
+impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Members<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            let name =
+                json::string(name.get().as_bytes()).ok_or_else(|| A::Error::custom("a name is not valid Unicode"))?;
+            self.0(&name, value);
+        }
+        Ok(())
+    }
+}
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(value) = seq.next_element::<&RawValue>()? {
+            self.0(value);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! OpenAI's `usage` object, with the names compatible servers add, to and from disjoint classes.
+
+use gateway_ir::usage::Usage;
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::reading::{members_of, unsigned};
+use crate::writer::Object;
+
+/// The member's name as it is written.
+pub(super) const NAME: &[u8] = b"\"usage\"";
+
+/// More places named `usage` than this are not looked at, whatever a text holds.
+pub(super) const MAX_PLACES: usize = 8;
+
+/// `None` if it is not an object that counts tokens.
+pub(super) fn read(raw: &RawValue) -> Option<Usage> {
+    let (mut prompt, mut completion, mut total) = (None, None, None);
+    let (mut cached, mut written, mut written_1h, mut reasoning) = (None, None, None, None);
+    let (mut input_audio, mut output_audio) = (None, None);
+    members_of(raw, |name, value| match name {
+        "prompt_tokens" => prompt = unsigned(value),
+        "completion_tokens" => completion = unsigned(value),
+        "total_tokens" => total = unsigned(value),
+        "prompt_tokens_details" => members_of(value, |name, value| match name {
+            "cached_tokens" => cached = unsigned(value).or(cached),
+            "cache_write_tokens" => written = unsigned(value).or(written),
+            "cache_write_1h_tokens" => written_1h = unsigned(value),
+            "audio_tokens" => input_audio = unsigned(value),
+            _ => {}
+        }),
+        "completion_tokens_details" => members_of(value, |name, value| match name {
+            "reasoning_tokens" => reasoning = unsigned(value),
+            "audio_tokens" => output_audio = unsigned(value),
+            _ => {}
+        }),
+        "prompt_cache_hit_tokens" | "cached_tokens" | "cache_read_input_tokens" => cached = cached.or(unsigned(value)),
+        "cache_creation_input_tokens" => written = written.or(unsigned(value)),
+        _ => {}
+    });
+    if prompt.is_none() && completion.is_none() {
+        return None;
+    }
+    let (prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let reasoning = reasoning.unwrap_or(0);
+    // Some servers count reasoning beside the completion; their own total tells.
+    if reasoning > 0
+        && total.is_some()
+        && total == prompt.checked_add(output).and_then(|sum| sum.checked_add(reasoning))
+    {
+        output += reasoning;
+    }
+    // The prompt is what is billed; parts of it that claim more than the whole are cut to it.
+    let cache_read = cached.unwrap_or(0).min(prompt);
+    let all_written = written.unwrap_or(0).min(prompt - cache_read);
+    let cache_write_1h = written_1h.unwrap_or(0).min(all_written);
+    Some(Usage {
+        input: prompt - cache_read - all_written,
+        cache_read,
+        cache_write: all_written - cache_write_1h,
+        cache_write_1h,
+        output,
+        reasoning: reasoning.min(output),
+        input_audio: input_audio.unwrap_or(0).min(prompt),
+        output_audio: output_audio.unwrap_or(0).min(output),
+    })
+}
+
+/// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
+pub(super) fn last_in(text: &[u8]) -> Option<Usage> {
+    memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| at(text, place))
+}
+
+/// The usage whose name, quotes included, stands at `place`; most often it is null.
+pub(super) fn at(text: &[u8], place: usize) -> Option<Usage> {
+    let value = text[place + NAME.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    if !value.starts_with(b"{") {
+        return None;
+    }
+    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok().and_then(read)
+}
+
+/// Writes the member `usage`, or nothing where none is known.
+pub(super) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
+    let Some(usage) = usage else { return };
+    object.object("usage", |object| {
+        object.unsigned("prompt_tokens", usage.prompt());
+        object.unsigned("completion_tokens", usage.output);
+        object.unsigned("total_tokens", usage.total());
+        object.object("prompt_tokens_details", |details| {
+            details.unsigned("cached_tokens", usage.cache_read);
+            details.unsigned("audio_tokens", usage.input_audio);
+            let written = usage.cache_write.saturating_add(usage.cache_write_1h);
+            if written > 0 {
+                details.unsigned("cache_write_tokens", written);
+            }
+            if usage.cache_write_1h > 0 {
+                details.unsigned("cache_write_1h_tokens", usage.cache_write_1h);
+            }
+        });
+        object.object("completion_tokens_details", |details| {
+            details.unsigned("reasoning_tokens", usage.reasoning);
+            details.unsigned("audio_tokens", usage.output_audio);
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+
+    fn check(text: &str, expected: Option<Usage>) {
+        assert_eq!(read(serde_json::from_str(text).expect("JSON")), expected, "{text}");
+    }
+
+    #[test]
+    fn every_shape_comes_out_disjoint() {
+        let plain = Usage { input: 10, output: 4, ..Usage::default() };
+        check(r#"{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14}"#, Some(plain));
+        check(r#"{"prompt_tokens":10.0,"completion_tokens":4,"prompt_tokens_details":null,"cost":0.1}"#, Some(plain));
+        let cached = Usage { input: 7, cache_read: 3, ..plain };
+        check(
+            r#"{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"cached_tokens":3}}"#,
+            Some(cached),
+        );
+        check(r#"{"prompt_cache_hit_tokens":3,"prompt_tokens":10,"completion_tokens":4}"#, Some(cached));
+        let reasoned = Usage { reasoning: 3, ..plain };
+        check(
+            r#"{"prompt_tokens":10,"completion_tokens":4,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":3}}"#,
+            Some(reasoned),
+        );
+        check(
+            r#"{"prompt_tokens":10,"completion_tokens":1,"total_tokens":14,"completion_tokens_details":{"reasoning_tokens":3}}"#,
+            Some(reasoned),
+        );
+        check(
+            r#"{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":9}}"#,
+            Some(Usage { cache_read: 5, ..Usage::default() }),
+        );
+        for nothing in ["null", "{}", "7", "[]", r#"{"queue_time":0.1}"#] {
+            check(nothing, None);
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let usage = Usage {
+            input: 100,
+            cache_read: 20,
+            cache_write: 5,
+            cache_write_1h: 7,
+            output: 50,
+            reasoning: 30,
+            input_audio: 2,
+            output_audio: 3,
+        };
+        let mut out = BytesMut::new();
+        crate::writer::object(&mut out, |object| write(Some(usage), object));
+        assert_eq!(last_in(&out), Some(usage), "{out:?}");
+    }
+
+    #[test]
+    fn finds_the_last_one_in_a_tail() {
+        let tail = br#"ge":{"prompt_tokens":9}, "choices":[{"text":"\"usage\":{}"}], "usage" : {"prompt_tokens":1,"completion_tokens":2},"x":"usage"}"#;
+        assert_eq!(last_in(tail), Some(Usage { input: 1, output: 2, ..Usage::default() }));
+        assert_eq!(last_in(br#"{"usage":null}"#), None);
+        assert_eq!(last_in(br#"{"usage":{"prompt_tokens":1"#), None);
+    }
+}

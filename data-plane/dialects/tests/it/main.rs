@@ -1,0 +1,4 @@
+//! Dialects from outside: recorded traffic, and properties that hold for any split of a stream.
+
+mod recorded;
+mod openai_chat;

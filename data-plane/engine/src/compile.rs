@@ -1,0 +1,44 @@
+//! A configuration → a snapshot, or everything that is wrong with it. Pure: the same set gives the same snapshot, and nothing
+//! that serves is touched. The last gate before a configuration is served, on every way by which one arrives.
+
+mod settings;
+mod provider;
+mod model;
+mod route;
+
+use std::sync::Arc;
+
+use gateway_model::problem::Problem;
+use gateway_model::set::Set;
+
+use crate::policy::Overrides;
+use crate::snapshot::Snapshot;
+
+/// Validates and compiles. All or nothing: with any error there is no snapshot, and every error found is told. Takes time
+/// linear in the set; keys are not part of a snapshot.
+pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
+    let mut problems = set.validate();
+    problems.retain(Problem::is_error);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let of_settings = Overrides::compile(set.settings.retry.as_ref(), set.settings.timeouts.as_ref());
+    let providers = provider::compile(set, of_settings, &mut problems);
+    let providers_by_name =
+        providers.iter().map(|provider| (Arc::clone(&provider.name), Arc::clone(provider))).collect();
+    let models = model::compile(&set.models, &providers_by_name, &mut problems);
+    let mut snapshot = Snapshot {
+        revision,
+        settings: settings::compile(&set.settings),
+        providers,
+        providers_by_name,
+        public_models: models.iter().map(|model| model::public(model)).collect(),
+        models: models.into_iter().map(|model| (Arc::clone(&model.name), model)).collect(),
+        routes: Vec::new(),
+    };
+    snapshot.routes = route::compile(&set.routes, &snapshot, &mut problems);
+    if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Public models: their targets in groups, by priority and strategy, and behind them those of their fallbacks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use gateway_model::kind::model::{Model as Document, Strategy};
+use gateway_model::problem::{Code, Problem};
+
+use crate::policy::Overrides;
+use crate::routing::{priority, weighted};
+use crate::snapshot::{Group, Index, Model, Provider, PublicModel, Target};
+
+/// Groups of one model, fallbacks included. A request makes ten attempts at most, so that nothing behind is ever reached, and
+/// long chains of fallbacks stay cheap.
+const MAX_GROUPS: usize = 32;
+
+/// What a model is by itself.
+struct Own<'a> {
+    document: &'a Document,
+    groups: Vec<Arc<Group>>,
+}
+
+pub(super) fn compile(
+    documents: &[Document],
+    providers: &Index<Arc<Provider>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Model>> {
+    let mut own = HashMap::with_capacity(documents.len());
+    for document in documents {
+        let groups = groups(document, providers, problems);
+        own.insert(document.name.as_str(), Own { document, groups });
+    }
+    let model = |document: &Document| {
+        Arc::new(Model {
+            name: document.name.as_str().into(),
+            groups: with_fallbacks(document, &own, providers, problems),
+            overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()),
+        })
+    };
+    documents.iter().map(model).collect()
+}
+
+/// As `/v1/models` shows it.
+pub(super) fn public(model: &Model) -> PublicModel {
+    let mut targets = model.groups.iter().flat_map(|group| &group.members);
+    let owned_by = match targets.next() {
+        Some(first) if targets.all(|target| target.provider.index == first.provider.index) => {
+            Arc::clone(&first.provider.name)
+        }
+        _ => "gateway".into(),
+    };
+    PublicModel { name: Arc::clone(&model.name), owned_by }
+}
+
+/// Enabled targets, lowest priority number first. One that is listed twice in a priority is one target with both weights.
+fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut Vec<Problem>) -> Vec<Arc<Group>> {
+    let mut by_priority: BTreeMap<u32, Vec<(Arc<Target>, u32)>> = BTreeMap::new();
+    let mut places = HashMap::new();
+    for (position, target) in document.targets.iter().enumerate().filter(|(_, target)| target.enabled) {
+        let Some(provider) = providers.get(target.provider.as_str()) else {
+            let path = format!("models[{}].targets[{position}].provider", document.name);
+            let message = format!("no provider is named `{}`", target.provider);
+            problems.push(Problem::error(Code::UnknownReference, path, message));
+            continue;
+        };
+        let targets = by_priority.entry(target.priority).or_default();
+        let place = *places.entry((target.priority, provider.index, &target.model)).or_insert(targets.len());
+        match targets.get_mut(place) {
+            Some((_, weight)) => *weight = weight.saturating_add(target.weight),
+            None => targets.push((Target::new(provider, &target.model), target.weight)),
+        }
+    }
+    let group = match document.strategy {
+        Strategy::Weighted => weighted::group,
+        Strategy::Priority => priority::group,
+    };
+    by_priority.into_values().map(|targets| Arc::new(group(targets))).collect()
+}
+
+/// The model's own groups, then those of its fallbacks and of theirs, each model once, depth first as listed. Without
+/// recursion: chains may be as long as the configuration.
+fn with_fallbacks<'a>(
+    document: &'a Document,
+    own: &HashMap<&'a str, Own<'a>>,
+    providers: &Index<Arc<Provider>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Group>> {
+    let mut groups = Vec::new();
+    let mut seen = HashSet::new();
+    let mut pending = vec![document.name.as_str()];
+    while let Some(name) = pending.pop()
+        && groups.len() < MAX_GROUPS
+    {
+        if !seen.insert(name) {
+            continue;
+        }
+        let addressed = || name.split_once('/').and_then(|(provider, model)| Some((providers.get(provider)?, model)));
+        if let Some(named) = own.get(name) {
+            groups.extend(named.groups.iter().cloned());
+            pending.extend(named.document.fallbacks.iter().rev().map(String::as_str));
+        } else if let Some((provider, model)) = addressed() {
+            groups.push(Arc::new(Group::new(vec![Target::new(provider, model)], Vec::new())));
+        } else {
+            let path = format!("models[{}].fallbacks", document.name);
+            let message = format!("`{name}` is neither a model nor `provider/model` of a known provider");
+            problems.push(Problem::error(Code::UnknownReference, path, message));
+        }
+    }
+    groups
+}

@@ -1,0 +1,65 @@
+//! Providers with their endpoints, quirks and prices.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use gateway_ir::dialect::Dialect;
+use gateway_model::catalog;
+use gateway_model::kind::price::Price as PriceDocument;
+use gateway_model::kind::provider::Provider as Document;
+use gateway_model::problem::{Code, Problem};
+use gateway_model::set::Set;
+use gateway_providers::endpoint::Endpoint;
+use gateway_providers::quirks;
+
+use crate::policy::Overrides;
+use crate::price::Price;
+use crate::snapshot::Provider;
+
+pub(super) fn compile(set: &Set, of_settings: Overrides, problems: &mut Vec<Problem>) -> Vec<Arc<Provider>> {
+    let mut prices: HashMap<&str, Vec<&PriceDocument>> = HashMap::new();
+    for price in &set.prices {
+        prices.entry(&price.provider).or_default().push(price);
+    }
+    let mut providers = Vec::with_capacity(set.providers.len());
+    for document in &set.providers {
+        let prices = prices.get(document.name.as_str()).map_or(&[][..], Vec::as_slice);
+        match one(document, prices, providers.len(), of_settings) {
+            Ok(provider) => providers.push(Arc::new(provider)),
+            Err(found) => problems.extend(found),
+        }
+    }
+    providers
+}
+
+fn one(
+    document: &Document,
+    prices: &[&PriceDocument],
+    index: usize,
+    of_settings: Overrides,
+) -> Result<Provider, Vec<Problem>> {
+    let at = |field: &str| format!("providers[{}].{field}", document.name);
+    let known = catalog::row(&document.kind).and_then(|row| Some((row, Dialect::parse(&row.dialect)?)));
+    let Some((row, dialect)) = known else {
+        let message = format!("this version does not know the kind `{}`", document.kind);
+        return Err(vec![Problem::error(Code::InvalidValue, at("kind"), message)]);
+    };
+    let names = row.quirks.iter().chain(&document.quirks).map(String::as_str);
+    let quirks = quirks::named(names).map_err(|name| {
+        let message = format!("this version does not know the quirk `{name}`");
+        vec![Problem::error(Code::InvalidValue, at("quirks"), message)]
+    })?;
+    let of_models = prices.iter().filter(|price| price.model != "*");
+    let of_others = prices.iter().find(|price| price.model == "*");
+    Ok(Provider {
+        name: document.name.as_str().into(),
+        kind: document.kind.as_str().into(),
+        dialect,
+        endpoint: Endpoint::compile(document, row)?,
+        quirks,
+        index,
+        overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()).or(of_settings),
+        prices: of_models.map(|price| (price.model.as_str().into(), Price::compile(price))).collect(),
+        other_price: of_others.map(|price| Price::compile(price)),
+    })
+}

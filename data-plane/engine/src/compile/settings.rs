@@ -1,0 +1,20 @@
+//! Settings with every default filled in.
+
+use gateway_model::kind::settings::{Auth, HeaderFamily, Settings as Document};
+
+use crate::snapshot::{HeaderFamilies, Settings};
+
+pub(super) fn compile(document: &Document) -> Settings {
+    let defaults = Settings::default();
+    let families = document.header_families.as_ref().map(|families| HeaderFamilies {
+        gateway: families.contains(&HeaderFamily::Gateway),
+        lunargate: families.contains(&HeaderFamily::Lunargate),
+    });
+    let max_body = document.server.as_ref().and_then(|server| server.max_body);
+    Settings {
+        auth_off: document.auth == Some(Auth::Off),
+        default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
+        header_families: families.unwrap_or(defaults.header_families),
+        max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
+    }
+}

@@ -1,0 +1,123 @@
+//! Snapshots, whole.
+
+use std::fmt::Write as _;
+
+use gateway_model::kind::provider::Provider as ProviderDocument;
+use gateway_model::problem::Code;
+use gateway_model::secret::Secret;
+
+use super::*;
+use crate::identity::Caller;
+use crate::testing;
+
+#[test]
+fn settings_have_their_defaults() {
+    let settings = testing::snapshot("").settings;
+    assert_eq!((settings.auth_off, settings.default_stream, settings.max_body), (false, false, 32 << 20));
+    assert!(settings.header_families.gateway && settings.header_families.lunargate);
+    let yaml =
+        "settings: {auth: off, chat: {default_stream: true}, header_families: [gateway], server: {max_body: 1KiB}}";
+    let settings = testing::snapshot(yaml).settings;
+    assert_eq!((settings.auth_off, settings.default_stream, settings.max_body), (true, true, 1024));
+    assert!(settings.header_families.gateway && !settings.header_families.lunargate);
+}
+
+#[test]
+fn prices_are_found_by_model_else_for_all_others() {
+    let yaml = "
+providers:
+  - {name: openai, kind: openai}
+  - {name: claude, kind: anthropic}
+prices:
+  - {provider: openai, model: gpt, input_per_1m: \"1\", output_per_1m: \"2\"}
+  - {provider: openai, model: \"*\", input_per_1m: \"3\", output_per_1m: \"4\"}
+models:
+  - {name: m, targets: [{provider: openai, model: gpt}, {provider: claude, model: gpt}]}
+";
+    let snapshot = testing::snapshot(yaml);
+    let prices = |name: &str| -> Vec<Option<u64>> {
+        let model = snapshot.model(name).expect("a model");
+        let targets = model.groups.iter().flat_map(|group| &group.members);
+        targets.map(|target| target.price.map(|price| price.input)).collect()
+    };
+    assert_eq!(prices("m"), [Some(1_000_000_000), None]);
+    assert_eq!(prices("openai/gpt"), [Some(1_000_000_000)]);
+    assert_eq!(prices("openai/other"), [Some(3_000_000_000)]);
+    assert_eq!(prices("claude/opus"), [None]);
+}
+
+#[test]
+fn models_are_listed_for_whom_they_are() {
+    let yaml = format!(
+        "{}models:
+  - {{name: b, targets: [{{provider: openai, model: x}}, {{provider: openai, model: y}}]}}
+  - {{name: a/1, targets: [{{provider: openai, model: x}}], fallbacks: [claude/x]}}
+  - {{name: a/2, targets: [{{provider: claude, model: x, enabled: false}}]}}
+",
+        testing::PROVIDERS
+    );
+    let snapshot = testing::snapshot(&yaml);
+    let listed = |caller: &Caller| -> Vec<(String, String)> {
+        snapshot.models_for(caller).map(|model| (model.name.to_string(), model.owned_by.to_string())).collect()
+    };
+    let all = [("b", "openai"), ("a/1", "gateway"), ("a/2", "gateway")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(listed(&Caller::anonymous()), all);
+    assert_eq!(listed(&testing::caller(&["a/*"])), all[1..]);
+    assert!(listed(&testing::caller(&["c"])).is_empty());
+}
+
+#[test]
+fn what_the_validator_cannot_see_is_refused_with_its_path() {
+    let with_key = |key: &str| Set {
+        providers: vec![ProviderDocument {
+            api_key: Some(Secret::new(key)),
+            ..testing::parsed(testing::PROVIDERS).providers.remove(0)
+        }],
+        ..Set::default()
+    };
+    let refused = |set: &Set| -> Vec<(String, Code)> {
+        let problems = compile(set, 1).expect_err("must be refused");
+        problems.into_iter().map(|problem| (problem.path, problem.code)).collect()
+    };
+    assert!(compile(&with_key("fine"), 1).is_ok());
+    assert_eq!(refused(&with_key("line\nbreak")), [("providers[openai].api_key".to_owned(), Code::InvalidValue)]);
+    let mut unknown = with_key("fine");
+    unknown.providers[0].kind = "nonsense".to_owned();
+    assert_eq!(refused(&unknown), [("providers[openai].kind".to_owned(), Code::InvalidValue)]);
+}
+
+/// So many providers, and models with two targets each; `fallback` names the model behind the n-th.
+fn many(n_models: usize, fallback: impl Fn(usize) -> Option<usize>) -> Set {
+    let mut yaml = String::from("providers:\n");
+    for n in 0..n_models {
+        let _ = writeln!(yaml, "  - {{name: p{n}, kind: openai, api_key: k{n}}}");
+    }
+    yaml.push_str("models:\n");
+    for n in 0..n_models {
+        let other = (n + 1) % n_models;
+        let fallbacks = fallback(n).map(|model| format!("m{model}")).unwrap_or_default();
+        let _ = writeln!(
+            yaml,
+            "  - {{name: m{n}, targets: [{{provider: p{n}, model: x, weight: 70}}, {{provider: p{other}, model: y, weight: 30}}], \
+             fallbacks: [{fallbacks}]}}"
+        );
+    }
+    testing::parsed(&yaml)
+}
+
+#[test]
+fn many_providers_and_models_compile() {
+    let set = many(1500, |n| (n > 0).then_some(0));
+    let began = std::time::Instant::now();
+    let snapshot = compile(&set, 1).expect("valid");
+    println!("1500 providers and 1500 models: validated and compiled in {:?}", began.elapsed());
+    assert_eq!((snapshot.providers.len(), snapshot.public_models.len()), (1500, 1500));
+    assert_eq!(snapshot.model("m7").expect("a model").groups.len(), 2);
+}
+
+#[test]
+fn a_long_chain_of_fallbacks_is_cut_where_no_attempt_could_reach() {
+    let snapshot = compile(&many(100, |n| (n < 99).then_some(n + 1)), 1).expect("valid");
+    let groups = |name: &str| snapshot.model(name).expect("a model").groups.len();
+    assert_eq!((groups("m0"), groups("m90"), groups("m99")), (32, 10, 1));
+}

@@ -1,0 +1,142 @@
+//! Who is calling: a presented credential → its `Caller`. A keyed digest and two lookups in memory; a key's text is never kept.
+
+mod pepper;
+mod table;
+
+use std::sync::{Arc, LazyLock};
+
+use gateway_ir::failure::{Code, Failure};
+use gateway_model::token::{self, Form};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::glob::Glob;
+use crate::limits::{Limited, Limits, Spec};
+
+pub use pepper::{Digest, EmptyPepper, Peppers};
+pub use table::{KeyEntry, KeyTable};
+
+/// Whoever presented a key: what it is called, what it may do, what it has used up.
+#[derive(Debug)]
+pub struct Caller {
+    /// `vk_…`; not secret.
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    pub tags: Box<[Arc<str>]>,
+    models: Box<[Glob]>,
+    enabled: bool,
+    /// Unix milliseconds; refused from then on.
+    expires_at_ms: Option<i64>,
+    spec: Spec,
+    limits: Arc<Limits>,
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+
+/// The credential that a request presents: `Authorization: Bearer`, `x-api-key` or `api-key`. The same one in several places
+/// is fine; different ones are refused, because two parts of a system could act for two different callers. `None` when there
+/// is none, or only of another scheme.
+pub fn credential(headers: &HeaderMap) -> Result<Option<&str>, Box<Failure>> {
+    let mut found: Option<&str> = None;
+    let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
+    let plain = headers.get_all(X_API_KEY).iter().chain(headers.get_all(API_KEY)).map(text);
+    for presented in bearers.chain(plain) {
+        let presented = presented?;
+        match found {
+            _ if presented.is_empty() => {}
+            Some(other) if other != presented => {
+                let message = "different credentials in `authorization`, `x-api-key` and `api-key`; send one of them";
+                return Err(Box::new(Failure::new(Code::ConflictingCredentials, message)));
+            }
+            _ => found = Some(presented),
+        }
+    }
+    Ok(found)
+}
+
+/// The key's owner, if the key is known, enabled and not expired at `now_ms` (Unix milliseconds). The answers to unknown
+/// keys do not depend on what is in the table.
+pub fn identify(
+    credential: &str,
+    keys: &KeyTable,
+    peppers: &Peppers,
+    now_ms: i64,
+) -> Result<Arc<Caller>, Box<Failure>> {
+    let Some(caller) = peppers.digests(credential).find_map(|digest| keys.find(&digest)) else {
+        return Err(invalid(match token::check(credential) {
+            Form::BadChecksum => "this API key is mistyped or cut off: its checksum does not match",
+            _ => "no such API key; it may have been revoked",
+        }));
+    };
+    if !caller.enabled {
+        return Err(invalid("this API key is disabled"));
+    }
+    if caller.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms) {
+        return Err(invalid("this API key has expired"));
+    }
+    Ok(caller)
+}
+
+// === impl Caller ===
+
+impl Caller {
+    fn new(entry: &KeyEntry, limits: Arc<Limits>) -> Self {
+        Self {
+            id: Arc::clone(&entry.id),
+            name: entry.name.as_str().into(),
+            tags: entry.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            models: entry.models.iter().map(|pattern| Glob::new(pattern)).collect(),
+            enabled: entry.enabled,
+            expires_at_ms: entry.expires_at_ms,
+            spec: entry.limits,
+            limits,
+        }
+    }
+
+    /// Everybody, where `settings.auth` is `off`: may use every model, without limits.
+    pub fn anonymous() -> Arc<Self> {
+        static ANONYMOUS: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            let entry = KeyEntry {
+                id: "".into(),
+                name: "anonymous".to_owned(),
+                models: vec!["*".to_owned()],
+                enabled: true,
+                ..KeyEntry::default()
+            };
+            Arc::new(Caller::new(&entry, Arc::new(Limits::unlimited("".into()))))
+        });
+        Arc::clone(&ANONYMOUS)
+    }
+
+    /// Whether this caller may name this model: a public name or `provider/model`.
+    pub fn may_use(&self, model: &str) -> bool {
+        self.models.iter().any(|pattern| pattern.matches(model))
+    }
+}
+
+impl Limited for Caller {
+    fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+}
+
+/// The token of a `Bearer` value; `None` for other schemes.
+fn bearer(value: &HeaderValue) -> Option<Result<&str, Box<Failure>>> {
+    let (scheme, _) = value.as_bytes().split_at_checked(7)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return None;
+    }
+    Some(text(value).map(|value| value.get(7..).unwrap_or_default().trim_start()))
+}
+
+fn text(value: &HeaderValue) -> Result<&str, Box<Failure>> {
+    value.to_str().map(str::trim).map_err(|_| invalid("the API key holds characters that no key has"))
+}
+
+fn invalid(message: &'static str) -> Box<Failure> {
+    Box::new(Failure::new(Code::InvalidCredential, message))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! All keys of a node, by digest. Read by every request without a lock; changed key by key while requests are served.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use papaya::HashMap;
+
+use super::Caller;
+use super::pepper::Digest;
+use crate::limits::{Limits, Spec};
+
+/// A key as the configuration has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyEntry {
+    /// `vk_…`
+    pub id: Arc<str>,
+    pub name: String,
+    pub digest: Digest,
+    /// Patterns over model names; none: the key may use nothing.
+    pub models: Vec<String>,
+    pub enabled: bool,
+    /// Unix milliseconds.
+    pub expires_at_ms: Option<i64>,
+    pub limits: Spec,
+    pub tags: Vec<String>,
+}
+
+/// Keys by digest. One task writes; readers see each key either as it was or as it is.
+#[derive(Default)]
+pub struct KeyTable {
+    callers: HashMap<Digest, Arc<Caller>, ahash::RandomState>,
+    digests: HashMap<Arc<str>, Digest, ahash::RandomState>,
+}
+
+// === impl KeyTable ===
+
+impl KeyTable {
+    /// Adds a key or replaces the one of the same id. What the id has used of its limits stays used unless they changed.
+    pub fn upsert(&self, entry: &KeyEntry, now: Instant) {
+        let (callers, digests) = (self.callers.pin(), self.digests.pin());
+        let old_digest = digests.get(&entry.id).copied();
+        let old = old_digest.and_then(|digest| callers.get(&digest));
+        let limits = match old {
+            Some(old) if old.spec == entry.limits => Arc::clone(&old.limits),
+            _ => Arc::new(Limits::new(Arc::clone(&entry.id), entry.limits, now)),
+        };
+        callers.insert(entry.digest, Arc::new(Caller::new(entry, limits)));
+        digests.insert(Arc::clone(&entry.id), entry.digest);
+        if let Some(old_digest) = old_digest.filter(|digest| *digest != entry.digest) {
+            self.forget(&old_digest, &entry.id);
+        }
+    }
+
+    /// Removes a key; false when there was none of this id.
+    pub fn remove(&self, id: &str) -> bool {
+        let Some(digest) = self.digests.pin().remove(id).copied() else { return false };
+        self.forget(&digest, id);
+        true
+    }
+
+    /// Removes every key whose id is not kept: what a snapshot no longer has.
+    pub fn retain(&self, mut keep: impl FnMut(&str) -> bool) {
+        let digests = self.digests.pin();
+        let gone: Vec<Arc<str>> = digests.keys().filter(|id| !keep(id)).cloned().collect();
+        for id in gone {
+            self.remove(&id);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.digests.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.digests.is_empty()
+    }
+
+    /// Two ids may have imported the same secret; the later one owns it, and losing the earlier one must not take it along.
+    fn forget(&self, digest: &Digest, id: &str) {
+        let callers = self.callers.pin();
+        if callers.get(digest).is_some_and(|caller| *caller.id == *id) {
+            callers.remove(digest);
+        }
+    }
+
+    pub(super) fn find(&self, digest: &Digest) -> Option<Arc<Caller>> {
+        self.callers.pin().get(digest).map(Arc::clone)
+    }
+}

@@ -1,0 +1,148 @@
+//! Credentials, keys and callers.
+
+use std::time::Instant;
+
+use super::*;
+
+const SECRET: &str = "a-key-of-some-other-system";
+
+type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+fn headers(pairs: Pairs<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(*name, HeaderValue::from_str(value).expect("a header value"));
+    }
+    headers
+}
+
+fn entry(id: &str, secret: &str, peppers: &Peppers) -> KeyEntry {
+    let (_, digest) = peppers.digest(secret).expect("a pepper");
+    KeyEntry {
+        id: id.into(),
+        name: format!("name of {id}"),
+        digest,
+        models: vec!["*".to_owned()],
+        enabled: true,
+        ..KeyEntry::default()
+    }
+}
+
+fn peppers(versions: &[u32]) -> Peppers {
+    Peppers::new(versions.iter().map(|version| (*version, format!("pepper {version}")))).expect("none is empty")
+}
+
+#[test]
+fn one_credential_from_three_places() {
+    let found: &[(Pairs<'_>, Option<&str>)] = &[
+        (&[], None),
+        (&[("authorization", "Bearer k")], Some("k")),
+        (&[("authorization", "bearer   k ")], Some("k")),
+        (&[("x-api-key", "k")], Some("k")),
+        (&[("api-key", " k ")], Some("k")),
+        (&[("authorization", "Bearer k"), ("x-api-key", "k"), ("api-key", "k")], Some("k")),
+        (&[("authorization", "Basic abc")], None),
+        (&[("authorization", "Basic abc"), ("x-api-key", "k")], Some("k")),
+        (&[("authorization", "Bearer ")], None),
+        (&[("authorization", "Bearer"), ("api-key", "k")], Some("k")),
+        (&[("x-api-key", "")], None),
+        (&[("cookie", "k"), ("x-goog-api-key", "k")], None),
+    ];
+    for (presented, expected) in found {
+        assert_eq!(credential(&headers(presented)).expect("no conflict"), *expected, "{presented:?}");
+    }
+    let conflicts: &[Pairs<'_>] = &[
+        &[("authorization", "Bearer a"), ("x-api-key", "b")],
+        &[("x-api-key", "a"), ("api-key", "b")],
+        &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+        &[("x-api-key", "a"), ("x-api-key", "b")],
+    ];
+    for presented in conflicts {
+        let failure = credential(&headers(presented)).expect_err("a conflict");
+        assert_eq!((failure.code, failure.status), (Code::ConflictingCredentials, 400), "{presented:?}");
+    }
+    let mut strange = HeaderMap::new();
+    strange.insert("x-api-key", HeaderValue::from_bytes(b"k\xff").expect("opaque bytes"));
+    assert_eq!(credential(&strange).expect_err("no text").code, Code::InvalidCredential);
+}
+
+#[test]
+fn who_is_let_in() {
+    let peppers = peppers(&[1]);
+    let keys = KeyTable::default();
+    keys.upsert(&entry("vk_good", SECRET, &peppers), Instant::now());
+    keys.upsert(&KeyEntry { enabled: false, ..entry("vk_off", "key-that-is-off", &peppers) }, Instant::now());
+    keys.upsert(&KeyEntry { expires_at_ms: Some(1000), ..entry("vk_old", "key-that-ends", &peppers) }, Instant::now());
+    let at = |secret: &str, now_ms| identify(secret, &keys, &peppers, now_ms).map(|caller| caller.id.to_string());
+    assert_eq!(at(SECRET, 5000).expect("known"), "vk_good");
+    assert_eq!(at("key-that-ends", 999).expect("not expired yet"), "vk_old");
+    let unknown = at("unknown", 0).expect_err("unknown").message;
+    let refused = [("unknown", 0), ("key-that-is-off", 0), ("key-that-ends", 1000), ("gw_virt_typo", 0), ("", 0)];
+    for (secret, now_ms) in refused {
+        let failure = at(secret, now_ms).expect_err(secret);
+        assert_eq!((failure.code, failure.status), (Code::InvalidCredential, 401), "{secret}");
+        assert!(secret.is_empty() || !failure.message.contains(secret));
+    }
+    keys.remove("vk_good");
+    assert_eq!(at(SECRET, 0).expect_err("revoked").message, unknown, "a revoked key looks like one that never was");
+    assert!(identify(SECRET, &keys, &Peppers::default(), 0).is_err());
+}
+
+#[test]
+fn keys_are_found_under_older_peppers() {
+    let keys = KeyTable::default();
+    keys.upsert(&entry("vk_1", SECRET, &peppers(&[1])), Instant::now());
+    for (versions, known) in [(&[1][..], true), (&[2, 1], true), (&[3, 1, 2], true), (&[2], false)] {
+        assert_eq!(identify(SECRET, &keys, &peppers(versions), 0).is_ok(), known, "{versions:?}");
+    }
+    assert_eq!(peppers(&[1, 3, 2]).digest(SECRET).map(|(version, _)| version), Some(3), "the newest is current");
+    assert_eq!(Peppers::new([(7, "")]).err(), Some(EmptyPepper { version: 7 }));
+}
+
+#[test]
+fn a_changed_key_replaces_itself() {
+    let peppers = peppers(&[1]);
+    let keys = KeyTable::default();
+    let now = Instant::now();
+    keys.upsert(&entry("vk_1", SECRET, &peppers), now);
+    keys.upsert(&entry("vk_1", "another-secret", &peppers), now);
+    assert!(identify(SECRET, &keys, &peppers, 0).is_err(), "the old secret is gone");
+    assert!(identify("another-secret", &keys, &peppers, 0).is_ok());
+    // The same secret under a second id; removing the first leaves the second.
+    keys.upsert(&entry("vk_2", "another-secret", &peppers), now);
+    assert!(keys.remove("vk_1") && !keys.remove("vk_1"));
+    assert_eq!(identify("another-secret", &keys, &peppers, 0).expect("known").id.as_ref(), "vk_2");
+    keys.upsert(&entry("vk_3", SECRET, &peppers), now);
+    keys.retain(|id| id == "vk_3");
+    assert_eq!((keys.len(), identify("another-secret", &keys, &peppers, 0).is_err()), (1, true));
+}
+
+#[test]
+fn what_was_used_stays_used_until_the_limit_changes() {
+    let peppers = peppers(&[1]);
+    let keys = KeyTable::default();
+    let now = Instant::now();
+    let limited = |rpm| KeyEntry { limits: Spec { rpm: Some(rpm) }, ..entry("vk_1", SECRET, &peppers) };
+    let fits = || {
+        let caller = identify(SECRET, &keys, &peppers, 0).expect("known");
+        crate::limits::admit(&caller, now).is_ok()
+    };
+    keys.upsert(&limited(1), now);
+    assert_eq!((fits(), fits()), (true, false));
+    keys.upsert(&KeyEntry { models: vec!["m".to_owned()], tags: vec!["t".to_owned()], ..limited(1) }, now);
+    assert!(!fits(), "an edit of something else is no fresh start");
+    keys.upsert(&KeyEntry { digest: peppers.digest(SECRET).expect("a pepper").1, ..limited(2) }, now);
+    assert_eq!((fits(), fits(), fits()), (true, true, false));
+}
+
+#[test]
+fn callers_know_what_they_may_use() {
+    let caller = crate::testing::caller(&["gpt-*", "openai/*", "exact"]);
+    for (model, allowed) in
+        [("gpt-4o", true), ("openai/a/b", true), ("exact", true), ("exact-not", false), ("claude", false)]
+    {
+        assert_eq!(caller.may_use(model), allowed, "{model}");
+    }
+    assert!(!crate::testing::caller(&[]).may_use("anything"));
+    assert!(Caller::anonymous().may_use("anything/at all"));
+}

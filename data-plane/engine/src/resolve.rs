@@ -1,0 +1,185 @@
+//! Request → model and policy: a pure lookup that may refuse, and chooses nothing yet.
+//!
+//! What serves is decided by, in this order: a forced route, else the first route that matches; the route's model, else the
+//! forced model, else the one in the body; and a forced provider narrows that to its targets. Where the chosen model has the
+//! forced model among its targets, the header narrows too, so that it can never leave what a route offers.
+//!
+//! A caller must be allowed the name that it asks for (in the body, or by header), or the model that the route makes of it:
+//! routes are made by operators, and sending all traffic of a narrow key to a model of their choice is what they are for.
+
+use std::sync::Arc;
+
+use gateway_ir::failure::{Code, Failure};
+use http::HeaderMap;
+
+use crate::identity::Caller;
+use crate::policy::{Overrides, Policy};
+use crate::snapshot::{Model, Route, Snapshot, Target};
+
+/// What a request says about where it wants to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub path: &'a str,
+    pub headers: &'a HeaderMap,
+    /// The body's model.
+    pub model: &'a str,
+    pub forced_provider: Option<&'a str>,
+    pub forced_model: Option<&'a str>,
+    pub forced_route: Option<&'a str>,
+}
+
+/// Evidence that the caller may do this, and with what.
+#[derive(Debug)]
+pub struct Resolved {
+    pub route: Option<Arc<str>>,
+    pub model: Arc<Model>,
+    /// The route's level, and behind it the model's.
+    overrides: Overrides,
+    /// `None`: every target will do.
+    only: Option<Only>,
+}
+
+/// What forcing headers leave of a model's targets.
+#[derive(Debug, Default)]
+struct Only {
+    provider: Option<Box<str>>,
+    model: Option<Box<str>>,
+}
+
+/// The forcing headers' own texts, which clients may compare.
+const NO_PROVIDER: &str = "requested provider is not available for this route";
+const NO_MODEL: &str = "requested model is not available for this route";
+
+/// Finds what serves a request. Without a route and forcing headers it costs one lookup and allocates nothing.
+pub fn resolve(snapshot: &Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Resolved, Box<Failure>> {
+    let route = find_route(snapshot, ask)?;
+    let offered = route.and_then(|route| route.model.as_ref());
+    let (model, only) = match (offered, ask.forced_model) {
+        (Some(offered), forced) => (Arc::clone(offered), only(offered, ask.forced_provider, forced)?),
+        (None, None) => asked_for(snapshot, ask)?,
+        (None, Some(forced)) => forced_to(snapshot, ask, forced, caller)?,
+    };
+    let asked = ask.forced_model.unwrap_or(ask.model);
+    let is_allowed = caller.may_use(&model.name) || offered.is_some() && caller.may_use(asked);
+    if !is_allowed {
+        return Err(not_allowed(asked));
+    }
+    let overrides = route.map_or(model.overrides, |route| route.overrides.or(model.overrides));
+    Ok(Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, only })
+}
+
+// === impl Resolved ===
+
+impl Resolved {
+    /// Time limits and attempts towards a target: route, model, provider, settings, defaults; the nearest that says something.
+    pub fn policy(&self, target: &Target, stream: bool) -> Policy {
+        let defaults = if stream { &Policy::STREAM } else { &Policy::PLAIN };
+        self.overrides.or(target.provider.overrides).resolve(defaults)
+    }
+
+    /// Whether the forcing headers leave this target.
+    pub(crate) fn permits(&self, target: &Target) -> bool {
+        self.only.as_ref().is_none_or(|only| only.permits(target))
+    }
+}
+
+// === impl Only ===
+
+impl Only {
+    fn permits(&self, target: &Target) -> bool {
+        self.provider.as_ref().is_none_or(|provider| **provider == *target.provider.name)
+            && self.model.as_ref().is_none_or(|model| **model == *target.model)
+    }
+}
+
+fn find_route<'a>(snapshot: &'a Snapshot, ask: &Ask<'_>) -> Result<Option<&'a Route>, Box<Failure>> {
+    let asked = ask.forced_model.unwrap_or(ask.model);
+    match ask.forced_route {
+        None => Ok(snapshot.routes.iter().find(|route| route.matches(ask.path, ask.headers, asked))),
+        Some(forced) => match snapshot.routes.iter().find(|route| *route.name == *forced) {
+            Some(route) => Ok(Some(route)),
+            None => Err(Box::new(Failure::invalid(format!("no route is named `{forced}`")))),
+        },
+    }
+}
+
+/// The body's model, where no header replaces it. A forced provider makes a bare name one of its own.
+fn asked_for(snapshot: &Snapshot, ask: &Ask<'_>) -> Result<(Arc<Model>, Option<Only>), Box<Failure>> {
+    match (snapshot.model(ask.model), ask.forced_provider) {
+        (Some(model), None) => Ok((model, None)),
+        (Some(model), provider) => {
+            let only = only(&model, provider, None)?;
+            Ok((model, only))
+        }
+        (None, Some(provider)) => {
+            let model = snapshot.direct(provider, ask.model).ok_or_else(|| Box::new(Failure::invalid(NO_PROVIDER)))?;
+            Ok((model, None))
+        }
+        (None, None) => Err(not_found(ask.model)),
+    }
+}
+
+/// The header's model, where no route says one: a target of the body's model if it is that, which the caller is allowed if it
+/// is allowed the body's model; else a public name or `provider/model` of its own.
+fn forced_to(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    forced: &str,
+    caller: &Caller,
+) -> Result<(Arc<Model>, Option<Only>), Box<Failure>> {
+    if let Some(asked) = snapshot.model(ask.model).filter(|asked| caller.may_use(&asked.name))
+        && let Ok(only) = only(&asked, ask.forced_provider, Some(forced))
+    {
+        return Ok((asked, only));
+    }
+    let bare = ask.forced_provider.and_then(|provider| snapshot.direct(provider, forced));
+    let model = snapshot.model(forced).or(bare).ok_or_else(|| Box::new(Failure::invalid(NO_MODEL).at("model")))?;
+    let only = only(&model, ask.forced_provider, None)?;
+    Ok((model, only))
+}
+
+/// What headers leave of a model's targets; refused where they leave none. Forcing the model's own name changes nothing.
+fn only(model: &Model, provider: Option<&str>, forced: Option<&str>) -> Result<Option<Only>, Box<Failure>> {
+    let of_provider = Only { provider: provider.map(Box::from), model: None };
+    if provider.is_some() && !has_target(model, &of_provider) {
+        return Err(Box::new(Failure::invalid(NO_PROVIDER)));
+    }
+    match forced.filter(|forced| **forced != *model.name) {
+        None => Ok(provider.is_some().then_some(of_provider)),
+        Some(forced) => match narrowed(model, &of_provider, forced) {
+            Some(only) => Ok(Some(only)),
+            None => Err(Box::new(Failure::invalid(NO_MODEL).at("model"))),
+        },
+    }
+}
+
+/// A target's upstream name, which may itself hold a `/`, else `provider/model`.
+fn narrowed(model: &Model, of_provider: &Only, forced: &str) -> Option<Only> {
+    let named = Only { provider: of_provider.provider.clone(), model: Some(forced.into()) };
+    if has_target(model, &named) {
+        return Some(named);
+    }
+    let (provider, upstream_model) = forced.split_once('/')?;
+    if of_provider.provider.as_ref().is_some_and(|wanted| **wanted != *provider) {
+        return None;
+    }
+    let addressed = Only { provider: Some(provider.into()), model: Some(upstream_model.into()) };
+    has_target(model, &addressed).then_some(addressed)
+}
+
+fn has_target(model: &Model, only: &Only) -> bool {
+    model.groups.iter().flat_map(|group| &group.members).any(|target| only.permits(target))
+}
+
+fn not_found(name: &str) -> Box<Failure> {
+    let message = format!("no model is named `{name}`; GET /v1/models lists what this key may use");
+    Box::new(Failure::new(Code::ModelNotFound, message).at("model"))
+}
+
+fn not_allowed(name: &str) -> Box<Failure> {
+    let message = format!("model not allowed for this API key: `{name}`; GET /v1/models lists what it may use");
+    Box::new(Failure::new(Code::NotAllowed, message).at("model"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The compiled configuration: indexed, resolved, immutable. One `Arc` is swapped for another; a request reads one from its
+//! start to its end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use gateway_ir::dialect::Dialect;
+use gateway_ir::quirks::Quirks;
+use gateway_providers::endpoint::Endpoint;
+use http::{HeaderMap, HeaderName};
+use regex::Regex;
+
+use crate::glob::Glob;
+use crate::identity::Caller;
+use crate::policy::Overrides;
+pub use crate::policy::Policy;
+use crate::price::Price;
+
+/// Everything that one revision of the topology says.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub revision: u64,
+    pub settings: Settings,
+    pub providers: Vec<Arc<Provider>>,
+    pub(crate) providers_by_name: Index<Arc<Provider>>,
+    pub(crate) models: Index<Arc<Model>>,
+    /// In the order of the configuration.
+    pub(crate) public_models: Vec<PublicModel>,
+    /// In the order in which they are tried.
+    pub(crate) routes: Vec<Route>,
+}
+
+pub(crate) type Index<V> = HashMap<Arc<str>, V, ahash::RandomState>;
+
+/// The gateway's settings with every default filled in.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everybody is let in.
+    pub auth_off: bool,
+    /// What a chat request without `stream` means.
+    pub default_stream: bool,
+    pub header_families: HeaderFamilies,
+    /// Largest accepted request body, in bytes.
+    pub max_body: u64,
+}
+
+/// Prefixes of the gateway's own response headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderFamilies {
+    /// `x-gateway-*`
+    pub gateway: bool,
+    /// `x-lunargate-*`
+    pub lunargate: bool,
+}
+
+/// One upstream account.
+#[derive(Debug)]
+pub struct Provider {
+    pub name: Arc<str>,
+    /// The catalogue's id.
+    pub kind: Arc<str>,
+    pub dialect: Dialect,
+    pub endpoint: Endpoint,
+    pub quirks: Quirks,
+    /// Its place in `Snapshot::providers`.
+    pub index: usize,
+    /// The provider's level and, behind it, that of the settings.
+    pub(crate) overrides: Overrides,
+    pub(crate) prices: HashMap<Box<str>, Price, ahash::RandomState>,
+    /// For every model without a price of its own.
+    pub(crate) other_price: Option<Price>,
+}
+
+/// One upstream model that may serve.
+#[derive(Debug)]
+pub struct Target {
+    pub provider: Arc<Provider>,
+    /// The upstream's own name of it.
+    pub model: Arc<str>,
+    pub price: Option<Price>,
+}
+
+/// A public model, or one that is addressed directly.
+#[derive(Debug)]
+pub struct Model {
+    pub name: Arc<str>,
+    /// In the order in which they are exhausted: the model's own by priority, then those of its fallbacks. None is empty.
+    pub(crate) groups: Vec<Arc<Group>>,
+    pub(crate) overrides: Overrides,
+}
+
+/// Targets among which a strategy chooses. Models that fall back on the same model share its groups, and with them the turns.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Best first: the order after a failure.
+    pub(crate) members: Box<[Arc<Target>]>,
+    /// Places of members, turn by turn; empty where it is always the first member's.
+    round: Box<[u32]>,
+    n_turns_taken: AtomicUsize,
+}
+
+/// A model as `/v1/models` shows it.
+#[derive(Clone, Debug)]
+pub struct PublicModel {
+    pub name: Arc<str>,
+    /// The provider, where all targets have the same one; else `gateway`.
+    pub owned_by: Arc<str>,
+}
+
+/// A compiled route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    pub(crate) path: Option<PathMatch>,
+    pub(crate) headers: Vec<(HeaderName, HeaderMatch)>,
+    /// Over the name that the request asks for.
+    pub(crate) asked: Option<Glob>,
+    /// `None`: whatever the request asks for.
+    pub(crate) model: Option<Arc<Model>>,
+    pub(crate) overrides: Overrides,
+}
+
+#[derive(Debug)]
+pub(crate) enum PathMatch {
+    Exact(String),
+    Prefix(String),
+}
+
+#[derive(Debug)]
+pub(crate) enum HeaderMatch {
+    Exact(String),
+    Prefix(String),
+    Regex(Regex),
+    Present,
+    Absent,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// A model by exact name, else `provider/model` split at the first `/`. A direct address makes its target on the spot;
+    /// nothing shared is touched.
+    pub fn model(&self, name: &str) -> Option<Arc<Model>> {
+        if let Some(model) = self.models.get(name) {
+            return Some(Arc::clone(model));
+        }
+        let (provider, model) = name.split_once('/')?;
+        self.direct(provider, model)
+    }
+
+    /// `provider/model`, whatever public names say.
+    pub(crate) fn direct(&self, provider: &str, model: &str) -> Option<Arc<Model>> {
+        if model.is_empty() {
+            return None;
+        }
+        let provider = self.providers_by_name.get(provider)?;
+        let group = Group::new(vec![Target::new(provider, model)], Vec::new());
+        let name = format!("{}/{model}", provider.name).into();
+        Some(Arc::new(Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() }))
+    }
+
+    /// The public models that this caller may use, in the order of the configuration.
+    pub fn models_for(&self, caller: &Caller) -> impl Iterator<Item = PublicModel> {
+        self.public_models.iter().filter(|model| caller.may_use(&model.name)).cloned()
+    }
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auth_off: false,
+            default_stream: false,
+            header_families: HeaderFamilies { gateway: true, lunargate: true },
+            max_body: 32 * 1024 * 1024,
+        }
+    }
+}
+
+// === impl Provider ===
+
+impl Provider {
+    /// What this provider charges for one of its models.
+    pub fn price(&self, model: &str) -> Option<Price> {
+        self.prices.get(model).copied().or(self.other_price)
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    pub(crate) fn new(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
+        Arc::new(Self { provider: Arc::clone(provider), model: model.into(), price: provider.price(model) })
+    }
+
+    /// The same upstream model of the same account.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.provider.index == other.provider.index && self.model == other.model
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    /// `round` holds places of `members`, which is not empty.
+    pub(crate) fn new(members: Vec<Arc<Target>>, round: Vec<u32>) -> Self {
+        debug_assert!(!members.is_empty() && round.iter().all(|place| (*place as usize) < members.len()));
+        Self { members: members.into(), round: round.into(), n_turns_taken: AtomicUsize::new(0) }
+    }
+
+    /// The place of the member whose turn it is. One atomic addition where there is a choice, nothing where there is none.
+    pub(crate) fn take_turn(&self) -> usize {
+        if self.round.is_empty() {
+            return 0;
+        }
+        let turn = self.n_turns_taken.fetch_add(1, Ordering::Relaxed) % self.round.len();
+        self.round[turn] as usize
+    }
+
+    /// After so many turns everybody has had one who has any.
+    pub(crate) fn n_turns(&self) -> usize {
+        self.round.len().max(1)
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    /// Whether all that the route demands holds. Allocates nothing.
+    pub(crate) fn matches(&self, path: &str, headers: &HeaderMap, asked: &str) -> bool {
+        self.path.as_ref().is_none_or(|wanted| wanted.matches(path))
+            && self.asked.as_ref().is_none_or(|wanted| wanted.matches(asked))
+            && self.headers.iter().all(|(name, wanted)| wanted.matches(headers, name))
+    }
+}
+
+// === impl PathMatch ===
+
+impl PathMatch {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => path == wanted,
+            Self::Prefix(wanted) => path.starts_with(wanted.as_str()),
+        }
+    }
+}
+
+// === impl HeaderMatch ===
+
+impl HeaderMatch {
+    /// A header that is sent several times matches if one of its values does.
+    fn matches(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        let any = |holds: &dyn Fn(&str) -> bool| {
+            headers.get_all(name).iter().any(|value| value.to_str().is_ok_and(|value| holds(value.trim())))
+        };
+        match self {
+            Self::Exact(wanted) => any(&|value| value == wanted),
+            Self::Prefix(wanted) => any(&|value| value.starts_with(wanted.as_str())),
+            Self::Regex(wanted) => any(&|value| wanted.is_match(value)),
+            Self::Present => headers.contains_key(name),
+            Self::Absent => !headers.contains_key(name),
+        }
+    }
+}

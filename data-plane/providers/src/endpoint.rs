@@ -1,0 +1,174 @@
+//! One provider's address and headers, compiled once when the configuration changes. It says where requests go; whether the
+//! resolved address may be called is asked of `destination` by the connector.
+
+mod url;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gateway_model::catalog::{Auth, Row};
+use gateway_model::kind::provider::Provider;
+use gateway_model::problem::{Code, Problem};
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::credential;
+use url::Url;
+
+/// The version of Anthropic's API that the `anthropic-messages` dialect speaks.
+const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+/// What azure gets unless the provider says otherwise.
+const AZURE_API_VERSION: &str = "2024-10-21";
+
+/// Where a provider's chat operation is and what every request to it carries. Cheap to read, never changes.
+pub struct Endpoint {
+    url: Url,
+    headers: HeaderMap,
+    allow_private_networks: bool,
+    is_demo: bool,
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Compiles a provider of the catalogue's kind `row`. Problems carry the provider's field paths.
+    pub fn compile(provider: &Provider, row: &Row) -> Result<Self, Vec<Problem>> {
+        let is_demo = row.id == "demo";
+        let mut problems = Vec::new();
+        let url = match (provider.base_url.as_deref().or(row.base_url.as_deref()), is_demo) {
+            (_, true) => Some(Url::nowhere()),
+            (Some(base_url), false) => operation(provider, row, base_url)
+                .inspect_err(|fault| {
+                    problems.push(Problem::error(fault.code, path(provider, "base_url"), fault.message.clone()));
+                })
+                .ok(),
+            (None, false) => {
+                let message = format!("`{}` has no default base URL; give the server's", row.id);
+                problems.push(Problem::error(Code::MissingField, path(provider, "base_url"), message));
+                None
+            }
+        };
+        let headers = headers(provider, row, &mut problems);
+        match url {
+            Some(url) if problems.is_empty() => {
+                Ok(Self { url, headers, allow_private_networks: provider.allow_private_networks, is_demo })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// The whole URI of the chat operation. A clone without allocation, unless the model is a part of the path; then the
+    /// model is percent-encoded into it.
+    pub fn uri(&self, model: &str) -> Uri {
+        self.url.for_model(model)
+    }
+
+    /// Sent with every request, the credential among them, which is marked sensitive.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub fn tls(&self) -> bool {
+        self.url.tls()
+    }
+
+    /// Name or address; an IPv6 address in brackets.
+    pub fn host(&self) -> &Arc<str> {
+        self.url.host()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port()
+    }
+
+    /// Host and port as the `host` header wants them.
+    pub fn authority(&self) -> &Bytes {
+        self.url.authority()
+    }
+
+    pub fn allow_private_networks(&self) -> bool {
+        self.allow_private_networks
+    }
+
+    /// Answered inside the gateway; there is nowhere to connect to.
+    pub fn is_demo(&self) -> bool {
+        self.is_demo
+    }
+}
+
+/// The URL only: header values may be secrets even where they are not marked.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// The URL of the chat operation under `base_url`.
+fn operation(provider: &Provider, row: &Row, base_url: &str) -> Result<Url, url::Fault> {
+    let base = url::Base::parse(base_url, provider.allow_private_networks)?;
+    let is_v1 = base.path().ends_with("/openai/v1");
+    let api_version = provider.azure.as_ref().and_then(|azure| azure.api_version.as_deref());
+    if row.id == "azure" && is_v1 {
+        // The form in which the model is in the body and the version is optional.
+        let query = api_version.map(|version| format!("?api-version={}", url::encoded(version))).unwrap_or_default();
+        return base.fixed(&format!("/chat/completions{query}"));
+    }
+    if row.id == "azure" {
+        let version = url::encoded(api_version.unwrap_or(AZURE_API_VERSION));
+        return base.around_model("/openai/deployments/", &format!("/chat/completions?api-version={version}"));
+    }
+    base.fixed(match (row.chat_path.as_deref(), row.dialect.as_str()) {
+        (Some(path), _) => path,
+        (None, "anthropic-messages") => "/v1/messages",
+        (None, _) => "/chat/completions",
+    })
+}
+
+/// Those of the dialect, the provider's own over them, our credential over all.
+fn headers(provider: &Provider, row: &Row, problems: &mut Vec<Problem>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Replies are read and passed on as they are; decompressing them would only add delay.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("gateway/", env!("CARGO_PKG_VERSION"))));
+    if row.auth == Auth::XApiKey {
+        let (name, value) = ANTHROPIC_VERSION;
+        headers.insert(name, value);
+    }
+    for (name, value) in &provider.headers {
+        match (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str())) {
+            (Ok(name), Ok(value)) => {
+                headers.insert(name, value);
+            }
+            (Err(_), _) => {
+                let message = format!("`{name}` is no header name");
+                problems.push(Problem::error(Code::InvalidValue, path(provider, "headers"), message));
+            }
+            (_, Err(_)) => {
+                let field = format!("headers.{name}");
+                let message = "the value holds characters that a header may not have, such as a line break";
+                problems.push(Problem::error(Code::InvalidValue, path(provider, &field), message));
+            }
+        }
+    }
+    match provider.api_key.as_ref().and_then(|secret| credential::header(row.auth, secret)) {
+        Some(Ok((name, value))) => {
+            headers.insert(name, value);
+        }
+        Some(Err(credential::Unsendable)) => {
+            let message = "the key holds characters that a header may not have, such as a line break";
+            problems.push(Problem::error(Code::InvalidValue, path(provider, "api_key"), message));
+        }
+        None => {}
+    }
+    headers
+}
+
+fn path(provider: &Provider, field: &str) -> String {
+    format!("providers[{}].{field}", provider.name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Endpoints by kind of provider.
+
+use std::collections::BTreeMap;
+
+use gateway_model::catalog;
+use gateway_model::kind::provider::Azure;
+
+use super::*;
+
+fn provider(kind: &str, base_url: Option<&str>) -> Provider {
+    Provider {
+        name: "p".to_owned(),
+        kind: kind.to_owned(),
+        base_url: base_url.map(str::to_owned),
+        api_key: Some(gateway_model::secret::Secret::new("the-secret")),
+        headers: BTreeMap::new(),
+        allow_private_networks: base_url.is_some_and(|url| url.starts_with("http:")),
+        quirks: Vec::new(),
+        azure: None,
+        retry: None,
+        timeouts: None,
+        breaker: None,
+    }
+}
+
+fn compiled(provider: &Provider) -> Endpoint {
+    let row = catalog::row(&provider.kind).expect("a row of the catalogue");
+    Endpoint::compile(provider, row).unwrap_or_else(|problems| panic!("{}: {problems:?}", provider.kind))
+}
+
+fn problems(provider: &Provider) -> Vec<(String, Code)> {
+    let row = catalog::row(&provider.kind).expect("a row of the catalogue");
+    let problems = Endpoint::compile(provider, row).expect_err("must be refused");
+    problems.into_iter().map(|problem| (problem.path, problem.code)).collect()
+}
+
+#[test]
+fn requests_go_to_the_base_url_and_the_tail_of_the_dialect() {
+    let cases = [
+        ("openai", None, "https://api.openai.com/v1/chat/completions"),
+        ("anthropic", None, "https://api.anthropic.com/v1/messages"),
+        ("anthropic", Some("https://proxy.example/team/a/"), "https://proxy.example/team/a/v1/messages"),
+        ("openai-compatible", Some("http://[::1]:8000/v1"), "http://[::1]:8000/v1/chat/completions"),
+        ("openai-compatible", Some("http://127.0.0.1:9"), "http://127.0.0.1:9/chat/completions"),
+        ("ollama", Some("http://127.0.0.1:11434"), "http://127.0.0.1:11434/v1/chat/completions"),
+        (
+            "azure",
+            Some("https://r.openai.azure.com"),
+            "https://r.openai.azure.com/openai/deployments/a%2Fb%20%C3%BC%3F/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            "azure",
+            Some("https://r.openai.azure.com/openai/v1/"),
+            "https://r.openai.azure.com/openai/v1/chat/completions",
+        ),
+    ];
+    for (kind, base_url, expected) in cases {
+        assert_eq!(compiled(&provider(kind, base_url)).uri("a/b ü?").to_string(), expected, "{kind} {base_url:?}");
+    }
+}
+
+#[test]
+fn azure_versions_are_configurable() {
+    for (base_url, expected) in [
+        ("https://r.example", "https://r.example/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"),
+        ("https://r.example/openai/v1", "https://r.example/openai/v1/chat/completions?api-version=2025-01-01-preview"),
+    ] {
+        let azure = Some(Azure { api_version: Some("2025-01-01-preview".to_owned()) });
+        let endpoint = compiled(&Provider { azure, ..provider("azure", Some(base_url)) });
+        assert_eq!(endpoint.uri("m").to_string(), expected);
+    }
+}
+
+#[test]
+fn a_model_in_the_path_stays_one_segment_however_long() {
+    let endpoint = compiled(&provider("azure", Some("https://r.example")));
+    let uri = endpoint.uri(&"ü/../".repeat(20_000));
+    assert!(uri.path().starts_with("/openai/deployments/%C3%BC%2F..%2F"), "{uri}");
+    assert_eq!(uri.path().matches('/').count(), 5);
+}
+
+#[test]
+fn where_to_connect() {
+    let cases = [
+        ("https://host.example/v1", true, "host.example", 443, "host.example"),
+        ("https://host.example:8443/v1", true, "host.example", 8443, "host.example:8443"),
+        ("http://127.0.0.1/v1", false, "127.0.0.1", 80, "127.0.0.1"),
+        ("http://[::1]:9/v1", false, "[::1]", 9, "[::1]:9"),
+    ];
+    for (base_url, tls, host, port, authority) in cases {
+        let endpoint = compiled(&provider("openai-compatible", Some(base_url)));
+        let found = (endpoint.tls(), endpoint.host().as_ref(), endpoint.port(), endpoint.authority().as_ref());
+        assert_eq!(found, (tls, host, port, authority.as_bytes()), "{base_url}");
+    }
+    let demo = compiled(&provider("demo", None));
+    assert!(demo.is_demo() && !demo.tls());
+}
+
+#[test]
+fn the_credential_is_sent_in_the_style_of_the_kind_and_never_shown() {
+    let cases: [(&str, Option<&str>, &str, &str); 3] = [
+        ("openai", None, "authorization", "Bearer the-secret"),
+        ("anthropic", None, "x-api-key", "the-secret"),
+        ("azure", Some("https://r.example"), "api-key", "the-secret"),
+    ];
+    for (kind, base_url, name, value) in cases {
+        let endpoint = compiled(&provider(kind, base_url));
+        assert_eq!(endpoint.headers().get(name).map(HeaderValue::as_bytes), Some(value.as_bytes()), "{kind}");
+        let shown = format!("{endpoint:?} {:?}", endpoint.headers());
+        assert!(!shown.contains("the-secret"), "{shown}");
+        assert_eq!(endpoint.headers().contains_key("anthropic-version"), kind == "anthropic");
+        let keyless = compiled(&Provider { api_key: None, ..provider(kind, base_url) });
+        assert!(!keyless.headers().contains_key(name), "{kind}");
+    }
+}
+
+#[test]
+fn own_headers_go_over_the_dialects_and_under_the_credential() {
+    let own = [("anthropic-version", "2099-01-01"), ("x-api-key", "another"), ("x-team", "search")];
+    let headers = own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let endpoint = compiled(&Provider { headers, ..provider("anthropic", None) });
+    let sent = |name: &str| endpoint.headers().get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(sent("anthropic-version"), Some("2099-01-01"));
+    assert_eq!((sent("x-api-key"), sent("x-team")), (Some("the-secret"), Some("search")));
+}
+
+#[test]
+fn bad_providers_are_refused_with_the_field_at_fault() {
+    let invalid = |field: &str| vec![(format!("providers[p].{field}"), Code::InvalidValue)];
+    for base_url in
+        ["", "host/v1", "/v1", "ftp://host/v1", "https://user:pass@host/v1", "https://host/v1?a=b", "https://"]
+    {
+        assert_eq!(problems(&provider("openai", Some(base_url))), invalid("base_url"), "{base_url}");
+    }
+    let cleartext = Provider { allow_private_networks: false, ..provider("openai", Some("http://host/v1")) };
+    assert_eq!(problems(&cleartext), [("providers[p].base_url".to_owned(), Code::InsecureDestination)]);
+    let homeless = provider("openai-compatible", None);
+    assert_eq!(problems(&homeless), [("providers[p].base_url".to_owned(), Code::MissingField)]);
+    let broken = Provider { api_key: Some(gateway_model::secret::Secret::new("a\nb")), ..provider("openai", None) };
+    assert_eq!(problems(&broken), invalid("api_key"));
+    for (name, value, field) in [("x y", "1", "headers"), ("x-y", "1\r\n", "headers.x-y")] {
+        let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        assert_eq!(problems(&Provider { headers, ..provider("openai", None) }), invalid(field));
+    }
+}
+
+#[test]
+fn every_row_of_the_catalogue_compiles() {
+    for row in catalog::rows() {
+        let base_url = row.base_url.is_none().then_some("https://host.example");
+        let endpoint = compiled(&Provider { allow_private_networks: true, ..provider(&row.id, base_url) });
+        assert!(endpoint.is_demo() || endpoint.uri("m").scheme().is_some(), "{}", row.id);
+    }
+}
