@@ -1,1 +1,243 @@
-//! placeholder
+//! Both planes in one process: a control plane over its data directory, a node fed over an in-memory pipe that carries the
+//! same gRPC messages as the network does. It composes; what the planes do is theirs.
+
+mod fleet_port;
+mod local;
+mod sample;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use gateway_model::document::Resource;
+use gateway_model::kind::Kind;
+use gateway_model::problem::Problem;
+use gateway_model::secret::Secret;
+use gateway_model::set::Set;
+use gateway_proxy::Node;
+use gateway_proxy::config::{DEFAULT_LISTEN, Drain, Endpoint, LogSink, Source};
+use gateway_server::ControlPlane;
+use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
+
+use crate::fleet_port::FleetPort;
+
+/// How to start.
+pub struct Options {
+    pub data_dir: PathBuf,
+    /// Public API. `None`: what the configuration's `settings.server.listen` says, else loopback port 8080.
+    pub listen: Option<SocketAddr>,
+    pub ops_listen: Option<SocketAddr>,
+    pub admin_listen: SocketAddr,
+    /// Kept for the fleet's channel; loopback only.
+    pub fleet_listen: Option<SocketAddr>,
+    pub database_url: Option<String>,
+    pub workers: Option<usize>,
+    pub seed: Seed,
+}
+
+/// Reads an environment variable.
+pub type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Where the configuration of the first request comes from.
+pub enum Seed {
+    /// A file's resources, applied at each start. Nothing is looked for.
+    File(File),
+    /// What the machine offers: provider keys in this environment, model servers on loopback, else the demo.
+    Look(Box<Environment>),
+}
+
+/// A file as far as the gateway needs it.
+pub struct File {
+    /// Manages what the file holds.
+    pub owner: String,
+    pub resources: Vec<Resource>,
+}
+
+/// A configuration that was refused; nothing changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    pub message: String,
+    pub problems: Vec<Problem>,
+}
+
+/// A gateway that serves.
+pub struct Standalone {
+    control: ControlPlane,
+    node: Node,
+    fleet_port: Option<FleetPort>,
+    made: Vec<Made>,
+    model: Option<String>,
+}
+
+/// A provider that this start has made, and why.
+#[derive(Debug)]
+pub struct Made {
+    pub name: String,
+    /// `OPENAI_API_KEY`, `http://127.0.0.1:11434` …
+    pub from: String,
+}
+
+/// Returns when the first revision runs and every address is bound. A refused file ends it with [`Refused`] as the error's
+/// root.
+pub async fn start(options: Options) -> anyhow::Result<Standalone> {
+    let fleet_port = match options.fleet_listen {
+        Some(address) => {
+            Some(FleetPort::bind(address).await.map_err(|error| explained(error, address, "--fleet-listen"))?)
+        }
+        None => None,
+    };
+    let control = gateway_server::start(gateway_server::config::Options {
+        data_dir: options.data_dir.clone(),
+        database_url: options.database_url,
+        admin_listen: options.admin_listen,
+        admin_hosts: Vec::new(),
+    });
+    let control = control.await.map_err(|error| explained(error, options.admin_listen, "--admin-listen"))?;
+    let changes = control.changes();
+    let (made, probed) = match options.seed {
+        Seed::File(file) => {
+            apply(changes, file).await?;
+            (Vec::new(), Vec::new())
+        }
+        Seed::Look(env) => offer(changes, &*env).await?,
+    };
+    let set = changes.set().await?;
+    let listen = listen(options.listen, &set)?;
+    let node = gateway_proxy::start(gateway_proxy::config::Options {
+        data_dir: Some(options.data_dir.join("node")),
+        listen: Some(listen),
+        ops_listen: options.ops_listen,
+        workers: options.workers,
+        source: Source::Fleet(Endpoint::Pipe(control.pipe())),
+        log: LogSink::None,
+        drain: Drain::LOCAL,
+    });
+    let node = match node.await {
+        Ok(node) => node,
+        Err(error) => {
+            control.shutdown().await;
+            let (address, flag) = match options.ops_listen {
+                Some(ops) if error.to_string().contains(&ops.to_string()) => (ops, "--ops-listen"),
+                _ => (listen, "--listen"),
+            };
+            return Err(explained(error, address, flag));
+        }
+    };
+    node.ready().await;
+    Ok(Standalone { control, node, fleet_port, made, model: sample::model(&set, &probed) })
+}
+
+// === impl Standalone ===
+
+impl Standalone {
+    /// Root of the public API, without `/v1`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.node.addr())
+    }
+
+    pub fn admin_url(&self) -> String {
+        format!("http://{}", self.control.admin_addr())
+    }
+
+    pub fn master_key(&self) -> &Secret {
+        self.control.master_key()
+    }
+
+    /// The first virtual key, at the start that made it.
+    pub fn minted_key(&self) -> Option<&Secret> {
+        self.control.minted_key()
+    }
+
+    /// Providers that this start has made.
+    pub fn made(&self) -> &[Made] {
+        &self.made
+    }
+
+    /// A model that a first request could name.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// Makes the configuration what a file says, as at the start.
+    pub async fn apply(&self, file: File) -> anyhow::Result<Outcome> {
+        apply(self.control.changes(), file).await
+    }
+
+    /// What must go on while it serves. Never returns; dropped at the end.
+    pub async fn attend(&self) -> Infallible {
+        match &self.fleet_port {
+            Some(port) => port.refuse().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Drains the node, then ends the control plane, which stores what the node still had to say. Open requests have
+    /// [`Drain::LOCAL`].
+    pub async fn shutdown(self) {
+        self.node.shutdown().await;
+        self.control.shutdown().await;
+    }
+}
+
+async fn apply(changes: &Changes, file: File) -> anyhow::Result<Outcome> {
+    changes.apply(&file.owner, file.resources).await.map_err(|refusal| {
+        let problems = refusal.problems().to_vec();
+        anyhow::Error::new(Refused { message: refusal.to_string(), problems })
+    })
+}
+
+/// Makes providers of what the machine offers and the configuration does not have yet; the demo where there is none at all.
+/// Returns what was made, and by provider name the models that local servers have.
+async fn offer(changes: &Changes, env: &Environment) -> anyhow::Result<(Vec<Made>, Vec<(String, String)>)> {
+    let mut made = Vec::new();
+    let mut probed = Vec::new();
+    let mut any = !changes.set().await?.providers.is_empty();
+    for found in local::look(env).await {
+        any = true;
+        let name = found.provider.name.clone();
+        probed.extend(found.model.map(|model| (name.clone(), model)));
+        if create(changes, Resource::Provider(Box::new(found.provider))).await? {
+            made.push(Made { name, from: found.from });
+        }
+    }
+    if !any && create(changes, Resource::Provider(Box::new(local::provider("demo")))).await? {
+        made.push(Made { name: "demo".to_owned(), from: "answers by itself".to_owned() });
+    }
+    Ok((made, probed))
+}
+
+/// `false` when it was there already, which stays as it is.
+async fn create(changes: &Changes, resource: Resource) -> anyhow::Result<bool> {
+    let actor = Actor { name: "startup".to_owned(), ..Actor::default() };
+    let wish = Wish::Edit(Edit::Create(resource.into()));
+    match changes.write(&Request { actor, wish, expected_revision: None, dry_run: false }).await {
+        Ok(_) => Ok(true),
+        Err(Refusal::Exists { kind, .. }) if kind == Kind::Provider.name() => Ok(false),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn listen(named: Option<SocketAddr>, set: &Set) -> anyhow::Result<SocketAddr> {
+    let configured = set.settings.server.as_ref().and_then(|server| server.listen.as_deref());
+    match (named, configured) {
+        (Some(address), _) => Ok(address),
+        (None, Some(text)) => text.parse().with_context(|| format!("settings.server.listen: `{text}` is no address")),
+        (None, None) => Ok(DEFAULT_LISTEN),
+    }
+}
+
+/// An address that is taken is the most common reason not to start; it names the flag that helps.
+fn explained(error: anyhow::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
+    let is_taken = error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    });
+    if is_taken {
+        anyhow::anyhow!(
+            "{address} is in use; stop the program that listens there, or choose another address with {flag}"
+        )
+    } else {
+        error
+    }
+}

@@ -1,1 +1,24 @@
-//! placeholder
+//! The control plane: the write path of the configuration, the admin API, the fleet channel's server side, ingest.
+//!
+//! It never stands in the way of a request: nodes serve on without it.
+
+pub mod clock;
+mod task;
+pub mod config;
+mod data_dir;
+mod meters;
+pub mod vault;
+pub mod credential;
+mod view;
+pub mod change;
+pub mod fleet;
+pub mod ingest;
+pub mod app;
+pub mod admin;
+mod listener;
+mod jobs;
+mod control_plane;
+pub mod command;
+
+pub use config::Options;
+pub use control_plane::{ControlPlane, start};

@@ -1,1 +1,19 @@
-//! placeholder
+//! Everything durable of the control plane: configuration with its revisions, audit, usage, logs, nodes. The only crate that knows SQL.
+//!
+//! It gives no meaning to documents and holds no key: secrets arrive sealed, times arrive as values.
+
+pub mod error;
+mod db;
+mod migrate;
+pub mod item;
+pub mod store;
+pub mod resources;
+pub mod audit;
+pub mod revisions;
+pub mod usage;
+pub mod logs;
+pub mod nodes;
+
+pub use error::Error;
+pub use item::{ItemKind, StoredItem};
+pub use store::{Heads, Store};

@@ -1,1 +1,34 @@
-//! placeholder
+//! The stateless proxy node: listens, calls upstreams, streams back, swaps its configuration, reports what happened.
+//!
+//! Life of a request: `server` → `pipeline` (which reads like its diagram in data-plane/README.md) → `attempt` → `reply` and
+//! `relay`; whatever happened is in the `record`, which settles on drop. Life of a configuration: `sync`.
+
+pub mod config;
+pub mod clock;
+pub mod task;
+mod backoff;
+pub mod body;
+pub mod state;
+pub mod meters;
+pub mod telemetry;
+pub mod sync;
+mod sinks;
+mod record;
+mod headers;
+mod ingress;
+mod receive;
+mod refusal;
+mod upstream;
+mod attempt;
+mod relay;
+mod tail;
+mod reply;
+mod ops;
+mod pipeline;
+mod server;
+mod ops_listener;
+mod node;
+
+pub mod command;
+
+pub use node::{Node, start};

@@ -1,0 +1,43 @@
+# What people type. Each target does all of its own set-up; `make` alone lists them.
+
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+PYTHON := .venv/bin/python
+
+# $(call skip,WHAT): told loudly on a desk, an error where CI is set.
+skip = { echo "SKIPPED: $(1)" >&2; test -z "$$CI"; }
+
+.PHONY: help run test bench fmt lint check clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Starts the gateway: control plane, data plane, and a key to try it with
+	cargo run --release -- up
+
+test: .venv/ready ## All tests: unit, end to end, official clients, and the conformance kit where ../shared is
+	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace
+	@test -e .venv/ready || $(call skip,conformance needs the Python environment); \
+	 test ! -e .venv/ready || GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl $(PYTHON) deploy/checks/conformance.py
+
+bench: ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
+	cargo build --release --package gatewayctl --package gateway-bench --bins
+	$(TARGET_DIR)/release/bench $(BENCH)
+
+fmt: ## Formats the sources
+	cargo fmt --all
+
+lint: ## Compiler and clippy, warnings are errors
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+check: lint ## What a change must pass before the tests: format, lints, the rules of the house
+	cargo fmt --all --check
+	cargo test --workspace --test tidy
+
+clean: ## Removes what was built
+	cargo clean
+	rm -rf .venv deploy/bench/out
+
+# The official clients, in the versions that the tests were written against.
+.venv/ready: deploy/checks/requirements.txt
+	@{ python3 -m venv .venv && $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@; } \
+	 || $(call skip,the Python environment could not be made (python3 with venv and a package index are needed))

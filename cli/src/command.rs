@@ -1,0 +1,116 @@
+//! The table of commands: one module each, and the one place that runs them.
+
+mod get;
+mod describe;
+mod delete;
+mod edit;
+mod apply;
+mod validate;
+mod schema;
+mod keys;
+mod nodes;
+mod logs;
+mod explain;
+mod usage;
+mod config;
+mod status;
+mod version;
+#[cfg(feature = "server")]
+mod up;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::docs::{self, Docs};
+use crate::exit::{Exit, Failure};
+
+/// Run and steer an LLM gateway
+#[derive(Parser, Debug)]
+#[command(name = "gatewayctl", version, propagate_version = false, subcommand_required = true, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "Start here:
+  gatewayctl up                        a gateway on this machine, with a key and a curl line to paste
+  gatewayctl apply -f gateway.yaml     configure it
+  gatewayctl logs --follow             watch requests
+
+Exit codes:
+  0 done   1 refused or invalid   2 wrong arguments   3 cannot reach the gateway, or not allowed
+  4 not found   5 stored, but a node rejected it or did not confirm it in time
+
+Commands talk to the gateway at GATEWAY_ADMIN_URL with GATEWAY_MASTER_KEY; without these, to the local one that
+`gatewayctl up` started.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    #[cfg(feature = "server")]
+    Up(up::Up),
+    #[cfg(feature = "server")]
+    ControlPlane(gateway_server::command::ControlPlane),
+    #[cfg(feature = "server")]
+    DataPlane(gateway_proxy::command::DataPlane),
+    Apply(apply::Apply),
+    Plan(apply::Plan),
+    Validate(validate::Validate),
+    Schema(schema::Schema),
+    Get(get::Get),
+    Describe(describe::Describe),
+    Delete(delete::Delete),
+    Edit(edit::Edit),
+    Keys(keys::Keys),
+    Nodes(nodes::Nodes),
+    Logs(logs::Logs),
+    Explain(explain::Explain),
+    Usage(usage::Usage),
+    Config(config::Config),
+    Status(status::Status),
+    Version(version::Version),
+    #[command(hide = true)]
+    Docs(Docs),
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Does what was asked. What went wrong is for the caller to tell.
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let exit = match self.command {
+            #[cfg(feature = "server")]
+            Command::Up(command) => return up::run(command),
+            #[cfg(feature = "server")]
+            Command::ControlPlane(command) => return Ok(command.run()),
+            #[cfg(feature = "server")]
+            Command::DataPlane(command) => return Ok(command.run()),
+            Command::Apply(command) => wait_for(apply::run(command)),
+            Command::Plan(command) => wait_for(apply::plan(command)),
+            Command::Validate(command) => validate::run(command),
+            Command::Schema(command) => schema::run(command),
+            Command::Get(command) => wait_for(get::run(command)),
+            Command::Describe(command) => wait_for(describe::run(command)),
+            Command::Delete(command) => wait_for(delete::run(command)),
+            Command::Edit(command) => wait_for(edit::run(command)),
+            Command::Keys(command) => wait_for(keys::run(command)),
+            Command::Nodes(command) => wait_for(nodes::run(command)),
+            Command::Logs(command) => wait_for(logs::run(command)),
+            Command::Explain(command) => wait_for(explain::run(command)),
+            Command::Usage(command) => wait_for(usage::run(command)),
+            Command::Config(command) => wait_for(config::run(command)),
+            Command::Status(command) => wait_for(status::run(command)),
+            Command::Version(command) => version::run(command),
+            Command::Docs(command) => docs::run::<Cli>(command),
+        }?;
+        Ok(ExitCode::from(exit as u8))
+    }
+}
+
+/// A client command needs one thread.
+fn wait_for(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Refused, format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,225 @@
+//! `edit`: one resource in the user's editor, checked before anything changes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Args;
+use gateway_model::document;
+use gateway_model::file;
+use gateway_model::kind::Kind;
+use gateway_model::problem::Problem;
+use reqwest::Method;
+use serde_json::Value;
+use similar::TextDiff;
+
+use super::delete::warn_owned;
+use super::describe::{spec, unnamed};
+use super::get::single;
+use crate::args::{self, Gateway, Output, Wait};
+use crate::change;
+use crate::client::{Client, path};
+use crate::exit::{Exit, Failure};
+use crate::host::{self, variable};
+use crate::output::{text, yaml};
+
+/// Edit a resource in $EDITOR
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Opens the resource as YAML, shows the difference and applies it. What cannot be applied is opened again with the
+reasons as comments; leaving the text as it is gives up. Secrets are not in the text: absent they stay as they
+are, written they are replaced.
+
+Examples:
+  gatewayctl edit route search-team
+  EDITOR='code --wait' gatewayctl edit model smart"
+)]
+pub(crate) struct Edit {
+    /// provider, model, route, price, key or settings
+    #[arg(value_parser = args::kind)]
+    kind: Kind,
+    /// Its name; keys also by id, settings have none
+    name: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
+    let client = Client::new(&edit.gateway)?;
+    let item = single(&client, edit.kind, edit.name.as_deref()).await?.ok_or_else(|| unnamed(edit.kind))?;
+    let target = match edit.kind {
+        Kind::Setting => path(&["settings"]),
+        kind => path(&[kind.plural(), &text(&item, "/name")]),
+    };
+    let before = spec(&item);
+    let before_text = yaml::emit(&before);
+    let draft = Draft::new(edit.kind)?;
+    let mut problems = Vec::new();
+    let mut shown = before_text.clone();
+    let after = loop {
+        let edited = draft.open(&notes(edit.kind, &item, &problems), &shown)?;
+        if edited == shown {
+            return unchanged(problems);
+        }
+        shown.clone_from(&edited);
+        problems = match check(edit.kind, &edited) {
+            Ok(after) if after == before => return unchanged(Vec::new()),
+            Ok(after) => {
+                let query = vec![("dry_run", "true".to_owned())];
+                match client.send(Method::PUT, &target, &query, Some(&after), edit.wait.longest()).await {
+                    Ok(_) => break after,
+                    Err(mut failure) if failure.exit == Exit::Refused => findings(&mut failure),
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Err(problems) => problems,
+        };
+    };
+    host::say(difference(&before_text, &yaml::emit(&after)).trim_end());
+    let answer = client.send(Method::PUT, &target, &edit.wait.query(), Some(&after), edit.wait.longest()).await?;
+    let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
+    edit.output.format.print(&answer, |answer| {
+        let revision = change::revision(answer.pointer("/change/revision").unwrap_or(&Value::Null));
+        format!("{} {} changed\nrevision {revision}\n{}", edit.kind, text(answer, "/name"), change::rollout(rollout))
+    })?;
+    warn_owned(&text(&item, "/owner"));
+    Ok(change::exit(rollout))
+}
+
+/// Ends an edit that changes nothing: because nothing was meant to change, or because the user gave up on a refused text.
+fn unchanged(problems: Vec<Problem>) -> Result<Exit, Failure> {
+    if problems.is_empty() {
+        host::say("nothing changed");
+        return Ok(Exit::Done);
+    }
+    Err(Failure::problems("given up: the text was not changed after it was refused", problems))
+}
+
+/// The edited text as a document of `kind`; secrets included where they were written.
+fn check(kind: Kind, edited: &str) -> Result<Value, Vec<Problem>> {
+    let value = file::value("edited text", edited)?;
+    document::decode(kind, value.clone())?;
+    Ok(value)
+}
+
+/// What the gateway found wrong; a refusal without findings is one finding itself.
+fn findings(failure: &mut Failure) -> Vec<Problem> {
+    let problems = std::mem::take(failure.problems_mut());
+    if !problems.is_empty() {
+        return problems;
+    }
+    let message = failure.render(false).trim_end().to_owned();
+    vec![Problem::error(gateway_model::problem::Code::InvalidValue, "", message)]
+}
+
+/// The comments above the text: why it is open again, and which secrets are not shown.
+fn notes(kind: Kind, item: &Value, problems: &[Problem]) -> String {
+    let mut notes = format!(
+        "# {kind} {}. Save to apply, leave unchanged to give up. Comments are not kept.\n",
+        text(item, "/name")
+    );
+    for field in item.get("secrets").and_then(Value::as_object).into_iter().flat_map(|secrets| secrets.keys()) {
+        notes.push_str(&format!("# {field} is set and not shown; write it to replace it.\n"));
+    }
+    for problem in problems {
+        for line in problem.to_string().lines() {
+            notes.push_str(&format!("# {line}\n"));
+        }
+    }
+    notes
+}
+
+fn difference(before: &str, after: &str) -> String {
+    let (before, after) = (before.to_owned(), hide_secrets(after));
+    TextDiff::from_lines(&before, &after).unified_diff().context_radius(2).header("before", "after").to_string()
+}
+
+/// A newly written secret is applied, not shown.
+fn hide_secrets(text: &str) -> String {
+    let secrets: Vec<&str> = gateway_model::kind::ROWS.iter().flat_map(|row| row.secrets.iter().copied()).collect();
+    let mut lines = String::new();
+    for line in text.lines() {
+        match line.split_once(':') {
+            Some((field, _)) if secrets.contains(&field.trim_start_matches(['-', ' '])) => {
+                lines.push_str(&format!("{field}: (new)\n"))
+            }
+            _ => lines.push_str(&format!("{line}\n")),
+        }
+    }
+    lines
+}
+
+/// The file the editor works on, readable by this user only; gone when the command ends.
+struct Draft {
+    path: PathBuf,
+    editor: String,
+}
+
+// === impl Draft ===
+
+impl Draft {
+    fn new(kind: Kind) -> Result<Self, Failure> {
+        let editor = host::variable(variable::VISUAL)
+            .or_else(|| host::variable(variable::EDITOR))
+            .unwrap_or_else(|| "vi".to_owned());
+        let name = format!("gatewayctl-{kind}-{}-{}.yaml", std::process::id(), host::now_ms());
+        Ok(Self { path: std::env::temp_dir().join(name), editor })
+    }
+
+    /// Lets the user edit `notes` and `text`; returns the text without comment lines.
+    fn open(&self, notes: &str, text: &str) -> Result<String, Failure> {
+        let unusable = |error: std::io::Error| {
+            Failure::new(Exit::Refused, format!("cannot use `{}`: {error}", self.path.display()))
+        };
+        let mut file = host::create_private(&self.path).map_err(unusable)?;
+        file.write_all(notes.as_bytes()).and_then(|()| file.write_all(text.as_bytes())).map_err(unusable)?;
+        drop(file);
+        self.edit()?;
+        let edited = std::fs::read_to_string(&self.path).map_err(unusable)?;
+        Ok(edited
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .fold(String::new(), |text, line| text + line + "\n"))
+    }
+
+    /// Runs the editor through the shell, as its setting may hold arguments.
+    fn edit(&self) -> Result<(), Failure> {
+        let script = format!("{} \"$1\"", self.editor);
+        let status = Command::new("sh").arg("-c").arg(script).arg("sh").arg(&self.path).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(Failure::new(Exit::Refused, format!("the editor `{}` ended with {status}", self.editor))
+                .hint("nothing was changed; set EDITOR to an editor of yours")),
+            Err(error) => {
+                Err(Failure::new(Exit::Refused, format!("cannot start the editor `{}`: {error}", self.editor)))
+            }
+        }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+fn remove(path: &Path) {
+    // It may hold a new secret; a file that is already gone is as good.
+    let _ = std::fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_secret_is_not_shown_in_the_difference() {
+        let shown = difference("name: a\nkind: openai\n", "name: a\nkind: openai\napi_key: sk-canary\n");
+        assert!(shown.contains("+api_key: (new)"), "{shown}");
+        assert!(!shown.contains("sk-canary"), "{shown}");
+    }
+}

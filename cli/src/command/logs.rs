@@ -1,0 +1,137 @@
+//! `logs`: requests as they went, newest last; never a prompt, never an answer.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::args::{self, Gateway, Output};
+use crate::client::{Client, Query, path};
+use crate::exit::{Exit, Failure};
+use crate::host;
+use crate::output::table::{self, Column};
+use crate::output::{Format, items, number, text, time};
+
+/// Show requests: who asked for what, where it went, how it ended
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gatewayctl logs
+  gatewayctl logs --follow
+  gatewayctl logs --status 429 --since 1h -o json | jq -r '.[].id'
+  gatewayctl explain ID")]
+pub(crate) struct Logs {
+    /// Go on showing requests as they end
+    #[arg(long, conflicts_with = "limit")]
+    follow: bool,
+    /// How many to show at most
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// Only requests with this key (name or id)
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Only requests for this model
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Only requests that this provider served
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Only requests that ended with this HTTP status
+    #[arg(long, value_name = "CODE")]
+    status: Option<u16>,
+    /// Only requests of this last stretch of time
+    #[arg(long, value_name = "TIME", value_parser = args::span)]
+    since: Option<Duration>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column::Text("TIME"),
+    Column::Text("ID"),
+    Column::Text("KEY"),
+    Column::Text("MODEL"),
+    Column::Text("TARGET"),
+    Column::Number("STATUS"),
+    Column::Text("ENDING"),
+    Column::Number("TOKENS"),
+    Column::Number("FIRST"),
+    Column::Number("TOTAL"),
+];
+
+pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
+    let client = Client::new(&logs.gateway)?;
+    let query = filters(&logs);
+    if logs.follow {
+        return follow(&client, &query, logs.output.format).await;
+    }
+    let mut list = client.list(&path(&["logs"]), &query, logs.limit).await?;
+    if list.items.is_empty() {
+        host::say("no requests yet, or none that match");
+    }
+    if logs.output.format == Format::Table {
+        // The newest stands next to the prompt, as in `--follow`.
+        list.items.reverse();
+    }
+    logs.output.format.print(&Value::Array(list.items), |value| match items(value, "") {
+        [] => String::new(),
+        records => table::render(&COLUMNS, records.iter().map(row)),
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn follow(client: &Client, query: &Query, format: Format) -> Result<Exit, Failure> {
+    let mut events = client.follow(&path(&["logs", "follow"]), query).await?;
+    while let Some(record) = events.next().await? {
+        format.print_record(&record, |record| {
+            let words = row(record).into_iter().filter(|word| !word.is_empty());
+            format!("{}\n", words.collect::<Vec<_>>().join("  "))
+        })?;
+    }
+    host::say("the gateway ended the list; it may be restarting");
+    Ok(Exit::Done)
+}
+
+fn filters(logs: &Logs) -> Query {
+    let since =
+        logs.since.map(|span| host::now_ms().saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)));
+    let all = [
+        ("key", logs.key.clone()),
+        ("model", logs.model.clone()),
+        ("provider", logs.provider.clone()),
+        ("status", logs.status.map(|status| status.to_string())),
+        ("since", since.map(|since| since.to_string())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+fn row(record: &Value) -> Vec<String> {
+    let key = text(record, "/key_name");
+    let target = match (text(record, "/provider"), text(record, "/upstream_model")) {
+        (provider, _) if provider.is_empty() => "-".to_owned(),
+        (provider, model) => format!("{provider}/{model}"),
+    };
+    let error = text(record, "/error_code");
+    let ending =
+        if error.is_empty() { text(record, "/ending") } else { format!("{} ({error})", text(record, "/ending")) };
+    let started = record.get("started_unix_ms").and_then(time::unix_ms).map(time::clock).unwrap_or_default();
+    vec![
+        started,
+        text(record, "/id"),
+        if key.is_empty() { "-".to_owned() } else { key },
+        text(record, "/model"),
+        target,
+        text(record, "/status"),
+        ending,
+        format!("{}+{}", read_tokens(record), number(record, "/tokens/output")),
+        time::length_us(number(record, "/first_byte_us")),
+        time::length_us(number(record, "/total_us")),
+    ]
+}
+
+/// Everything the upstream read: fresh and from its cache.
+pub(crate) fn read_tokens(record: &Value) -> u64 {
+    let classes = ["input", "cache_read", "cache_write", "cache_write_1h", "input_audio"];
+    classes.into_iter().map(|class| number(record, &format!("/tokens/{class}"))).sum()
+}

@@ -1,0 +1,153 @@
+//! `up`: a whole gateway in this process, for a trial or for one machine.
+
+mod screen;
+mod watch;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use gateway_model::secret::Secret;
+use gateway_proxy::command::{install_log, remove_stale, stopped, write_private};
+use gateway_standalone::{File, Options, Refused, Seed, Standalone};
+use serde_json::json;
+
+use crate::args;
+use crate::context;
+use crate::exit::{Exit, Failure};
+use crate::host::{self, variable};
+use crate::source::{self, FileArgs, Source};
+
+use self::watch::Watch;
+
+/// Run a gateway on this machine
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The first start makes everything it needs: a database, the master key, a first virtual key, and a provider for each
+provider key in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY …) and for a local Ollama or vLLM. Without any
+of these there is a provider `demo`, which answers by itself. With --file, the file says it all: it is applied at
+each start and nothing is looked for.
+
+While it runs, other gatewayctl commands of this user find it by themselves. Ctrl-C or SIGTERM lets open requests
+end for up to 10 seconds; a second one stops at once.
+
+Examples:
+  gatewayctl up
+  gatewayctl up -f gateway.yaml --watch
+  gatewayctl up --listen 0.0.0.0:8080 --data-dir /var/lib/gateway"
+)]
+pub(crate) struct Up {
+    /// Where everything is kept: database, keys, usage not yet counted
+    #[arg(long, env = variable::DATA_DIR, hide_env_values = true, value_name = "DIR", default_value = args::DATA_DIR)]
+    data_dir: PathBuf,
+    /// Address of the public API; one that is not loopback is consent to be reached from outside [default: the file's
+    /// settings.server.listen, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Address of the admin API
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    admin_listen: SocketAddr,
+    /// Serve /health, /ready and /metrics here instead of on the public API's address
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<SocketAddr>,
+    /// Keeps this loopback address for nodes that join; that they join is not part of this version, and who calls is told so
+    #[arg(long, value_name = "ADDRESS")]
+    fleet_listen: Option<SocketAddr>,
+    /// Database of the control plane [default: SQLite in the data directory]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// Worker threads of the data plane [default: one per core]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Configuration to apply at each start, as `gatewayctl apply -f` would
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Apply the file again whenever it changes; a broken one keeps what runs
+    #[arg(long, requires = "file")]
+    watch: bool,
+    /// Written when the gateway serves: addresses and keys as JSON, mode 0600
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+pub(crate) fn run(up: Up) -> Result<ExitCode, Failure> {
+    install_log();
+    remove_stale(up.ready_file.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Refused, format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(serve(up))
+}
+
+async fn serve(up: Up) -> Result<ExitCode, Failure> {
+    let file = up.file.clone().map(|file| FileArgs { file, source: None });
+    // A file that cannot be read ends the command before anything has been made.
+    let source = file.as_ref().map(source::load).transpose()?;
+    let standalone = gateway_standalone::start(options(&up, source.as_ref()));
+    let standalone = standalone.await.map_err(|error| refused(error, source.as_ref()))?;
+    context::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;
+    if let Some(path) = &up.ready_file {
+        write_private(path, &format!("{:#}\n", ready(&standalone)))?;
+    }
+    host::print(&screen::draw(&standalone, &up))?;
+    let watch = file.filter(|_| up.watch).zip(source).map(|(file, source)| Watch::new(file, source));
+    let outcome = tokio::select! {
+        outcome = stopped() => outcome,
+        never = watch::follow(watch, &standalone) => match never {},
+        never = standalone.attend() => match never {},
+    };
+    host::say("stopping: open requests have 10 seconds to end; once more stops at once");
+    let ended = tokio::select! {
+        () = standalone.shutdown() => Ok(()),
+        again = stopped() => again,
+    };
+    context::withdraw(&up.data_dir);
+    outcome.and(ended)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(up: &Up, source: Option<&Source>) -> Options {
+    let seed = match source {
+        Some(source) => Seed::File(file(source)),
+        None => Seed::Look(Box::new(host::variable)),
+    };
+    Options {
+        data_dir: up.data_dir.clone(),
+        listen: up.listen,
+        ops_listen: up.ops_listen,
+        admin_listen: up.admin_listen,
+        fleet_listen: up.fleet_listen,
+        database_url: up.database_url.clone(),
+        workers: up.workers,
+        seed,
+    }
+}
+
+fn file(source: &Source) -> File {
+    File { owner: source.owner.clone(), resources: source.set.resources() }
+}
+
+/// A refused file shows its own lines; anything else is told as it is.
+fn refused(error: anyhow::Error, source: Option<&Source>) -> Failure {
+    match (error.downcast::<Refused>(), source) {
+        (Ok(mut refused), Some(source)) => {
+            source.index.locate(&mut refused.problems);
+            Failure::problems(format!("`{}` is refused: {}", source.file_name, refused.message), refused.problems)
+        }
+        (Ok(refused), None) => Failure::problems(refused.message, refused.problems),
+        (Err(error), _) => error.into(),
+    }
+}
+
+/// What programs need to use the gateway. Nodes cannot join over the network in this version, so these two are null.
+fn ready(standalone: &Standalone) -> serde_json::Value {
+    json!({
+        "base_url": standalone.base_url(),
+        "admin_url": standalone.admin_url(),
+        "fleet_url": null,
+        "master_key": standalone.master_key().expose(),
+        "join_token": null,
+        "virtual_key": standalone.minted_key().map(Secret::expose),
+        "pid": std::process::id(),
+    })
+}

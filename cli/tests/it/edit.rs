@@ -1,0 +1,48 @@
+//! `edit`: a script stands for the editor.
+
+use crate::local::Local;
+use crate::support::{Outcome, World};
+
+fn gateway() -> Local {
+    let world = World::new();
+    world.write("gateway.yaml", "providers:\n  - {name: trial, kind: demo}\nmodels:\n  - {name: m, targets: [{provider: trial, model: x}]}\nroutes:\n  - {name: r, model: m}\n");
+    Local::start(world, &["-f", "gateway.yaml"])
+}
+
+fn edit(local: &Local, script: &str) -> Outcome {
+    local.world.write("editor.sh", script);
+    local.world.run_with(&[("EDITOR", "sh ./editor.sh")], &["edit", "route", "r"])
+}
+
+#[test]
+fn an_edit_shows_the_difference_and_applies_it() {
+    let local = gateway();
+    edit(&local, "echo 'match: {path: /v1/chat/completions}' >> \"$1\"")
+        .ended(0)
+        .says(&["+match:"])
+        .prints(&["route r changed", "running on node_"]);
+    let route = local.run(&["get", "route", "r", "-o", "json"]).ended(0).json();
+    assert_eq!(route["spec"]["match"]["path"], "/v1/chat/completions", "{route}");
+}
+
+#[test]
+fn an_unchanged_text_changes_nothing() {
+    let local = gateway();
+    let before = local.run(&["status", "-o", "json"]).ended(0).json()["revision"].clone();
+    edit(&local, "true").ended(0).says(&["nothing changed"]);
+    edit(&local, "echo '# a remark' >> \"$1\"").ended(0).says(&["nothing changed"]);
+    assert_eq!(local.run(&["status", "-o", "json"]).ended(0).json()["revision"], before);
+}
+
+#[test]
+fn garbage_is_opened_again_with_the_reasons() {
+    let local = gateway();
+    // First garbage, then, when the reasons are in the text, the repair.
+    let script = "if grep -q '# .*colour' \"$1\"; then sed -i '/^colour/d; s/^model: .*/model: trial\\/y/' \"$1\"; else echo 'colour: red' >> \"$1\"; fi";
+    edit(&local, script).ended(0).prints(&["route r changed"]);
+    // A reference that only the gateway can check, then giving up by leaving the text as it is.
+    let script = "grep -q '# .*nobody' \"$1\" || sed -i 's/^model: .*/model: nobody/' \"$1\"";
+    edit(&local, script).ended(1).says(&["given up", "nobody"]);
+    edit(&local, "exit 3").ended(1).says(&["the editor", "nothing was changed"]);
+    local.run(&["edit", "route", "missing"]).ended(4);
+}

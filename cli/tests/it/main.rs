@@ -1,0 +1,18 @@
+//! The real binary, from outside: exit code, stdout, stderr. What needs a gateway starts its own on port 0 in its own
+//! directory; nothing leaves loopback.
+
+mod support;
+mod offline;
+mod reference;
+#[cfg(feature = "server")]
+mod local;
+#[cfg(feature = "server")]
+mod resources;
+#[cfg(feature = "server")]
+mod keys;
+#[cfg(feature = "server")]
+mod history;
+#[cfg(feature = "server")]
+mod edit;
+#[cfg(feature = "server")]
+mod requests;

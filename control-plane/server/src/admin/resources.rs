@@ -1,0 +1,167 @@
+//! `/admin/{plural}` and `/admin/settings`: every kind of resource, one at a time.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use gateway_model::document::SETTINGS_NAME;
+use gateway_model::kind::Kind;
+use gateway_store::ItemKind;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::access::Caller;
+use super::error::ApiError;
+use super::extract::{Collection, Member, Params, Payload, limit, page};
+use super::write::{WriteParams, Written, write};
+use crate::app::App;
+use crate::change::{Draft, Edit, Op, Wish};
+use crate::view;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParams {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Collection(kind): Collection,
+    Params(params): Params<ListParams>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = limit(params.limit)?;
+    let items =
+        app.store.items(ItemKind::Resource(kind), params.after.as_deref().unwrap_or_default(), limit + 1).await?;
+    let (items, next) = page(items, limit, |item| item.name.clone());
+    Ok(Json(json!({"data": items.iter().map(view::item).collect::<Vec<_>>(), "next": next})))
+}
+
+pub(crate) async fn get(State(app): State<Arc<App>>, Member(kind, name): Member) -> Result<Json<Value>, ApiError> {
+    let item = app.store.item(ItemKind::Resource(kind), &name).await?;
+    let item = item.ok_or_else(|| ApiError::not_found(format!("there is no {kind} named `{name}`")))?;
+    Ok(Json(view::item(&item)))
+}
+
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Collection(kind): Collection,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+    Payload(document): Payload,
+) -> Result<Response, ApiError> {
+    let edit = Edit::Create(draft(kind, document)?);
+    let written = write(&app, caller, Wish::Edit(edit), &params).await?;
+    answer(&written)
+}
+
+pub(crate) async fn put(
+    State(app): State<Arc<App>>,
+    Member(kind, name): Member,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+    Payload(mut document): Payload,
+) -> Result<Response, ApiError> {
+    let name = existing_name(&app, kind, name).await?;
+    if let Value::Object(members) = &mut document {
+        members.entry("name").or_insert_with(|| json!(name));
+    }
+    let draft = draft(kind, document)?;
+    if draft.name() != name {
+        return Err(ApiError::malformed(format!(
+            "the path names `{name}` and the body `{}`; make them the same",
+            draft.name()
+        )));
+    }
+    let written = write(&app, caller, Wish::Edit(Edit::Put(draft)), &params).await?;
+    answer(&written)
+}
+
+pub(crate) async fn patch(
+    State(app): State<Arc<App>>,
+    Member(kind, name): Member,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+    Payload(patch): Payload,
+) -> Result<Response, ApiError> {
+    let edit = Edit::Patch { kind, name, patch: object(patch)? };
+    let written = write(&app, caller, Wish::Edit(edit), &params).await?;
+    answer(&written)
+}
+
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    Member(kind, name): Member,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+) -> Result<Response, ApiError> {
+    let written = write(&app, caller, Wish::Edit(Edit::Delete { kind, name }), &params).await?;
+    if params.wait.is_none() && !params.dry_run {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    answer(&written)
+}
+
+pub(crate) async fn get_settings(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(match app.store.item(ItemKind::Resource(Kind::Setting), SETTINGS_NAME).await? {
+        Some(item) => view::item(&item),
+        // Nothing was ever set: everything has its default.
+        None => json!({
+            "kind": Kind::Setting, "id": SETTINGS_NAME, "name": SETTINGS_NAME, "revision": 0,
+            "created_at": null, "updated_at": null, "owner": null, "secrets": {}, "spec": {},
+        }),
+    }))
+}
+
+pub(crate) async fn put_settings(
+    State(app): State<Arc<App>>,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+    Payload(document): Payload,
+) -> Result<Response, ApiError> {
+    let edit = Edit::Put(draft(Kind::Setting, document)?);
+    let written = write(&app, caller, Wish::Edit(edit), &params).await?;
+    answer(&written)
+}
+
+pub(crate) async fn patch_settings(
+    State(app): State<Arc<App>>,
+    Params(params): Params<WriteParams>,
+    caller: Caller,
+    Payload(patch): Payload,
+) -> Result<Response, ApiError> {
+    let edit = Edit::Patch { kind: Kind::Setting, name: SETTINGS_NAME.to_owned(), patch: object(patch)? };
+    let written = write(&app, caller, Wish::Edit(edit), &params).await?;
+    answer(&written)
+}
+
+/// Keys are addressed by id as well; everything else has its name in the path.
+async fn existing_name(app: &App, kind: Kind, name: String) -> Result<String, ApiError> {
+    if kind != Kind::Key {
+        return Ok(name);
+    }
+    Ok(app.store.item(ItemKind::Resource(kind), &name).await?.map_or(name, |item| item.name))
+}
+
+fn draft(kind: Kind, document: Value) -> Result<Draft, ApiError> {
+    let document = object(document)?;
+    Draft::from_document(kind, document).map_err(|problems| crate::change::Refusal::from(problems).into())
+}
+
+fn object(value: Value) -> Result<Value, ApiError> {
+    if value.is_object() { Ok(value) } else { Err(ApiError::malformed("the body must be a JSON object")) }
+}
+
+/// The item, what happened to it, and the new key where one was made.
+fn answer(written: &Written) -> Result<Response, ApiError> {
+    let Some(changed) = written.outcome.changes.first() else { return Err(ApiError::internal()) };
+    let mut body = view::item(&changed.item);
+    body["change"] = written.change(changed.op);
+    if let Some(minted) = written.outcome.minted.first() {
+        body["key"] = json!(minted.key.expose());
+    }
+    let status = if changed.op == Op::Create { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(body)).into_response())
+}

@@ -1,0 +1,132 @@
+//! `/admin/usage`: what was used, request by request and summed up.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use gateway_model::kind::Kind;
+use gateway_store::ItemKind;
+use gateway_store::usage::{Group, Tokens, Totals, UsageRow};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::extract::{Params, limit, page, parse_time_cursor, time_cursor};
+use crate::app::App;
+use crate::clock;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UsageParams {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SummaryParams {
+    group_by: GroupBy,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum GroupBy {
+    Key,
+    Model,
+    Provider,
+    Day,
+}
+
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Params(params): Params<UsageParams>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = limit(params.limit)?;
+    let after = parse_time_cursor(params.after.as_deref())?;
+    let rows = app.store.usage(after.as_ref(), limit + 1).await?;
+    let (rows, next) = page(rows, limit, |row| time_cursor(row.started_ms, &row.id));
+    Ok(Json(json!({"data": rows.iter().map(event).collect::<Vec<_>>(), "next": next})))
+}
+
+/// Rows carry what they are grouped by under that name; a key shows by name, with its id beside it.
+pub(crate) async fn summary(
+    State(app): State<Arc<App>>,
+    Params(params): Params<SummaryParams>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = limit(params.limit)?;
+    let rows = app.store.usage_summary(params.group_by.group(), params.after.as_deref(), limit + 1).await?;
+    let (rows, next) = page(rows, limit, |(name, _)| name.clone());
+    let mut shown = Vec::with_capacity(rows.len());
+    for (name, totals) in rows {
+        let mut row = sums(&totals);
+        match params.group_by {
+            GroupBy::Key => {
+                let item = app.store.item(ItemKind::Resource(Kind::Key), &name).await?;
+                row["key"] = json!(item.map_or_else(|| name.clone(), |item| item.name));
+                row["key_id"] = json!(name);
+            }
+            GroupBy::Model => row["model"] = json!(name),
+            GroupBy::Provider => row["provider"] = json!(name),
+            GroupBy::Day => row["day"] = json!(clock::date(name.parse().unwrap_or_default())),
+        }
+        shown.push(row);
+    }
+    Ok(Json(json!({"data": shown, "next": next})))
+}
+
+fn event(row: &UsageRow) -> Value {
+    json!({
+        "id": row.id,
+        "node_id": row.node_id,
+        "started_unix_ms": row.started_ms,
+        "key_id": row.key_id,
+        "model": row.model,
+        "provider": row.provider,
+        "upstream_model": row.upstream_model,
+        "route": row.route,
+        "tokens": tokens(&row.tokens),
+        "settled_by": row.settled_by,
+        "cost_nano_usd": row.cost_nano_usd,
+        "priced": row.priced,
+        "status": row.status,
+        "topology_revision": row.topology_revision,
+        "tags": serde_json::from_str::<Value>(&row.tags).unwrap_or_else(|_| json!([])),
+    })
+}
+
+fn sums(totals: &Totals) -> Value {
+    json!({
+        "requests": totals.requests,
+        "tokens": tokens(&totals.tokens),
+        "cost_nano_usd": totals.cost_nano_usd,
+        "unpriced_requests": totals.unpriced,
+    })
+}
+
+fn tokens(tokens: &Tokens) -> Value {
+    json!({
+        "input": tokens.input,
+        "cache_read": tokens.cache_read,
+        "cache_write": tokens.cache_write,
+        "cache_write_1h": tokens.cache_write_1h,
+        "output": tokens.output,
+        "reasoning": tokens.reasoning,
+        "input_audio": tokens.input_audio,
+        "output_audio": tokens.output_audio,
+    })
+}
+
+// === impl GroupBy ===
+
+impl GroupBy {
+    fn group(self) -> Group {
+        match self {
+            Self::Key => Group::Key,
+            Self::Model => Group::Model,
+            Self::Provider => Group::Provider,
+            Self::Day => Group::Day,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What all writes have in common: their parameters, the way to `change`, the wait for the nodes, the answer.
+
+use std::time::Duration;
+
+use gateway_model::unit::Span;
+use gateway_store::revisions::Committed;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::access::Caller;
+use super::error::ApiError;
+use crate::app::App;
+use crate::change::{Op, Outcome, Refusal, Request, Wish};
+
+/// `?dry_run=true`, `?wait=applied&timeout=5s`, `?expected_revision=7`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WriteParams {
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    pub(crate) wait: Option<Wait>,
+    timeout: Option<Span>,
+    expected_revision: Option<u64>,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Wait {
+    /// Every connected node has applied or rejected the revision.
+    Applied,
+}
+
+/// A change that was made, and how the nodes took it.
+pub(crate) struct Written {
+    pub(crate) outcome: Outcome,
+    /// `null` where nobody waited.
+    pub(crate) rollout: Value,
+}
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(300);
+
+/// Makes the change, and waits for the nodes if that was asked for.
+pub(crate) async fn write(app: &App, caller: Caller, wish: Wish, params: &WriteParams) -> Result<Written, ApiError> {
+    let timeout = params.timeout.as_ref().map_or(DEFAULT_WAIT, |span| span.0);
+    if timeout > MAX_WAIT {
+        return Err(ApiError::malformed("`timeout` must be at most 300s"));
+    }
+    let request =
+        Request { actor: caller.0, wish, expected_revision: params.expected_revision, dry_run: params.dry_run };
+    let outcome = app.changes.write(&request).await;
+    app.meters.config_change(label(&outcome, params.dry_run));
+    let outcome = outcome?;
+    let rollout = match params.wait {
+        Some(Wait::Applied) if !params.dry_run => rollout(app, outcome.revision, timeout).await?,
+        _ => Value::Null,
+    };
+    Ok(Written { outcome, rollout })
+}
+
+async fn rollout(app: &App, revision: Committed, timeout: Duration) -> Result<Value, ApiError> {
+    let rollout = app.fleet.wait_applied(revision, timeout).await;
+    serde_json::to_value(rollout).map_err(|_| ApiError::internal())
+}
+
+fn label(outcome: &Result<Outcome, Refusal>, dry_run: bool) -> &'static str {
+    match outcome {
+        Err(_) => "refused",
+        Ok(_) if dry_run => "dry_run",
+        Ok(outcome) if outcome.changes.iter().all(|change| change.op == Op::Unchanged) => "unchanged",
+        Ok(_) => "applied",
+    }
+}
+
+/// `{"topology": 7, "identity": 3}`
+pub(crate) fn revision(revision: Committed) -> Value {
+    json!({"topology": revision.topology, "identity": revision.identity})
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What the nodes and the history say about a change of one item.
+    pub(crate) fn change(&self, op: Op) -> Value {
+        json!({"op": op, "revision": revision(self.outcome.revision), "rollout": self.rollout})
+    }
+
+    /// The answer to a change of many items.
+    pub(crate) fn summary(&self) -> Value {
+        let changes = self
+            .outcome
+            .changes
+            .iter()
+            .map(|change| json!({"op": change.op, "kind": change.kind, "name": change.name, "diff": change.diff}));
+        let minted = self
+            .outcome
+            .minted
+            .iter()
+            .map(|minted| json!({"name": minted.name, "id": minted.id, "key": minted.key.expose()}));
+        json!({
+            "revision": revision(self.outcome.revision),
+            "changes": changes.collect::<Vec<_>>(),
+            "problems": self.outcome.warnings,
+            "minted": minted.collect::<Vec<_>>(),
+            "rollout": self.rollout,
+        })
+    }
+}

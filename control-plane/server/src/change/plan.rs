@@ -1,0 +1,274 @@
+//! From wishes to rows: what each edit does to the state, before anything is written. Pure but for random ids and tokens.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use gateway_model::document::Resource;
+use gateway_model::kind::{Class, Kind};
+use gateway_model::problem::{Code, Problem};
+use gateway_model::secret::Secret;
+use gateway_model::set::Set;
+use gateway_model::token::Prefix;
+use gateway_store::{ItemKind, StoredItem};
+use ulid::Ulid;
+
+use super::diff::{self, Difference};
+use super::draft::Draft;
+use super::state::{Entry, State};
+use super::{Op, Refusal};
+use crate::credential::{self, Pepper};
+use crate::vault::{self, Vault};
+use crate::view::{self, SecretFact, SecretFacts};
+
+/// What a plan is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) pepper: &'a Pepper,
+    pub(super) now_ms: i64,
+    /// Whether keys without a secret get one. A dry run makes none.
+    pub(super) may_mint: bool,
+}
+
+/// Edits of one state, at most one per item.
+pub(super) struct Plan<'a> {
+    state: &'a State,
+    means: Means<'a>,
+    steps: Vec<Step>,
+    touched: HashSet<(Kind, String)>,
+}
+
+/// What happens to one item.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) kind: Kind,
+    pub(super) before: Option<Entry>,
+    pub(super) after: Option<Entry>,
+    pub(super) minted: Option<Secret>,
+}
+
+// === impl Plan ===
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(state: &'a State, means: Means<'a>) -> Self {
+        Self { state, means, steps: Vec::new(), touched: HashSet::new() }
+    }
+
+    /// Makes the item what the draft says; `owner` is the source that now manages it, `None` leaves that as it is.
+    pub(super) fn put(&mut self, draft: Draft, owner: Option<&str>) -> Result<(), Refusal> {
+        let (kind, name) = (draft.kind(), draft.name().to_owned());
+        let before = self.state.entries.get(&(kind, name)).cloned();
+        let id = before.as_ref().map_or_else(|| new_id(kind, self.means.now_ms), |entry| entry.item.id.clone());
+        let item_kind = ItemKind::Resource(kind);
+        let aad = vault::aad(item_kind, &id);
+        let mut resource = draft.resource;
+        self.place(&mut resource, before.as_ref());
+        let (digest, minted) = self.key_digest(&resource, before.as_ref());
+        let resource = with_stored_secrets(resource, &draft.cleared, before.as_ref())?;
+        let old_facts = before.as_ref().map(|entry| view::secret_facts(&entry.item)).unwrap_or_default();
+        let facts = self.secret_facts(&aad, &resource, &old_facts);
+        let sealed = match &before {
+            Some(entry) if facts == old_facts => entry.item.sealed.clone(),
+            _ if facts.is_empty() => None,
+            _ => Some(self.means.vault.seal(&aad, &resource.secrets())),
+        };
+        let old = before.as_ref().map(|entry| &entry.item);
+        let item = StoredItem {
+            kind: item_kind,
+            id,
+            name: resource.name().to_owned(),
+            revision: old.map_or(0, |item| item.revision),
+            document: resource.to_document().to_string(),
+            sealed,
+            secret_facts: serde_json::to_string(&facts).expect("texts and numbers are JSON"),
+            pepper_version: if digest.is_some() { self.means.pepper.version() } else { 0 },
+            digest,
+            created_at_ms: old.map_or(self.means.now_ms, |item| item.created_at_ms),
+            updated_at_ms: self.means.now_ms,
+            owner: owner.map(str::to_owned).or_else(|| old.and_then(|item| item.owner.clone())),
+        };
+        self.add(before, Some(Entry { item, resource }), minted)
+    }
+
+    pub(super) fn delete(&mut self, entry: &Entry) -> Result<(), Refusal> {
+        self.add(Some(entry.clone()), None, None)
+    }
+
+    /// Makes topology what it was. Items get their old ids and sealed secrets back; keys are not touched.
+    pub(super) fn restore(&mut self, old: Vec<StoredItem>) -> Result<(), Refusal> {
+        for item in old {
+            let after = Entry::open(StoredItem { updated_at_ms: self.means.now_ms, ..item }, self.means.vault)?;
+            // Deleted and made again since, it has another id now; then one replaces the other.
+            let before = self.state.entries.get(&(after.resource.kind(), after.item.name.clone())).cloned();
+            self.add(before, Some(after), None)?;
+        }
+        let state = self.state;
+        let newer = state.entries.iter().filter(|(key, _)| !self.touched.contains(*key));
+        let newer = newer.filter(|((kind, _), _)| kind.class() == Class::Topology).map(|(_, entry)| entry);
+        newer.collect::<Vec<_>>().into_iter().try_for_each(|entry| self.delete(entry))
+    }
+
+    /// Deletes what the source manages and this plan does not touch.
+    pub(super) fn prune(&mut self, source: &str) -> Result<(), Refusal> {
+        let state = self.state;
+        let owned = state.entries.iter().filter(|(_, entry)| entry.item.owner.as_deref() == Some(source));
+        let unnamed: Vec<&Entry> =
+            owned.filter(|(key, _)| !self.touched.contains(*key)).map(|(_, entry)| entry).collect();
+        unnamed.into_iter().try_for_each(|entry| self.delete(entry))
+    }
+
+    /// Checks the whole configuration as it would be. Returns its warnings.
+    pub(super) fn validate(&self) -> Result<Vec<Problem>, Refusal> {
+        let untouched = self.state.entries.iter().filter(|(key, _)| !self.touched.contains(*key));
+        let untouched = untouched.map(|(_, entry)| &entry.resource);
+        let touched = self.steps.iter().filter_map(|step| step.after.as_ref()).map(|entry| &entry.resource);
+        let problems = Set::from_resources(untouched.chain(touched).cloned()).validate();
+        if problems.iter().any(Problem::is_error) {
+            return Err(Refusal::invalid(self.title(), problems));
+        }
+        Ok(problems)
+    }
+
+    pub(super) fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+
+    fn title(&self) -> String {
+        match self.steps.as_slice() {
+            [Step { op: Op::Delete, kind, before: Some(entry), .. }] => {
+                format!("{kind} `{}` cannot be deleted while others refer to it", entry.item.name)
+            }
+            [Step { kind, after: Some(entry), .. }] => format!("{kind} `{}` is refused", entry.item.name),
+            _ => "the change is refused as a whole".to_owned(),
+        }
+    }
+
+    fn add(&mut self, before: Option<Entry>, after: Option<Entry>, minted: Option<Secret>) -> Result<(), Refusal> {
+        let Some(named) = after.as_ref().or(before.as_ref()) else { return Ok(()) };
+        let (kind, name) = (named.resource.kind(), named.item.name.clone());
+        if !self.touched.insert((kind, name.clone())) {
+            let problem = Problem::error(
+                Code::DuplicateName,
+                format!("{}[{name}].name", kind.plural()),
+                format!("`{name}` is given twice; give each {kind} once"),
+            );
+            return Err(Refusal::invalid("the change is refused as a whole".to_owned(), vec![problem]));
+        }
+        let op = match (&before, &after) {
+            (None, _) => Op::Create,
+            (_, None) => Op::Delete,
+            (Some(before), Some(after)) if same(before, after) => Op::Unchanged,
+            _ => Op::Update,
+        };
+        let after = if op == Op::Unchanged { before.clone() } else { after };
+        self.steps.push(Step { op, kind, before, after, minted });
+        Ok(())
+    }
+
+    /// A route without a place keeps the one it has, else it goes behind all others.
+    fn place(&self, resource: &mut Resource, before: Option<&Entry>) {
+        let Resource::Route(route) = resource else { return };
+        let order = |entry: &Entry| match &entry.resource {
+            Resource::Route(route) => route.order,
+            _ => None,
+        };
+        let planned = self.steps.iter().filter_map(|step| step.after.as_ref());
+        let last = || self.state.of_kind(Kind::Route).chain(planned).filter_map(order).max();
+        route.order =
+            route.order.or_else(|| before.and_then(order)).or_else(|| Some(last().unwrap_or(0).saturating_add(10)));
+    }
+
+    /// A key's digest: of the secret it brings, else the one it has, else of a new secret.
+    fn key_digest(&self, resource: &Resource, before: Option<&Entry>) -> (Option<Vec<u8>>, Option<Secret>) {
+        let Resource::Key(key) = resource else { return (None, None) };
+        if let Some(secret) = &key.secret {
+            return (Some(self.means.pepper.digest(secret.expose())), None);
+        }
+        match before {
+            Some(entry) => (entry.item.digest.clone(), None),
+            None if self.means.may_mint => {
+                let secret = credential::mint(Prefix::VirtualKey);
+                (Some(self.means.pepper.digest(secret.expose())), Some(secret))
+            }
+            None => (None, None),
+        }
+    }
+
+    /// Facts of the secrets that are sealed; one that did not change keeps its time.
+    fn secret_facts(&self, aad: &str, resource: &Resource, old: &SecretFacts) -> SecretFacts {
+        if resource.kind() == Kind::Key {
+            return BTreeMap::new();
+        }
+        let facts = resource.secrets().into_iter().map(|(path, secret)| {
+            let fingerprint = self.means.vault.fingerprint(aad, &path, &secret);
+            let fact = match old.get(&path).filter(|fact| fact.fingerprint == fingerprint) {
+                Some(fact) => fact.clone(),
+                None => SecretFact { last4: secret.last4(), fingerprint, updated_at_ms: self.means.now_ms },
+            };
+            (path, fact)
+        });
+        facts.collect()
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(super) fn name(&self) -> &str {
+        self.after.as_ref().or(self.before.as_ref()).map_or("", |entry| &entry.item.name)
+    }
+
+    pub(super) fn diff(&self) -> Vec<Difference> {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) if self.op == Op::Update => diff::items(&before.item, &after.item),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Whether a write would change nothing but times.
+fn same(before: &Entry, after: &Entry) -> bool {
+    let fingerprints = |item: &StoredItem| -> Vec<(String, String)> {
+        view::secret_facts(item).into_iter().map(|(path, fact)| (path, fact.fingerprint)).collect()
+    };
+    before.item.id == after.item.id
+        && before.resource.to_document() == after.resource.to_document()
+        && fingerprints(&before.item) == fingerprints(&after.item)
+        && before.item.digest == after.item.digest
+        && before.item.owner == after.item.owner
+}
+
+/// Puts back the secrets that the draft did not mention.
+fn with_stored_secrets(
+    resource: Resource,
+    cleared: &BTreeSet<&'static str>,
+    before: Option<&Entry>,
+) -> Result<Resource, Refusal> {
+    let (kind, mut secrets) = (resource.kind(), resource.secrets());
+    let Some(before) = before.filter(|_| kind != Kind::Key) else { return Ok(resource) };
+    let n_given = secrets.len();
+    for (path, secret) in before.resource.secrets() {
+        if !cleared.contains(path.as_str()) {
+            secrets.entry(path).or_insert(secret);
+        }
+    }
+    if secrets.len() == n_given {
+        return Ok(resource);
+    }
+    let joined = gateway_model::document::join(kind, resource.to_document(), &secrets);
+    joined.map_err(|problems| Refusal::invalid(format!("{kind} `{}` is refused", resource.name()), problems))
+}
+
+fn new_id(kind: Kind, now_ms: i64) -> String {
+    let prefix = match kind {
+        // There is one.
+        Kind::Setting => return gateway_model::document::SETTINGS_NAME.to_owned(),
+        Kind::Provider => "prv",
+        Kind::Price => "prc",
+        Kind::Model => "mdl",
+        Kind::Route => "rte",
+        Kind::Key => "vk",
+    };
+    let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());
+    format!("{prefix}_{ulid}")
+}

@@ -1,0 +1,43 @@
+//! Wall-clock time, read here only; everything else gets it as a value.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Unix time in milliseconds.
+pub fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// As the admin API writes times: RFC 3339, UTC, milliseconds.
+pub fn rfc3339(unix_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(unix_ms) {
+        Ok(at) => at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        // Beyond the calendar: the number still says what was meant.
+        Err(_) => unix_ms.to_string(),
+    }
+}
+
+/// A UTC date, from a count of days since 1970.
+pub fn date(day: i64) -> String {
+    let text = rfc3339(day.saturating_mul(24 * 60 * 60 * 1000));
+    text.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// Unix milliseconds from their number or RFC 3339.
+pub fn parse(text: &str) -> Option<i64> {
+    text.parse().ok().or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_out_and_come_back() {
+        assert_eq!(rfc3339(1_800_000_000_123), "2027-01-15T08:00:00.123Z");
+        assert_eq!(parse("2027-01-15T08:00:00.123Z"), Some(1_800_000_000_123));
+        assert_eq!(parse("1800000000123"), Some(1_800_000_000_123));
+        assert_eq!(parse("soon"), None);
+        assert_eq!(date(20_833), "2027-01-15");
+    }
+}

@@ -1,0 +1,186 @@
+//! The command line of a control plane, shared by `gateway-control-plane` and `gatewayctl control-plane`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow};
+use gateway_model::file;
+use gateway_model::problem::Problem;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::change::Refusal;
+use crate::config::{DEFAULT_ADMIN_LISTEN, Options, variable};
+use crate::control_plane::{ControlPlane as Running, start};
+
+/// Run a control plane: the source of truth that gatewayctl talks to.
+///
+/// The first start makes the database, the master key and a first virtual key. The key-encryption key `kek.key` in the data
+/// directory opens the stored provider credentials: back it up.
+///
+/// Examples:
+///   gateway-control-plane
+///   gateway-control-plane --data-dir /var/lib/gateway --admin-listen 10.0.0.7:8081 --admin-host gateway.example.com
+///   gateway-control-plane -f gateway.yaml --ready-file /run/gateway/ready.json
+#[derive(Debug, clap::Parser)]
+#[command(name = "gateway-control-plane", version, verbatim_doc_comment)]
+pub struct ControlPlane {
+    /// Database, master key and key-encryption key.
+    #[arg(long, value_name = "DIR", default_value = "gateway-data")]
+    pub data_dir: PathBuf,
+    /// Another SQLite database than `gateway.db` in the data directory: sqlite:///path/to/file.db
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Address of the admin API. One that is not loopback is consent to be reached from outside.
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADMIN_LISTEN)]
+    pub admin_listen: SocketAddr,
+    /// Host name under which the admin API is called, beside loopback and its address; may be repeated.
+    #[arg(long = "admin-host", value_name = "NAME")]
+    pub admin_hosts: Vec<String>,
+    /// Configuration file to apply at each start; what it does not name is left alone.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Written when the admin API answers: {"admin_url", "master_key", "virtual_key", "pid"}.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Runs until SIGTERM or Ctrl-C; a second one ends it at once.
+    pub fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let served = runtime.context("starting the runtime").and_then(|runtime| runtime.block_on(self.serve()));
+        match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn serve(self) -> anyhow::Result<()> {
+        install_log();
+        remove_stale(self.ready_file.as_deref())?;
+        // A file that is refused ends the command before anything has been made.
+        let parsed = self.file.as_deref().map(read).transpose()?;
+        let running = start(Options {
+            data_dir: self.data_dir,
+            database_url: self.database_url,
+            admin_listen: self.admin_listen,
+            admin_hosts: self.admin_hosts,
+        })
+        .await?;
+        if let (Some(path), Some(parsed)) = (&self.file, parsed) {
+            apply(&running, path, parsed).await?;
+        }
+        let admin_url = format!("http://{}", running.admin_addr());
+        if let Some(path) = &self.ready_file {
+            write_private(path, &ready(&running, &admin_url).to_string())?;
+        }
+        eprintln!("admin API on {admin_url}");
+        if let Some(key) = running.minted_key() {
+            eprintln!("first virtual key, shown once: {}", key.expose());
+        }
+        stopped().await?;
+        tokio::select! {
+            () = running.shutdown() => Ok(()),
+            again = stopped() => again,
+        }
+    }
+}
+
+/// The fleet listener's URL and its join token are not in it: nodes on other machines join with a later version.
+fn ready(running: &Running, admin_url: &str) -> serde_json::Value {
+    json!({
+        "admin_url": admin_url,
+        "master_key": running.master_key().expose(),
+        "virtual_key": running.minted_key().map(|key| key.expose()),
+        "pid": std::process::id(),
+    })
+}
+
+fn read(path: &Path) -> anyhow::Result<file::Parsed> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let parsed = file::parse(&shown, &text, &variable, &|file| std::fs::read_to_string(beside.join(file)));
+    let parsed = parsed.map_err(|problems| refused(&shown, &problems))?;
+    for warning in &parsed.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(parsed)
+}
+
+async fn apply(running: &Running, path: &Path, parsed: file::Parsed) -> anyhow::Result<()> {
+    let source = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match running.changes().apply(&source, parsed.set.resources()).await {
+        Ok(outcome) => {
+            for minted in &outcome.minted {
+                eprintln!("key {} made, shown once: {}", minted.name, minted.key.expose());
+            }
+            Ok(())
+        }
+        Err(Refusal::Invalid { mut problems, .. }) => {
+            parsed.index.locate(&mut problems);
+            Err(refused(&path.display().to_string(), &problems))
+        }
+        Err(refusal) => Err(anyhow::Error::new(refusal).context(format!("cannot apply `{}`", path.display()))),
+    }
+}
+
+fn refused(file: &str, problems: &[Problem]) -> anyhow::Error {
+    let mut message = format!("`{file}` is refused");
+    for problem in problems {
+        // Writing to a string cannot fail.
+        let _ = write!(message, "\n{problem}");
+    }
+    anyhow!(message)
+}
+
+/// Diagnostics go to standard error, as much as `GATEWAY_LOG` asks for (`info` by default; `tracing` filter syntax).
+fn install_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GATEWAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Fails only if there is one already, and then that one is as good.
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// A ready file of an earlier run must not be taken for this one's.
+fn remove_stale(path: Option<&Path>) -> anyhow::Result<()> {
+    match path.map(std::fs::remove_file) {
+        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("removing the stale ready file")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Appears whole or not at all, and only for its owner: it holds secrets.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let draft = path.with_extension("tmp");
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("cannot write the ready file `{}`", path.display()))
+}

@@ -1,0 +1,70 @@
+//! Process settings of a control plane: what its flags and its environment say. What people configure at run time is in
+//! `gateway_model`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use gateway_model::secret::Secret;
+
+/// How to start a control plane.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Database, master key and key-encryption key. Made if it is missing, with mode 0700.
+    pub data_dir: PathBuf,
+    /// `sqlite://path`. `None`: `gateway.db` in the data directory.
+    pub database_url: Option<String>,
+    /// Address of the admin API. One that is not loopback is the operator's consent to be reached from outside.
+    pub admin_listen: SocketAddr,
+    /// Host names under which the admin API is reached, beside loopback and the listen address.
+    pub admin_hosts: Vec<String>,
+}
+
+/// Environment variable that brings the master key from outside.
+pub const MASTER_KEY: &str = "GATEWAY_MASTER_KEY";
+
+pub const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+
+/// Shortest master key that is accepted from outside; ours has 256 bits.
+const MIN_MASTER_KEY: usize = 20;
+
+/// The master key from the environment, where there is one. Too short, or set to nothing, is an error: it is never verified
+/// against an empty key.
+pub(crate) fn master_key() -> anyhow::Result<Option<Secret>> {
+    let Some(key) = std::env::var(MASTER_KEY).ok().map(Secret::new) else { return Ok(None) };
+    check_master_key(MASTER_KEY, &key)?;
+    Ok(Some(key))
+}
+
+/// Whether a key from `place` is fit to be the master key.
+pub(crate) fn check_master_key(place: &str, key: &Secret) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        key.expose().chars().count() >= MIN_MASTER_KEY,
+        "{place} holds fewer than {MIN_MASTER_KEY} characters; give a longer master key, or take it away to have one made"
+    );
+    anyhow::ensure!(
+        key.expose().chars().all(|c| c.is_ascii_graphic()),
+        "{place} holds characters that cannot stand in an HTTP header; use letters, digits and punctuation only"
+    );
+    Ok(())
+}
+
+/// An environment variable, for `${NAME}` in the configuration file.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_secret_refuses_start() {
+        for (key, accepted) in
+            [("", false), ("short", false), ("has a space in the middle of it", false), ("0123456789abcdefghij", true)]
+        {
+            let checked = check_master_key(MASTER_KEY, &Secret::new(key));
+            assert_eq!(checked.is_ok(), accepted, "{key}");
+            assert!(!format!("{checked:?}").contains("has a space"), "the key must not show");
+        }
+    }
+}

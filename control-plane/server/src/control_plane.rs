@@ -1,0 +1,202 @@
+//! Start to stop: secrets, database, the parts, the listeners, and the order in which they end.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use gateway_model::document::Resource;
+use gateway_model::kind::key::{Key, Limits};
+use gateway_model::secret::Secret;
+use gateway_model::token::Prefix;
+use gateway_store::{Heads, Store};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::app::{App, Hosts};
+use crate::change::{Actor, Changes, Draft, Edit, Request, Wish};
+use crate::clock;
+use crate::config::{self, Options};
+use crate::credential::{self, MasterKey, Pepper};
+use crate::data_dir::DataDir;
+use crate::fleet::Fleet;
+use crate::ingest::Tail;
+use crate::jobs;
+use crate::listener::Listener;
+use crate::meters::Meters;
+use crate::task::Job;
+use crate::vault::Vault;
+
+/// Name of the key that a new database is given.
+const DEFAULT_KEY: &str = "default";
+const KEK_FILE: &str = "kek.key";
+/// Connections of nodes in this process that wait to be taken.
+const PIPE_BACKLOG: usize = 16;
+const MASTER_KEY_FILE: &str = "master.key";
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    app: Arc<App>,
+    listener: Listener,
+    pipe: mpsc::Sender<DuplexStream>,
+    channel: Job,
+    jobs: Vec<Job>,
+    master_key: Secret,
+    minted_key: Option<Secret>,
+    _data_dir: DataDir,
+}
+
+/// Starts a control plane. When this returns, the admin API answers.
+pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
+    let socket = Listener::bind(options.admin_listen).await?;
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let master_key = master_key(&data_dir)?;
+    let store = open_store(&options, &data_dir).await?;
+    let vault = Arc::new(open_vault(&data_dir, &store.heads().await?)?);
+    let pepper = Arc::new(Pepper::load_or_make(&store, &vault, clock::unix_ms()).await?);
+    let changes = Arc::new(Changes::new(store.clone(), Arc::clone(&vault), Arc::clone(&pepper)));
+    // Nothing but the pepper was ever written: the first start, or one that was cut off before it got further.
+    let heads = store.heads().await?;
+    let fresh = heads.topology == 0 && heads.identity == 1;
+    let minted_key = if fresh { Some(mint_default_key(&changes).await?) } else { None };
+
+    let meters = Arc::new(Meters::new());
+    let stop = CancellationToken::new();
+    let (fleet, tail) = (Arc::new(Fleet::new(store.clone())), Tail::new());
+    let (pipe, incoming) = mpsc::channel(PIPE_BACKLOG);
+    let channel = Job::spawn(refuse(incoming));
+    let jobs = jobs::start(&store, &meters);
+    let app = Arc::new(App {
+        hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
+        store,
+        changes,
+        pepper,
+        master_key: MasterKey::new(&master_key),
+        fleet,
+        tail,
+        meters,
+        stop,
+        started_at_ms: clock::unix_ms(),
+    });
+    let listener = Listener::serve(socket, admin::router(Arc::clone(&app)))?;
+    Ok(ControlPlane { app, listener, pipe, channel, jobs, master_key, minted_key, _data_dir: data_dir })
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Where the admin API is; the real port where `:0` was asked for.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    pub fn master_key(&self) -> &Secret {
+        &self.master_key
+    }
+
+    /// Whether the database was new at this start.
+    pub fn fresh(&self) -> bool {
+        self.minted_key.is_some()
+    }
+
+    /// The key that a new database is given: for every model, without limits. Only at its first start.
+    pub fn minted_key(&self) -> Option<&Secret> {
+        self.minted_key.as_ref()
+    }
+
+    /// Takes in-memory connections of nodes in this process: one end of a pipe per connection.
+    pub fn pipe(&self) -> mpsc::Sender<DuplexStream> {
+        self.pipe.clone()
+    }
+
+    pub fn changes(&self) -> &Changes {
+        &self.app.changes
+    }
+
+    /// The parts, for the process that has this control plane in it.
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// Ends open answers, then the channel to the nodes, then closes the database.
+    pub async fn shutdown(self) {
+        self.app.stop.cancel();
+        self.listener.shutdown().await;
+        drop(self.channel);
+        drop(self.jobs);
+        self.app.store.close().await;
+    }
+}
+
+/// From the environment, else from its file, else a new one.
+fn master_key(data_dir: &DataDir) -> anyhow::Result<Secret> {
+    if let Some(key) = config::master_key()? {
+        return Ok(key);
+    }
+    if let Some(key) = data_dir.secret(MASTER_KEY_FILE)? {
+        config::check_master_key(MASTER_KEY_FILE, &key)?;
+        return Ok(key);
+    }
+    let key = credential::mint(Prefix::Master);
+    data_dir.write_secret(MASTER_KEY_FILE, &key)?;
+    Ok(key)
+}
+
+async fn open_store(options: &Options, data_dir: &DataDir) -> anyhow::Result<Store> {
+    match &options.database_url {
+        Some(url) => Store::open(url).await.context("cannot open the database that --database-url names"),
+        None => {
+            let path = data_dir.database()?;
+            Store::open_file(&path).await.with_context(|| format!("cannot open the database `{}`", path.display()))
+        }
+    }
+}
+
+/// The key-encryption key of an empty database may be made; that of any other must be there.
+fn open_vault(data_dir: &DataDir, heads: &Heads) -> anyhow::Result<Vault> {
+    let path = data_dir.file(KEK_FILE);
+    let kek = match data_dir.secret(KEK_FILE)? {
+        Some(kek) => kek,
+        None if heads.topology > 0 || heads.identity > 0 => bail!(
+            "the database holds sealed secrets, but the key-encryption key `{}` is missing; restore it from a backup",
+            path.display()
+        ),
+        None => {
+            let kek = Vault::generate();
+            data_dir.write_secret(KEK_FILE, &kek)?;
+            tracing::warn!(path = %path.display(), "made the key-encryption key; back it up, without it the stored secrets cannot be read");
+            kek
+        }
+    };
+    Vault::new(&kek).with_context(|| format!("cannot use `{}`", path.display()))
+}
+
+async fn mint_default_key(changes: &Changes) -> anyhow::Result<Secret> {
+    let key = Key {
+        name: DEFAULT_KEY.to_owned(),
+        secret: None,
+        models: vec!["*".to_owned()],
+        limits: Limits::default(),
+        expires_at: None,
+        enabled: true,
+        tags: Vec::new(),
+        metadata: BTreeMap::new(),
+    };
+    let request = Request {
+        actor: Actor { name: "startup".to_owned(), ..Actor::default() },
+        wish: Wish::Edit(Edit::Create(Draft::from(Resource::Key(Box::new(key))))),
+        expected_revision: None,
+        dry_run: false,
+    };
+    let outcome = changes.write(&request).await.context("making the first key")?;
+    let minted = outcome.minted.into_iter().next().context("the first key was made without a secret")?;
+    Ok(minted.key)
+}
+
+/// Until the channel to the nodes is there, connections are closed.
+async fn refuse(mut incoming: mpsc::Receiver<DuplexStream>) {
+    while incoming.recv().await.is_some() {}
+}

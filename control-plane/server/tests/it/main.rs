@@ -1,0 +1,14 @@
+//! The control plane from outside: its admin API over a real store, its start and its stop.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+mod world;
+mod access;
+mod apply;
+mod audit;
+mod bad_input;
+mod history;
+mod keys;
+mod resources;
+mod start;
+mod telemetry;

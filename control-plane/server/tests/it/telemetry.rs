@@ -1,0 +1,152 @@
+//! Logs and usage as they are asked for.
+
+use gateway_store::logs::LogRow;
+use gateway_store::usage::{Tokens, UsageRow};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+fn record(number: u32) -> LogRow {
+    LogRow {
+        id: format!("r{number}"),
+        started_ms: 1_800_000_000_000 + i64::from(number),
+        key_id: "vk_1".to_owned(),
+        key_name: "demo".to_owned(),
+        model: "m".to_owned(),
+        provider: "p".to_owned(),
+        status: if number == 2 { 429 } else { 200 },
+        record: json!({"id": format!("r{number}"), "started_unix_ms": 1_800_000_000_000_i64 + i64::from(number)})
+            .to_string(),
+    }
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    answer["data"].as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn logs_are_listed_filtered_and_found() {
+    let world = World::new().await;
+    let rows: Vec<LogRow> = (1..=3).map(record).collect();
+    world.control.app().store.ingest_logs("n", "b", 1, &rows, 0).await.unwrap();
+    for (query, expected) in [
+        ("", vec!["r3", "r2", "r1"]),
+        ("?status=429", vec!["r2"]),
+        ("?key=demo&model=m&provider=p&since=1800000000002", vec!["r3", "r2"]),
+        ("?since=2027-01-15T08:00:00.003Z", vec!["r3"]),
+        ("?key=nobody", vec![]),
+    ] {
+        assert_eq!(ids(&world.get(&format!("/admin/logs{query}")).await.expect(200)), expected, "{query}");
+    }
+    let page = world.get("/admin/logs?limit=2").await.expect(200);
+    let rest = world.get(&format!("/admin/logs?after={}", page["next"].as_str().unwrap())).await.expect(200);
+    assert_eq!((ids(&page), ids(&rest)), (vec!["r3".to_owned(), "r2".to_owned()], vec!["r1".to_owned()]));
+    assert_eq!(world.get("/admin/logs/r2").await.expect(200)["id"], "r2");
+    world.get("/admin/logs/none").await.refused(404, "not_found");
+}
+
+/// Reads events until `n_events` have come.
+async fn events(body: &mut axum::body::Body, n_events: usize) -> Vec<(String, Value)> {
+    let mut text = String::new();
+    while text.matches("\n\n").count() < n_events {
+        let frame = body.frame().await.unwrap().unwrap();
+        text += std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
+    }
+    let field = |event: &str, name: &str| {
+        event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+    };
+    let parse = |event: &str| (field(event, "id:"), serde_json::from_str(&field(event, "data:")).unwrap());
+    text.split_terminator("\n\n").map(parse).collect()
+}
+
+#[tokio::test]
+async fn logs_are_followed_without_a_gap() {
+    let world = World::new().await;
+    let app = world.control.app();
+    let rows: Vec<LogRow> = (1..=3).map(record).collect();
+    app.store.ingest_logs("n", "b", 1, &rows, 0).await.unwrap();
+    let bearer = format!("Bearer {}", world.master_key());
+    let headers = [("host", "localhost"), ("authorization", bearer.as_str()), ("last-event-id", "1800000000001_r1")];
+    let response = world.open("GET", "/admin/logs/follow?key=demo", &headers, Vec::new()).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let missed = events(&mut body, 2).await;
+    assert_eq!(
+        missed[0],
+        ("1800000000002_r2".to_owned(), json!({"id": "r2", "started_unix_ms": 1_800_000_000_002_i64}))
+    );
+    assert_eq!(missed[1].0, "1800000000003_r3");
+    // What was read from the past does not come again; what does not match does not come at all.
+    let foreign = LogRow { key_id: "vk_2".to_owned(), key_name: "other".to_owned(), ..record(4) };
+    for row in [record(3), foreign, record(5)] {
+        app.tail.send(row.into());
+    }
+    assert_eq!(events(&mut body, 1).await[0].1["id"], "r5");
+    app.stop.cancel();
+    assert!(body.frame().await.is_none(), "the list ends when the process stops");
+}
+
+#[tokio::test]
+async fn usage_is_listed_and_summed_up() {
+    let world = World::new().await;
+    let app = world.control.app();
+    let key = world.call("POST", "/admin/keys", json!({"name": "demo"})).await.expect(201);
+    let key_id = key["id"].as_str().unwrap();
+    let event = |number: u64, key_id: &str| UsageRow {
+        id: format!("r{number}"),
+        started_ms: 1_800_000_000_000,
+        key_id: key_id.to_owned(),
+        model: "m".to_owned(),
+        provider: "p".to_owned(),
+        tokens: Tokens { input: number, output: 1, ..Tokens::default() },
+        settled_by: "exact".to_owned(),
+        cost_nano_usd: 5,
+        priced: number != 3,
+        status: 200,
+        tags: r#"["a"]"#.to_owned(),
+        ..UsageRow::default()
+    };
+    let rows = [event(1, key_id), event(2, key_id), event(3, "vk_gone")];
+    app.store.ingest_usage("node_1", "b", 0, 1, &rows).await.unwrap();
+
+    let list = world.get("/admin/usage?limit=1").await.expect(200);
+    let expected = json!({
+        "id": "r3", "node_id": "node_1", "started_unix_ms": 1_800_000_000_000_i64, "key_id": "vk_gone", "model": "m", "provider": "p",
+        "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "priced": false, "status": 200,
+        "topology_revision": 0, "tags": ["a"],
+        "tokens": {"input": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 1, "reasoning": 0, "input_audio": 0, "output_audio": 0},
+    });
+    assert_eq!(list["data"][0], expected);
+    let rest = world.get(&format!("/admin/usage?after={}", list["next"].as_str().unwrap())).await.expect(200);
+    assert_eq!(ids(&rest), ["r2", "r1"]);
+
+    let by_key = world.get("/admin/usage/summary?group_by=key").await.expect(200);
+    let rows: Vec<_> = by_key["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["key"], &row["requests"], &row["tokens"]["input"]))
+        .collect();
+    assert!(rows.contains(&(&json!("demo"), &json!(2), &json!(3))), "{by_key}");
+    assert!(rows.contains(&(&json!("vk_gone"), &json!(1), &json!(3))), "{by_key}");
+    let by_day = world.get("/admin/usage/summary?group_by=day").await.expect(200);
+    let day = &by_day["data"][0];
+    assert_eq!(
+        (&day["day"], &day["cost_nano_usd"], &day["unpriced_requests"]),
+        (&json!("2027-01-15"), &json!(10), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn status_and_nodes_answer_without_any() {
+    let world = World::new().await;
+    let status = world.get("/admin/status").await.expect(200);
+    assert_eq!(
+        (&status["revision"], &status["nodes"]),
+        (&json!({"topology": 0, "identity": 2}), &json!({"connected": 0, "known": 0}))
+    );
+    assert_eq!(status["epoch"].as_str().unwrap().len(), 36);
+    assert_eq!(world.get("/admin/nodes").await.expect(200), json!({"data": [], "next": null}));
+    world.get("/admin/nodes/node_x").await.refused(404, "not_found");
+}

@@ -1,0 +1,57 @@
+//! The engines the contract runs on, and items to put into them.
+
+use gateway_model::kind::Kind;
+use gateway_store::revisions::{Commit, Edit, Op};
+use gateway_store::{ItemKind, Store, StoredItem};
+
+/// An open store, and the directory that lives as long as it.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    _directory: Option<tempfile::TempDir>,
+}
+
+pub(crate) async fn memory() -> World {
+    World { store: Store::open("sqlite::memory:").await.unwrap(), _directory: None }
+}
+
+pub(crate) async fn file() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_file(&directory.path().join("a name with spaces?.db")).await.unwrap();
+    World { store, _directory: Some(directory) }
+}
+
+pub(crate) fn item(kind: Kind, name: &str) -> StoredItem {
+    StoredItem {
+        kind: ItemKind::Resource(kind),
+        id: format!("id-{name}"),
+        name: name.to_owned(),
+        revision: 0,
+        document: format!(r#"{{"name":"{name}"}}"#),
+        sealed: None,
+        secret_facts: "{}".to_owned(),
+        digest: None,
+        pepper_version: 0,
+        created_at_ms: 1,
+        updated_at_ms: 2,
+        owner: None,
+    }
+}
+
+pub(crate) fn upsert(item: StoredItem) -> Edit {
+    Edit { op: Op::Upsert, item }
+}
+
+pub(crate) fn delete(item: StoredItem) -> Edit {
+    Edit { op: Op::Delete, item }
+}
+
+pub(crate) fn commit(edits: Vec<Edit>) -> Commit {
+    Commit {
+        expected: None,
+        edits,
+        actor: "test".to_owned(),
+        summary: "a change".to_owned(),
+        audit: Vec::new(),
+        at_ms: 1000,
+    }
+}

@@ -1,0 +1,70 @@
+//! The store's contract: one suite, run on every engine. A test takes an open, empty store and owns it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+mod engine;
+mod audit;
+mod logs;
+mod nodes;
+mod opening;
+mod resources;
+mod revisions;
+mod usage;
+
+/// Runs every test of the contract on one engine.
+macro_rules! contract {
+    ($engine:ident: $($area:ident::{$($test:ident),+ $(,)?})+) => {
+        mod $engine {
+            $($(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let world = crate::engine::$engine().await;
+                    crate::$area::$test(&world.store).await;
+                }
+            )+)+
+        }
+    };
+}
+
+macro_rules! engines {
+    ($($engine:ident),+; $tests:tt) => { $(engines!(@one $engine $tests);)+ };
+    (@one $engine:ident { $($tests:tt)+ }) => { contract!($engine: $($tests)+); };
+}
+
+engines!(memory, file; {
+    resources::{
+        an_item_comes_back_as_it_was_written,
+        items_are_paged_by_name,
+        an_item_is_found_by_name_or_id,
+        a_key_is_found_by_its_digest,
+        names_and_digests_are_unique,
+    }
+    revisions::{
+        each_class_has_its_own_line,
+        a_commit_from_an_old_head_is_refused,
+        a_failed_commit_leaves_nothing,
+        changes_come_in_whole_revisions,
+        earlier_states_are_known,
+        compaction_keeps_states_and_says_from_where_changes_are_complete,
+        a_name_can_be_taken_over_in_one_commit,
+        commits_are_announced,
+        concurrent_writers_skip_and_reorder_nothing,
+    }
+    audit::{entries_are_chained_and_paged, pruning_keeps_the_chain_walkable}
+    usage::{
+        a_batch_counts_once,
+        a_batch_before_its_predecessor_is_kept_but_not_acknowledged,
+        sums_come_by_every_group,
+        events_are_paged_newest_first,
+        unpriced_requests_cost_nothing_and_are_counted,
+        pruned_events_stay_in_the_sums,
+        a_large_batch_fits,
+    }
+    logs::{
+        records_are_filtered_and_paged,
+        a_record_counts_once_and_losses_are_kept,
+        retention_bounds_age_and_number,
+        a_reader_that_was_away_catches_up,
+    }
+    nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
+});

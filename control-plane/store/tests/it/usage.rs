@@ -1,0 +1,157 @@
+//! Usage counts exactly once.
+
+use gateway_store::Store;
+use gateway_store::usage::{Cursor, Group, Tokens, Totals, UsageRow};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+const DAY_MS: i64 = 86_400_000;
+
+fn event(number: u64) -> UsageRow {
+    UsageRow {
+        id: format!("r{number:05}"),
+        node_id: "n".to_owned(),
+        started_ms: i64::try_from(number).unwrap() * 1000,
+        key_id: format!("vk_{}", number % 3),
+        model: "m".to_owned(),
+        provider: "p".to_owned(),
+        tokens: Tokens { input: number, output: 1, reasoning: 1, ..Tokens::default() },
+        settled_by: "exact".to_owned(),
+        cost_nano_usd: 10,
+        priced: true,
+        status: 200,
+        tags: "[]".to_owned(),
+        ..UsageRow::default()
+    }
+}
+
+fn events(numbers: std::ops::RangeInclusive<u64>) -> Vec<UsageRow> {
+    numbers.map(event).collect()
+}
+
+async fn total(store: &Store) -> Totals {
+    let sums = store.usage_summary(Group::Model, None, 10).await.unwrap();
+    sums.first().map(|(_, totals)| *totals).unwrap_or_default()
+}
+
+async fn check_holds_exactly(store: &Store, last: u64) {
+    let total = total(store).await;
+    assert_eq!(
+        (total.requests, total.tokens.input, total.cost_nano_usd),
+        (last, last * (last + 1) / 2, i64::try_from(last).unwrap() * 10)
+    );
+    assert_eq!(store.usage(None, 10_000).await.unwrap().len() as u64, last);
+}
+
+pub(crate) async fn a_batch_counts_once(store: &Store) {
+    for _ in 0..3 {
+        assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap(), 10);
+    }
+    // Overlaps what is there, and goes on; then a lost acknowledgement makes an older part come again.
+    assert_eq!(store.ingest_usage("n", "b", 0, 8, &events(8..=12)).await.unwrap(), 12);
+    assert_eq!(store.ingest_usage("n", "b", 0, 3, &events(3..=5)).await.unwrap(), 12);
+    // The same requests from another boot, which recovered them from disk.
+    assert_eq!(store.ingest_usage("n", "b2", 1, 1, &events(9..=12)).await.unwrap(), 4);
+    assert_eq!(store.ingest_usage("n", "b", 0, 13, &[]).await.unwrap(), 12);
+    check_holds_exactly(store, 12).await;
+    check_any_order_is_exact(store.clone());
+}
+
+/// Whatever parts arrive in whatever order and however often, in the end each event has counted once.
+fn check_any_order_is_exact(store: Store) {
+    let runtime = tokio::runtime::Handle::current();
+    let runner = std::thread::spawn(move || {
+        let parts = prop::collection::vec((1_u64..=40, 0_u64..=12), 0..12);
+        let boots = std::cell::Cell::new(0);
+        TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() })
+            .run(&parts, |parts| {
+                boots.set(boots.get() + 1);
+                let (boot, base) = (format!("boot{}", boots.get()), 1000 * boots.get());
+                let before = runtime.block_on(total(&store)).requests;
+                let mut acknowledged = 0;
+                for (first, length) in parts.into_iter().chain([(1, 40)]) {
+                    let batch = events(base + first..=base + (first + length).min(40));
+                    let up_to = runtime.block_on(store.ingest_usage("n", &boot, 0, first, &batch)).unwrap();
+                    prop_assert!(up_to >= acknowledged);
+                    acknowledged = up_to;
+                }
+                prop_assert_eq!(acknowledged, 40);
+                prop_assert_eq!(runtime.block_on(total(&store)).requests, before + 40);
+                Ok(())
+            })
+            .unwrap();
+    });
+    tokio::task::block_in_place(|| runner.join().unwrap());
+}
+
+pub(crate) async fn a_batch_before_its_predecessor_is_kept_but_not_acknowledged(store: &Store) {
+    assert_eq!(store.ingest_usage("n", "b", 0, 6, &events(6..=10)).await.unwrap(), 0);
+    assert_eq!(total(store).await.requests, 5);
+    assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=5)).await.unwrap(), 5);
+    assert_eq!(store.ingest_usage("n", "b", 0, 6, &events(6..=10)).await.unwrap(), 10);
+    check_holds_exactly(store, 10).await;
+}
+
+pub(crate) async fn sums_come_by_every_group(store: &Store) {
+    let mut rows = events(1..=6);
+    rows[5].started_ms = 3 * DAY_MS;
+    rows[5].provider = String::new();
+    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    for (group, expected) in [
+        (Group::Key, vec![("vk_0", 2), ("vk_1", 2), ("vk_2", 2)]),
+        (Group::Model, vec![("m", 6)]),
+        (Group::Provider, vec![("", 1), ("p", 5)]),
+        (Group::Day, vec![("0", 5), ("3", 1)]),
+    ] {
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = store.usage_summary(group, after.as_deref(), 1).await.unwrap();
+            let Some((name, totals)) = page.into_iter().next() else { break };
+            after = Some(name.clone());
+            found.push((name, totals.requests));
+        }
+        let expected: Vec<(String, u64)> = expected.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
+        assert_eq!(found, expected, "{group:?}");
+    }
+}
+
+pub(crate) async fn events_are_paged_newest_first(store: &Store) {
+    let mut rows = events(1..=5);
+    // Two at one moment: the id decides.
+    rows[3].started_ms = rows[4].started_ms;
+    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    let mut seen = Vec::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = store.usage(after.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(Cursor { started_ms: last.started_ms, id: last.id.clone() });
+        seen.extend(page);
+    }
+    rows.reverse();
+    assert_eq!(seen, rows);
+}
+
+pub(crate) async fn unpriced_requests_cost_nothing_and_are_counted(store: &Store) {
+    let mut rows = events(1..=2);
+    rows[0].priced = false;
+    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    let total = total(store).await;
+    assert_eq!((total.requests, total.cost_nano_usd, total.unpriced), (2, 10, 1));
+}
+
+pub(crate) async fn pruned_events_stay_in_the_sums(store: &Store) {
+    store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap();
+    assert_eq!(store.prune_usage(5000).await.unwrap(), 4);
+    assert_eq!(store.usage(None, 100).await.unwrap().len(), 6);
+    assert_eq!(total(store).await.requests, 10);
+    // A lost acknowledgement: the watermark still knows them.
+    store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap();
+    assert_eq!(total(store).await.requests, 10);
+}
+
+pub(crate) async fn a_large_batch_fits(store: &Store) {
+    assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=5000)).await.unwrap(), 5000);
+    check_holds_exactly(store, 5000).await;
+}

@@ -1,0 +1,456 @@
+//! The only loop over targets: encode for the target, send, read enough of the reply to know whether it is one, and decide
+//! what a failure means. Nothing has gone to the client while this runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gateway_dialects::dialect::{Dialect, ReplyContext, StreamDecoder, Upstream};
+use gateway_dialects::registry;
+use gateway_engine::resolve::Resolved;
+use gateway_engine::retry::{self, Decision, Spent};
+use gateway_engine::routing;
+use gateway_engine::snapshot::Target;
+use gateway_ir::chat::ChatRequest;
+use gateway_ir::facts::{Facts, Rewrite};
+use gateway_ir::failure::{Code, Failure};
+use gateway_ir::fold::{Fold, Reply};
+use gateway_ir::json;
+use gateway_ir::usage::Usage;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Method, Request, Response};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::body::Pieces;
+use crate::clock;
+use crate::record::Record;
+use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
+
+/// An error answer is read up to here; the rest says nothing more.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+/// A JSON reply is held whole up to here, so that its headers are exact.
+pub(crate) const MAX_HELD_REPLY: usize = 4 * 1024 * 1024;
+/// A reply that must be translated is never larger than this.
+const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
+
+/// A chat request on its way to some upstream.
+pub(crate) struct Outbound<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) inbound: &'static dyn Dialect,
+    pub(crate) body: &'a Bytes,
+    pub(crate) facts: &'a Facts,
+    /// The client gets a stream.
+    pub(crate) stream: bool,
+    /// Headers of the client that go on (`anthropic-beta`, `x-request-id`).
+    pub(crate) forwarded: HeaderMap,
+    /// No target is asked twice; the others still are.
+    pub(crate) once_each: bool,
+    decoded: Option<ChatRequest>,
+}
+
+/// What came back, before the client has seen any of it.
+pub(crate) enum Answer {
+    /// A whole reply in the client's own dialect, byte for byte the upstream's.
+    Whole { bytes: Bytes, usage: Option<Usage> },
+    /// A whole reply, to be encoded for the client.
+    Folded(Box<Reply>),
+    /// A stream in the client's own dialect.
+    Passing { body: UpstreamBody, strip_usage: bool },
+    /// A whole reply, too large to hold, in the client's own dialect: what was read, and the rest.
+    PassingWhole { head: Bytes, body: UpstreamBody },
+    /// A stream to be translated.
+    Translating { body: UpstreamBody, decoder: Box<dyn StreamDecoder> },
+}
+
+/// An answer and where it came from.
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) target: Arc<Target>,
+    pub(crate) status: u16,
+    pub(crate) idle: Duration,
+    pub(crate) deadline: Instant,
+    /// What the upstream could not be told.
+    pub(crate) dropped: Vec<String>,
+}
+
+/// Bytes pass, or the conversation is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Pass,
+    Translate,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Translate => "translate",
+        }
+    }
+
+    /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing the target declares needs the
+    /// content to be read.
+    pub(crate) fn choose(inbound: gateway_ir::dialect::Dialect, target: &Target, stream: bool) -> Self {
+        let provider = &target.provider;
+        let same = inbound == provider.dialect;
+        let folds = provider.quirks.stream_only && !stream;
+        if same && !folds && !provider.quirks.needs_content() { Self::Pass } else { Self::Translate }
+    }
+}
+
+// === impl Outbound ===
+
+impl<'a> Outbound<'a> {
+    pub(crate) fn new(
+        client: &'a Client,
+        inbound: &'static dyn Dialect,
+        body: &'a Bytes,
+        facts: &'a Facts,
+        stream: bool,
+        forwarded: HeaderMap,
+        once_each: bool,
+    ) -> Self {
+        Self { client, inbound, body, facts, stream, forwarded, once_each, decoded: None }
+    }
+
+    /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
+    pub(crate) async fn run(&mut self, resolved: &Resolved, record: &mut Record) -> Result<Answered, Box<Failure>> {
+        let mut plan = routing::plan(resolved);
+        let began = Instant::now();
+        let Some(mut target) = plan.next() else {
+            let message = format!("every target of `{}` is disabled; enable one", self.facts.model);
+            return Err(Box::new(Failure::new(Code::ModelNotFound, message).with_status(503)));
+        };
+        loop {
+            let policy = resolved.policy(&target, self.stream);
+            let deadline = began + policy.total;
+            let lane = Lane::choose(self.inbound.id(), &target, self.stream);
+            let n_made = record.attempt_began(&target, lane.name());
+            let failure = match self.attempt(&target, lane, &policy, deadline, record.id()).await {
+                Ok((answer, status, dropped)) => {
+                    record.attempt_ended(status, None);
+                    return Ok(Answered { answer, target, status, idle: policy.idle, deadline, dropped });
+                }
+                Err(failure) => failure,
+            };
+            record.attempt_ended(0, Some(&failure));
+            let spent = Spent {
+                n_attempts: n_made,
+                max_attempts: policy.max_attempts,
+                once_each: self.once_each,
+                elapsed: began.elapsed(),
+                total: policy.total,
+            };
+            match retry::next(&failure, spent, &mut plan) {
+                Decision::Stop => return Err(failure),
+                Decision::Again { after } => tokio::time::sleep(after).await,
+                Decision::Next { target: next } => target = next,
+            }
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        target: &Arc<Target>,
+        lane: Lane,
+        policy: &gateway_engine::snapshot::Policy,
+        deadline: Instant,
+        request_id: &str,
+    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let dialect = registry::dialect(target.provider.dialect);
+        let upstream_streams = self.stream || target.provider.quirks.stream_only;
+        let (body, headers, dropped) = self.encode(target, lane, upstream_streams, dialect)?;
+        let first_byte = deadline.min(Instant::now() + policy.first_byte);
+        let response = if target.provider.endpoint.is_demo() {
+            demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
+        } else {
+            let request = self.request(target, body, headers);
+            let origin = origin(target);
+            let sent = timeout_at(first_byte, self.client.send(&origin, request, policy.connect)).await;
+            let late = |_| match first_byte == deadline {
+                true => total_timeout(&target.provider.name),
+                false => first_byte_timeout(&target.provider.name, policy.first_byte),
+            };
+            sent.map_err(late)??
+        };
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
+        }
+        let reading = Reading { target, dialect, idle: policy.idle, deadline };
+        let answer = match (upstream_streams, is_json(response.headers())) {
+            // Asked for a stream, answered with a whole reply: still an answer.
+            (true, false) => {
+                must_be_stream(response.headers(), target)?;
+                self.streamed(lane, reading, response.into_body()).await?
+            }
+            _ => self.whole(lane, reading, response).await?,
+        };
+        Ok((answer, status, dropped))
+    }
+
+    /// The upstream's body, headers that belong to it, and the names of what could not be said.
+    fn encode(
+        &mut self,
+        target: &Target,
+        lane: Lane,
+        stream: bool,
+        dialect: &'static dyn Dialect,
+    ) -> Result<(Pieces, Vec<(&'static str, String)>, Vec<String>), Box<Failure>> {
+        if lane == Lane::Pass {
+            let is_openai = dialect.id() == gateway_ir::dialect::Dialect::OpenAiChat;
+            let ask_usage = stream && is_openai && !target.provider.quirks.no_stream_options;
+            let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
+            let pieces = self.facts.rewrite(self.body, &rewrite);
+            return Ok((Pieces::joined_if_small(pieces), Vec::new(), Vec::new()));
+        }
+        let request = match &mut self.decoded {
+            Some(request) => request,
+            None => self.decoded.insert(self.inbound.decode_request(self.body)?),
+        };
+        let upstream = Upstream { model: &target.model, stream, quirks: &target.provider.quirks };
+        let encoded = dialect.encode_request(request, &upstream)?;
+        Ok((Pieces::from(encoded.body), encoded.headers, encoded.dropped))
+    }
+
+    fn request(&self, target: &Target, body: Pieces, headers: Vec<(&'static str, String)>) -> Request<Pieces> {
+        let endpoint = &target.provider.endpoint;
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = endpoint.uri(&target.model);
+        let sent = request.headers_mut();
+        sent.clone_from(endpoint.headers());
+        for (name, value) in &self.forwarded {
+            sent.entry(name).or_insert_with(|| value.clone());
+        }
+        for (name, value) in headers {
+            // Lists such as `anthropic-beta` are joined with what the client sent.
+            let value = match sent.get(name).and_then(|other| other.to_str().ok()) {
+                Some(other) => format!("{other},{value}"),
+                None => value,
+            };
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                sent.insert(name, value);
+            }
+        }
+        request
+    }
+
+    async fn streamed(
+        &self,
+        lane: Lane,
+        reading: Reading<'_>,
+        body: UpstreamBody,
+    ) -> Result<Answer, Box<Failure>> {
+        match (lane, self.stream) {
+            (Lane::Pass, true) => {
+                let asked = !self.facts.include_usage && !reading.target.provider.quirks.no_stream_options;
+                Ok(Answer::Passing { body, strip_usage: asked })
+            }
+            (Lane::Translate, true) => Ok(Answer::Translating { body, decoder: reading.dialect.stream_decoder() }),
+            (_, false) => reading.fold_stream(body).await.map(|reply| Answer::Folded(Box::new(reply))),
+        }
+    }
+
+    async fn whole(
+        &self,
+        lane: Lane,
+        reading: Reading<'_>,
+        response: Response<UpstreamBody>,
+    ) -> Result<Answer, Box<Failure>> {
+        let mut body = response.into_body();
+        let may_pass = lane == Lane::Pass && !self.stream;
+        let limit = if may_pass { MAX_HELD_REPLY } else { MAX_TRANSLATED_REPLY };
+        let (bytes, whole) = reading.collect(&mut body, limit).await?;
+        if !whole {
+            if may_pass {
+                return Ok(Answer::PassingWhole { head: bytes, body });
+            }
+            return Err(reading.garbage("is larger than 32 MiB"));
+        }
+        if may_pass {
+            if json::scan_object(&bytes, |_| ()).is_err() {
+                return Err(reading.garbage("is not a JSON object"));
+            }
+            let usage = reading.dialect.usage_of_reply(&bytes);
+            return Ok(Answer::Whole { bytes, usage });
+        }
+        let events = reading.dialect.decode_reply(&bytes)?;
+        reading.complete(gateway_ir::fold::fold(events)).map(|reply| Answer::Folded(Box::new(reply)))
+    }
+}
+
+/// Reading one reply under its bounds.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    target: &'a Target,
+    dialect: &'static dyn Dialect,
+    idle: Duration,
+    deadline: Instant,
+}
+
+// === impl Reading ===
+
+impl Reading<'_> {
+    async fn next(&self, body: &mut UpstreamBody) -> Result<Option<Bytes>, Box<Failure>> {
+        let bound = self.deadline.min(Instant::now() + self.idle);
+        match timeout_at(bound, body.data()).await {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Err(reason))) => {
+                let message = format!("`{}` cut its reply: {reason}", self.target.provider.name);
+                Err(Box::new(Failure::new(Code::UpstreamCut, message)))
+            }
+            Err(_) if bound == self.deadline => Err(total_timeout(&self.target.provider.name)),
+            Err(_) => {
+                let message = format!("`{}` sent nothing for {:?}", self.target.provider.name, self.idle);
+                Err(Box::new(Failure::new(Code::IdleTimeout, message)))
+            }
+        }
+    }
+
+    /// Everything up to `limit`, and whether that was everything. One chunk, the common case, is not copied.
+    async fn collect(&self, body: &mut UpstreamBody, limit: usize) -> Result<(Bytes, bool), Box<Failure>> {
+        let Some(first) = self.next(body).await? else { return Ok((Bytes::new(), true)) };
+        let Some(second) = self.next(body).await? else { return Ok((first, true)) };
+        let mut all = Vec::with_capacity(2 * (first.len() + second.len()));
+        all.extend_from_slice(&first);
+        all.extend_from_slice(&second);
+        while all.len() <= limit {
+            match self.next(body).await? {
+                Some(bytes) => all.extend_from_slice(&bytes),
+                None => return Ok((all.into(), true)),
+            }
+        }
+        Ok((all.into(), false))
+    }
+
+    async fn fold_stream(&self, mut body: UpstreamBody) -> Result<Reply, Box<Failure>> {
+        let mut decoder = self.dialect.stream_decoder();
+        let mut events = Vec::new();
+        let mut fold = Fold::default();
+        let mut n_bytes = 0;
+        while let Some(bytes) = self.next(&mut body).await? {
+            n_bytes += bytes.len();
+            if n_bytes > MAX_TRANSLATED_REPLY {
+                return Err(self.garbage("is larger than 32 MiB"));
+            }
+            decoder.push(&bytes, &mut events)?;
+            events.drain(..).for_each(|event| fold.push(event));
+        }
+        decoder.finish(&mut events)?;
+        events.drain(..).for_each(|event| fold.push(event));
+        self.complete(fold.finish())
+    }
+
+    /// A reply that holds an error, or stopped without saying why, is none.
+    fn complete(&self, reply: Reply) -> Result<Reply, Box<Failure>> {
+        if let Some(failure) = reply.error {
+            return Err(failure);
+        }
+        let finished = reply.choices.iter().any(|choice| choice.finish.is_some());
+        if reply.ended || finished { Ok(reply) } else { Err(crate::relay::cut()) }
+    }
+
+    fn garbage(&self, what: &str) -> Box<Failure> {
+        let message = format!("the reply of `{}` {what}", self.target.provider.name);
+        Box::new(Failure::new(Code::UpstreamGarbage, message))
+    }
+}
+
+fn origin(target: &Target) -> Origin {
+    let endpoint = &target.provider.endpoint;
+    Origin {
+        tls: endpoint.tls(),
+        host: Arc::clone(endpoint.host()),
+        authority: endpoint.authority().clone(),
+        port: endpoint.port(),
+        allow_private: endpoint.allow_private_networks(),
+    }
+}
+
+fn total_timeout(provider: &str) -> Box<Failure> {
+    Box::new(Failure::new(Code::TotalTimeout, format!("`{provider}` took longer than the total time allowed")))
+}
+
+fn first_byte_timeout(provider: &str, bound: Duration) -> Box<Failure> {
+    Box::new(Failure::new(Code::FirstByteTimeout, format!("`{provider}` did not begin to answer within {bound:?}")))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|kind| kind.starts_with("application/json"))
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// An HTML page with status 200 (a login, a proxy's error) is no answer. A missing type is taken for a stream.
+fn must_be_stream(headers: &HeaderMap, target: &Target) -> Result<(), Box<Failure>> {
+    let acceptable = content_type(headers).is_none_or(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        kind.starts_with("text/event-stream") || kind.starts_with("text/plain") || kind.starts_with("application/octet")
+    });
+    if acceptable {
+        return Ok(());
+    }
+    let kind = content_type(headers).unwrap_or_default();
+    let message = format!("`{}` answered with `{kind}` where an event stream was asked for", target.provider.name);
+    Err(Box::new(Failure::new(Code::UpstreamGarbage, message)))
+}
+
+/// Reads an error answer as far as it is worth and classifies it in the upstream's dialect.
+async fn refusal(
+    dialect: &'static dyn Dialect,
+    response: Response<UpstreamBody>,
+    target: &Target,
+    patience: Duration,
+) -> Box<Failure> {
+    let status = response.status().as_u16();
+    let retry_after = retry_after(response.headers());
+    let mut body = response.into_body();
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Some(Ok(piece)) = body.data().await {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() >= MAX_ERROR_BODY {
+                break;
+            }
+        }
+    };
+    // What was read until the patience ended is used.
+    let _ = timeout(patience, read).await;
+    bytes.truncate(MAX_ERROR_BODY);
+    let mut failure = dialect.decode_error(status, &bytes);
+    if failure.message.is_empty() {
+        failure.message = format!("`{}` answered with status {status}", target.provider.name).into();
+    }
+    Box::new(failure.with_retry_after(retry_after))
+}
+
+/// `retry-after-ms` or `retry-after` in seconds or as an HTTP date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim).map(str::to_owned);
+    if let Some(millis) = text(HeaderName::from_static("retry-after-ms")).and_then(|text| text.parse().ok()) {
+        return Some(Duration::from_millis(millis));
+    }
+    let value = text(RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = jiff::fmt::rfc2822::parse(&value).ok()?;
+    let millis = date.timestamp().as_millisecond() - clock::unix_ms();
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+/// What a reply must say about itself where the upstream said nothing.
+pub(crate) fn reply_context(request_id: &str, model: &str, include_usage: bool) -> ReplyContext {
+    ReplyContext {
+        request_id: request_id.to_owned(),
+        model: model.to_owned(),
+        created: clock::unix_seconds(),
+        include_usage,
+    }
+}

@@ -1,0 +1,128 @@
+//! Method and path → what is asked. Nothing else of the request is looked at here.
+
+use gateway_ir::dialect::Dialect;
+use gateway_ir::failure::{Code, Failure};
+use http::Method;
+
+/// What the data listener serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Chat(Dialect),
+    /// `GET /v1/models`
+    Models,
+    /// `GET /v1/models/{id}`; the id may hold slashes.
+    Model(String),
+    Health,
+    Ready,
+    Metrics,
+    /// CORS preflight of a browser client.
+    Preflight,
+}
+
+/// Resolves a request line. Duplicate slashes are collapsed: some clients join `…/` and `/v1` carelessly.
+pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Failure>> {
+    let path = collapse(path);
+    let (wanted, operation) = match path.as_ref() {
+        "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
+        "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
+        "/v1/models" => (Method::GET, Operation::Models),
+        "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
+        "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
+        "/metrics" => (Method::GET, Operation::Metrics),
+        other => match other.strip_prefix("/v1/models/") {
+            Some(id) if !id.is_empty() => (Method::GET, Operation::Model(percent_decoded(id))),
+            _ => return Err(unknown(method, other)),
+        },
+    };
+    match *method {
+        ref given if *given == wanted => Ok(operation),
+        Method::HEAD if wanted == Method::GET => Ok(operation),
+        Method::OPTIONS => Ok(Operation::Preflight),
+        _ => {
+            let message = format!("`{path}` takes {wanted}, not {method}");
+            Err(Box::new(Failure::new(Code::MethodNotAllowed, message)))
+        }
+    }
+}
+
+/// The dialect in which a path's callers expect errors.
+pub(crate) fn error_dialect(path: &str) -> Dialect {
+    let path = collapse(path);
+    match path.as_ref() {
+        "/v1/messages" | "/anthropic/v1/messages" => Dialect::AnthropicMessages,
+        _ => Dialect::OpenAiChat,
+    }
+}
+
+fn unknown(method: &Method, path: &str) -> Box<Failure> {
+    let message = if path == "/admin" || path.starts_with("/admin/") {
+        "`/admin` is served on the admin listener (by default port 8081), not on the public one".to_owned()
+    } else {
+        format!("there is no `{method} {path}`; the API begins at /v1, for instance POST /v1/chat/completions")
+    };
+    Box::new(Failure::new(Code::UnknownPath, message))
+}
+
+fn collapse(path: &str) -> std::borrow::Cow<'_, str> {
+    if !path.contains("//") {
+        return path.into();
+    }
+    let mut collapsed = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !collapsed.ends_with('/') {
+            collapsed.push(character);
+        }
+    }
+    collapsed.into()
+}
+
+/// `%2F` and the like in a model id. What is no valid escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                at += 3;
+            }
+            None => {
+                plain.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_methods() {
+        let chat = Operation::Chat(Dialect::OpenAiChat);
+        let messages = Operation::Chat(Dialect::AnthropicMessages);
+        let cases = [
+            ("POST", "/v1/chat/completions", Ok(chat.clone())),
+            ("POST", "//v1//chat/completions", Ok(chat)),
+            ("POST", "/v1/messages", Ok(messages.clone())),
+            ("POST", "/anthropic/v1/messages", Ok(messages)),
+            ("GET", "/v1/chat/completions", Err(405)),
+            ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),
+            ("GET", "/v1/models/%zz", Ok(Operation::Model("%zz".to_owned()))),
+            ("GET", "/v1/models/", Err(404)),
+            ("HEAD", "/health", Ok(Operation::Health)),
+            ("OPTIONS", "/v1/messages", Ok(Operation::Preflight)),
+            ("GET", "/admin/keys", Err(404)),
+            ("GET", "/", Err(404)),
+        ];
+        for (method, path, expected) in cases {
+            let method = method.parse().expect("a method");
+            let found = operation(&method, path).map_err(|failure| failure.status);
+            assert_eq!(found, expected, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The node's metrics: one documented set, bounded labels, handles resolved once per label set and worker's use.
+//!
+//! Names and meanings are listed in docs/metrics.md by the test that drives them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gateway_engine::snapshot::Target;
+use gateway_ir::failure::Failure;
+use gateway_wire::v1;
+use metrics::{Counter, Gauge, Histogram, Recorder as _, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use papaya::HashMap;
+
+/// Upper bounds in seconds, from what a gateway adds to what a long stream takes.
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+];
+const OVERHEAD_SECONDS: &[f64] =
+    &[0.000_025, 0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0];
+
+/// Upper bounds in microseconds of the latency histogram that goes to the control plane.
+pub(crate) const FRAME_BOUNDS_US: &[u64] = &[
+    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
+    30_000_000, 60_000_000, 300_000_000,
+];
+
+static METADATA: metrics::Metadata<'static> =
+    metrics::Metadata::new("gateway", metrics::Level::INFO, Some("gateway_proxy::meters"));
+
+/// All meters of one node. Cheap to share; every update is one atomic operation.
+pub struct Meters {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    inflight: Gauge,
+    frame: Frame,
+    requests: HashMap<RequestLabels, Arc<RequestMeters>, ahash::RandomState>,
+    attempts: HashMap<AttemptLabels, Counter, ahash::RandomState>,
+}
+
+/// Totals for the control plane's frame.
+#[derive(Default)]
+struct Frame {
+    requests: AtomicU64,
+    errors: AtomicU64,
+    inflight: AtomicU64,
+    open_streams: AtomicU64,
+    latency: [AtomicU64; FRAME_BOUNDS_US.len() + 1],
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+}
+
+/// Bounded: dialects × providers × endings × statuses. Model names are chosen by clients and never become labels.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct RequestLabels {
+    dialect: &'static str,
+    provider: Option<Arc<str>>,
+    status: u16,
+    ending: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct AttemptLabels {
+    provider: Arc<str>,
+    outcome: &'static str,
+}
+
+struct RequestMeters {
+    requests: Counter,
+    duration: Histogram,
+    overhead: Histogram,
+    first_byte: Histogram,
+    input: Counter,
+    cache_read: Counter,
+    cache_write: Counter,
+    output: Counter,
+    reasoning: Counter,
+    cost: Counter,
+}
+
+// === impl Meters ===
+
+impl Meters {
+    pub fn new() -> Self {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(SECONDS)
+            .and_then(|builder| {
+                let overhead = metrics_exporter_prometheus::Matcher::Full("gateway_overhead_seconds".to_owned());
+                builder.set_buckets_for_metric(overhead, OVERHEAD_SECONDS)
+            })
+            .expect("the bounds are not empty")
+            .build_recorder();
+        let handle = recorder.handle();
+        describe(&recorder);
+        let inflight = recorder.register_gauge(&"gateway_requests_in_flight".into(), &METADATA);
+        Self {
+            recorder,
+            handle,
+            inflight,
+            frame: Frame::default(),
+            requests: HashMap::default(),
+            attempts: HashMap::default(),
+        }
+    }
+
+    /// Prometheus text.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Moves histogram samples into their buckets; to be called every few seconds, so that a node nobody scrapes keeps its size.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// A gauge outside the request path.
+    pub fn gauge(&self, name: &'static str) -> Gauge {
+        self.recorder.register_gauge(&name.into(), &METADATA)
+    }
+
+    /// A counter outside the request path.
+    pub fn counter(&self, name: &'static str) -> Counter {
+        self.recorder.register_counter(&name.into(), &METADATA)
+    }
+
+    pub(crate) fn request_began(&self) {
+        self.inflight.increment(1.0);
+        self.frame.inflight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stream_opened(&self) {
+        self.frame.open_streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stream_closed(&self) {
+        self.frame.open_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn attempt(&self, target: &Target, status: u16, failure: Option<&Failure>) {
+        let outcome = failure.map_or(if status < 400 { "ok" } else { "error" }, |failure| failure.code.name());
+        let labels = AttemptLabels { provider: Arc::clone(&target.provider.name), outcome };
+        let attempts = self.attempts.pin();
+        attempts.get_or_insert_with(labels.clone(), || self.attempt_meter(&labels)).increment(1);
+    }
+
+    pub(crate) fn request_ended(&self, log: &v1::LogRecord, dialect: &'static str, ending: &'static str, target: Option<&Target>) {
+        self.inflight.decrement(1.0);
+        let labels = RequestLabels {
+            dialect,
+            provider: target.map(|target| Arc::clone(&target.provider.name)),
+            status: u16::try_from(log.status).unwrap_or_default(),
+            ending,
+        };
+        let requests = self.requests.pin();
+        let meters = requests.get_or_insert_with(labels.clone(), || Arc::new(self.request_meters(&labels)));
+        meters.requests.increment(1);
+        meters.duration.record(seconds(log.total_us));
+        meters.overhead.record(seconds(log.overhead_us));
+        if log.first_byte_us > 0 {
+            meters.first_byte.record(seconds(log.first_byte_us));
+        }
+        if let Some(tokens) = &log.tokens {
+            meters.input.increment(tokens.input);
+            meters.output.increment(tokens.output);
+            meters.cache_read.increment(tokens.cache_read);
+            meters.cache_write.increment(tokens.cache_write + tokens.cache_write_1h);
+            meters.reasoning.increment(tokens.reasoning);
+        }
+        meters.cost.increment(u64::try_from(log.cost_nano_usd).unwrap_or_default());
+        self.frame.ended(log);
+    }
+
+    /// What the control plane is told.
+    pub(crate) fn frame(&self) -> v1::MetricFrame {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        v1::MetricFrame {
+            unix_ms: crate::clock::unix_ms(),
+            requests: read(&self.frame.requests),
+            errors: read(&self.frame.errors),
+            open_streams: read(&self.frame.open_streams),
+            inflight: read(&self.frame.inflight),
+            latency_bounds_us: FRAME_BOUNDS_US.to_vec(),
+            latency_counts: self.frame.latency.iter().map(read).collect(),
+            input_tokens: read(&self.frame.input_tokens),
+            output_tokens: read(&self.frame.output_tokens),
+            resident_bytes: resident_bytes(),
+            ..v1::MetricFrame::default()
+        }
+    }
+
+    fn attempt_meter(&self, labels: &AttemptLabels) -> Counter {
+        let labels = vec![
+            metrics::Label::new("provider", labels.provider.to_string()),
+            metrics::Label::new("outcome", labels.outcome),
+        ];
+        self.recorder.register_counter(&metrics::Key::from_parts("gateway_upstream_attempts_total", labels), &METADATA)
+    }
+
+    fn request_meters(&self, labels: &RequestLabels) -> RequestMeters {
+        let provider = labels.provider.as_deref().unwrap_or_default().to_owned();
+        let by_outcome = vec![
+            metrics::Label::new("dialect", labels.dialect),
+            metrics::Label::new("provider", provider.clone()),
+            metrics::Label::new("status", labels.status.to_string()),
+            metrics::Label::new("ending", labels.ending),
+        ];
+        let by_provider = || vec![metrics::Label::new("provider", provider.clone())];
+        let counter = |name: &'static str, labels| {
+            self.recorder.register_counter(&metrics::Key::from_parts(name, labels), &METADATA)
+        };
+        let histogram = |name: &'static str| {
+            self.recorder.register_histogram(&metrics::Key::from_parts(name, by_provider()), &METADATA)
+        };
+        let tokens = |class: &'static str| {
+            let labels = vec![metrics::Label::new("provider", provider.clone()), metrics::Label::new("class", class)];
+            counter("gateway_tokens_total", labels)
+        };
+        RequestMeters {
+            requests: counter("gateway_requests_total", by_outcome),
+            duration: histogram("gateway_request_duration_seconds"),
+            overhead: histogram("gateway_overhead_seconds"),
+            first_byte: histogram("gateway_time_to_first_byte_seconds"),
+            input: tokens("input"),
+            cache_read: tokens("cache_read"),
+            cache_write: tokens("cache_write"),
+            output: tokens("output"),
+            reasoning: tokens("reasoning"),
+            cost: counter("gateway_cost_nano_usd_total", by_provider()),
+        }
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Frame ===
+
+impl Frame {
+    fn ended(&self, log: &v1::LogRecord) {
+        self.inflight.fetch_sub(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if log.status >= 500 || !log.error_code.is_empty() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        let slot = FRAME_BOUNDS_US.partition_point(|bound| *bound < log.total_us);
+        self.latency[slot].fetch_add(1, Ordering::Relaxed);
+        if let Some(tokens) = &log.tokens {
+            let input = tokens.input + tokens.cache_read + tokens.cache_write + tokens.cache_write_1h;
+            self.input_tokens.fetch_add(input, Ordering::Relaxed);
+            self.output_tokens.fetch_add(tokens.output, Ordering::Relaxed);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a double exactly")]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counters = [
+        ("gateway_requests_total", Unit::Count, "requests answered, by dialect, provider, status and ending"),
+        ("gateway_upstream_attempts_total", Unit::Count, "attempts at upstreams, by provider and outcome"),
+        ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
+        ("gateway_cost_nano_usd_total", Unit::Count, "cost in billionths of a US dollar, by provider"),
+    ];
+    for (name, unit, about) in counters {
+        recorder.describe_counter(name.into(), Some(unit), about.into());
+    }
+    let histograms = [
+        ("gateway_request_duration_seconds", "arrival to the reply's last byte, by provider"),
+        ("gateway_overhead_seconds", "duration minus the time spent waiting for upstreams, by provider"),
+        ("gateway_time_to_first_byte_seconds", "arrival to the upstream's reply head, by provider"),
+    ];
+    for (name, about) in histograms {
+        recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
+    }
+    recorder.describe_gauge("gateway_requests_in_flight".into(), Some(Unit::Count), "requests being served now".into());
+}
+
+/// From `/proc`; 0 where there is none.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * 4096
+}

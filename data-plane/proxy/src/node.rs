@@ -1,0 +1,149 @@
+//! A running node: composes the parts, in the order in which they need each other, and stops them in reverse.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gateway_model::kind::settings::Settings;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{DEFAULT_LISTEN, Drain, Options};
+use crate::meters::Meters;
+use crate::ops::Ops;
+use crate::pipeline::Gateway;
+use crate::server::{Limits, Phase, Server};
+use crate::sinks::Sinks;
+use crate::state::Live;
+use crate::sync::Sync;
+use crate::telemetry::Telemetry;
+use crate::upstream::{Client, tls_client_config};
+use crate::{ops_listener, task};
+
+/// A node that serves. Dropping it does not stop it; `shutdown` does.
+pub struct Node {
+    server: Server,
+    sync: Sync,
+    telemetry: Telemetry,
+    ops: Arc<Ops>,
+    ops_listener: Option<ops_listener::OpsListener>,
+    ending: CancellationToken,
+    live: Arc<Live>,
+    drain: Drain,
+    upkeep: tokio::task::JoinHandle<()>,
+}
+
+/// Starts a node: state and telemetry first, then the configuration's source, then the listeners. With a file as source the
+/// first revision is applied when this returns; a file that cannot be read is an error here.
+pub async fn start(options: Options) -> anyhow::Result<Node> {
+    let Options { data_dir, listen, ops_listen, workers, source, log, drain } = options;
+    if let Some(data_dir) = &data_dir {
+        private_directory(data_dir)?;
+    }
+    let n_workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let live = Arc::new(Live::empty());
+    let meters = Arc::new(Meters::new());
+    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters)));
+    let frames = Arc::clone(&meters);
+    let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, move || frames.frame())?;
+    let sync = Sync::start(source, Arc::clone(&live), &telemetry).await?;
+    let settings = sync.server_settings();
+    let listen = match listen {
+        Some(listen) => listen,
+        None => configured_listen(&settings)?,
+    };
+    let ending = CancellationToken::new();
+    let lanes = telemetry.lanes();
+    let make_gateway = {
+        let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
+        let tls = tls_client_config();
+        let serves_ops = ops_listen.is_none();
+        move |worker: usize, _phase: watch::Receiver<Phase>| {
+            let (spool, logs) = lanes[worker].clone();
+            let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
+            let client = Client::new(Arc::clone(&tls));
+            let (live, ops, ending) = (Arc::clone(&live), Arc::clone(&ops), ending.clone());
+            Arc::new(Gateway { live, client, sinks, ending, ops, serves_ops })
+        }
+    };
+    let server = Server::start(listen, limits(&settings), n_workers, make_gateway).await?;
+    let ops_listener = match ops_listen {
+        Some(address) => Some(ops_listener::OpsListener::start(address, Arc::clone(&ops)).await?),
+        None => None,
+    };
+    let upkeep = task::spawn_job(upkeep(meters));
+    Ok(Node { server, sync, telemetry, ops, ops_listener, ending, live, drain, upkeep })
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Where the public API listens; the real port where `:0` was asked for.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    pub fn node_id(&self) -> &str {
+        self.telemetry.node_id()
+    }
+
+    /// Returns when the first revision has been applied.
+    pub async fn ready(&self) {
+        while !self.live.load().ready {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Drains and stops: `/ready` says 503, balancers get `drain.delay`, open requests `drain.timeout`, the rest is told;
+    /// then everything is settled and sent.
+    pub async fn shutdown(self) {
+        self.ops.drain();
+        tokio::time::sleep(self.drain.delay).await;
+        let ending = self.ending.clone();
+        self.server.shutdown(self.drain.timeout, move || ending.cancel()).await;
+        self.upkeep.abort();
+        self.telemetry.shutdown().await;
+        self.sync.shutdown().await;
+        if let Some(listener) = self.ops_listener {
+            listener.shutdown().await;
+        }
+    }
+}
+
+async fn upkeep(meters: Arc<Meters>) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        meters.upkeep();
+    }
+}
+
+fn configured_listen(settings: &Settings) -> anyhow::Result<SocketAddr> {
+    let configured = settings.server.as_ref().and_then(|server| server.listen.as_deref());
+    match configured {
+        None => Ok(DEFAULT_LISTEN),
+        Some(text) => text.parse().with_context(|| format!("settings.server.listen: `{text}` is no address like 127.0.0.1:8080")),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let defaults = Limits::default();
+    let Some(server) = &settings.server else { return defaults };
+    Limits {
+        header_timeout: server.header_timeout.map_or(defaults.header_timeout, |span| span.0),
+        idle_timeout: server.idle_timeout.map_or(defaults.idle_timeout, |span| span.0),
+        max_connections: server.max_connections.map_or(defaults.max_connections, |n| n as usize),
+    }
+}
+
+/// Only its owner may look inside.
+fn private_directory(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("making the data directory `{}`", path.display()))
+}

@@ -1,0 +1,178 @@
+//! Health, readiness, metrics and the model list: everything on the data listener that is no request to a model.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use gateway_engine::identity::{self, Caller};
+use gateway_ir::dialect::Dialect;
+use gateway_ir::failure::{Code, Failure};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
+    CONTENT_TYPE, HeaderValue,
+};
+use http::{HeaderMap, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::body::ReplyBody;
+use crate::clock;
+use crate::ingress::Operation;
+use crate::meters::Meters;
+use crate::pipeline::{Gateway, request_id};
+use crate::refusal;
+use crate::state::Live;
+
+/// What operators ask the node, whichever listener they ask it on.
+pub(crate) struct Ops {
+    live: Arc<Live>,
+    meters: Arc<Meters>,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+// === impl Ops ===
+
+impl Ops {
+    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>) -> Self {
+        Self { live, meters, started: Instant::now(), draining: AtomicBool::new(false) }
+    }
+
+    /// From now on `/ready` says 503, so that balancers go elsewhere.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers `GET` on an operator's path; `None` where the path is not one.
+    pub(crate) fn get(&self, operation: &Operation) -> Option<Response<ReplyBody>> {
+        match operation {
+            Operation::Health => Some(json_response(StatusCode::OK, &self.health())),
+            Operation::Ready => Some(self.ready()),
+            Operation::Metrics => Some(self.metrics()),
+            _ => None,
+        }
+    }
+
+    /// Alive is alive: configuration and upstreams do not matter here.
+    fn health(&self) -> Value {
+        json!({
+            "status": "healthy",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime": self.started.elapsed().as_secs(),
+            "revision": self.live.load().snapshot.revision,
+        })
+    }
+
+    fn ready(&self) -> Response<ReplyBody> {
+        let reason = if self.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if !self.live.load().ready {
+            Some("no_config")
+        } else {
+            None
+        };
+        match reason {
+            None => json_response(StatusCode::OK, &json!({"status": "ready"})),
+            Some(reason) => {
+                json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not ready", "reason": reason}))
+            }
+        }
+    }
+
+    fn metrics(&self) -> Response<ReplyBody> {
+        self.meters.gauge("gateway_uptime_seconds").set(self.started.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
+        self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
+        let mut response = Response::new(ReplyBody::whole(self.meters.render()));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// Every operation of the data listener but the conversations.
+pub(crate) fn answer<B>(gateway: &Gateway, operation: Operation, request: &Request<B>) -> Response<ReplyBody> {
+    if gateway.serves_ops
+        && let Some(response) = gateway.ops.get(&operation)
+    {
+        return response;
+    }
+    match operation {
+        Operation::Models => with_caller(gateway, request.headers(), |caller| Ok(models(gateway, caller))),
+        Operation::Model(id) => with_caller(gateway, request.headers(), |caller| model(gateway, caller, &id)),
+        Operation::Preflight => preflight(),
+        _ => {
+            let message = "this node serves health and metrics on a listener of their own (--ops-listen)";
+            refused(gateway, &Failure::new(Code::UnknownPath, message))
+        }
+    }
+}
+
+fn with_caller(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: impl FnOnce(&Caller) -> Result<Value, Box<Failure>>,
+) -> Response<ReplyBody> {
+    let config = gateway.live.pin();
+    let caller = if config.snapshot.settings.auth_off {
+        Ok(Caller::anonymous())
+    } else {
+        identity::credential(headers).and_then(|credential| match credential {
+            Some(credential) => {
+                identity::identify(credential, &gateway.live.keys, &config.peppers, clock::unix_ms())
+            }
+            None => Err(Box::new(Failure::new(Code::MissingCredential, "no API key was sent"))),
+        })
+    };
+    match caller.and_then(|caller| body(&caller)) {
+        Ok(body) => json_response(StatusCode::OK, &body),
+        Err(failure) => refused(gateway, &failure),
+    }
+}
+
+fn models(gateway: &Gateway, caller: &Caller) -> Value {
+    let config = gateway.live.pin();
+    let data: Vec<Value> = config.snapshot.models_for(caller).map(|model| described(&model)).collect();
+    json!({"object": "list", "data": data})
+}
+
+fn model(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Value, Box<Failure>> {
+    let config = gateway.live.pin();
+    let found = config.snapshot.models_for(caller).find(|model| model.name.as_ref() == id);
+    found.map(|model| described(&model)).ok_or_else(|| {
+        let message = format!("no model is named `{id}`; GET /v1/models lists what this key may use");
+        Box::new(Failure::new(Code::ModelNotFound, message))
+    })
+}
+
+fn described(model: &gateway_engine::snapshot::PublicModel) -> Value {
+    json!({
+        "id": model.name.as_ref(),
+        "object": "model",
+        // A constant: the name's age is not known, and a moving value would defeat caches.
+        "created": 0,
+        "owned_by": model.owned_by.as_ref(),
+    })
+}
+
+/// Browsers may call with a key of their own; cookies are never read, so any origin is fine.
+fn preflight() -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response
+}
+
+fn refused(gateway: &Gateway, failure: &Failure) -> Response<ReplyBody> {
+    refusal::response(failure, Dialect::OpenAiChat, &request_id(), gateway.live.load().families())
+}
+
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,71 @@
+//! A listener of its own for health and metrics (`--ops-listen`), so that the public one need not show them.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use http::{Method, Request, Response, StatusCode};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use crate::body::ReplyBody;
+use crate::ingress::{self, Operation};
+use crate::ops::{Ops, json_response};
+use crate::task;
+
+/// Connections at a time; operators need few.
+const MAX_CONNECTIONS: usize = 64;
+
+pub(crate) struct OpsListener {
+    acceptor: tokio::task::JoinHandle<()>,
+}
+
+// === impl OpsListener ===
+
+impl OpsListener {
+    pub(crate) async fn start(address: SocketAddr, ops: Arc<Ops>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on `{address}` (--ops-listen)"))?;
+        Ok(Self { acceptor: task::spawn_job(accept(listener, ops)) })
+    }
+
+    pub(crate) async fn shutdown(self) {
+        self.acceptor.abort();
+        let _ = self.acceptor.await;
+    }
+}
+
+async fn accept(listener: TcpListener, ops: Arc<Ops>) {
+    let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let ops = Arc::clone(&ops);
+        task::spawn_connection(async move {
+            let answer = service_fn(move |request| {
+                let response = answer(&ops, &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
+            let served = builder.serve_connection(TokioIo::new(stream), answer).await;
+            drop(place);
+            served
+        });
+    }
+}
+
+fn answer<B>(ops: &Ops, request: &Request<B>) -> Response<ReplyBody> {
+    let operation = match request.method() {
+        &Method::GET | &Method::HEAD => ingress::operation(request.method(), request.uri().path()).ok(),
+        _ => None,
+    };
+    operation.as_ref().and_then(|operation: &Operation| ops.get(operation)).unwrap_or_else(|| {
+        let body = serde_json::json!({"error": {"message": "here are /health, /ready and /metrics only"}});
+        json_response(StatusCode::NOT_FOUND, &body)
+    })
+}

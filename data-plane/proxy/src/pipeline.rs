@@ -1,0 +1,193 @@
+//! The request, top to bottom. Reading order is execution order; every step returns what the next one needs, and every
+//! failure leaves through one exit.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use gateway_dialects::registry;
+use gateway_engine::identity::{self, Caller};
+use gateway_engine::limits;
+use gateway_engine::resolve::{self, Ask};
+use gateway_ir::dialect::Dialect;
+use gateway_ir::facts::Facts;
+use gateway_ir::failure::{Code, Failure};
+use http::{HeaderMap, HeaderName, Request, Response};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Outbound;
+use crate::body::ReplyBody;
+use crate::headers::Hints;
+use crate::ingress::{self, Operation};
+use crate::record::Record;
+use crate::sinks::Sinks;
+use crate::state::Live;
+use crate::upstream::Client;
+use crate::{clock, ops, receive, refusal, reply};
+
+/// Everything one worker serves requests with.
+pub(crate) struct Gateway {
+    pub(crate) live: Arc<Live>,
+    pub(crate) client: Client,
+    pub(crate) sinks: Arc<Sinks>,
+    /// Cancelled when the drain's time is over: open replies write their last words.
+    pub(crate) ending: CancellationToken,
+    pub(crate) ops: Arc<ops::Ops>,
+    /// `None`: health and metrics have a listener of their own.
+    pub(crate) serves_ops: bool,
+}
+
+/// A request's head, apart from its body.
+pub(crate) struct Head {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) id: String,
+}
+
+/// Headers of the client that go on to an upstream of any kind; nothing else does.
+static FORWARDED: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+];
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Answers one request. Never fails and never panics: a bug costs one request its answer, not the node.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+        let arrived = Instant::now();
+        let dialect = ingress::error_dialect(request.uri().path());
+        let operation = match ingress::operation(request.method(), request.uri().path()) {
+            Ok(operation) => operation,
+            Err(failure) => return refusal::response(&failure, dialect, &request_id(), self.live.load().families()),
+        };
+        match operation {
+            Operation::Chat(dialect) => {
+                // On the heap: the pipeline's state is large, idle connections should not carry it.
+                let chat = Box::pin(self.chat(dialect, request, arrived));
+                AssertUnwindSafe(chat).catch_unwind().await.unwrap_or_else(|_| {
+                    tracing::error!(%peer, "a request ended in a panic; the node serves on");
+                    let failure = Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
+                    refusal::response(&failure, dialect, &request_id(), self.live.load().families())
+                })
+            }
+            other => ops::answer(self, other, &request),
+        }
+    }
+
+    async fn chat(&self, dialect: Dialect, request: Request<Incoming>, arrived: Instant) -> Response<ReplyBody> {
+        let (parts, body) = request.into_parts();
+        let id = request_id();
+        let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
+        record.dialect(dialect);
+        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id };
+        let config = self.live.pin();
+        match self.run(&config, dialect, &head, body, &mut record).await {
+            Ok(outcome) => reply::response(self, &config, dialect, &head, outcome, record),
+            Err(failure) => {
+                record.failed(&failure);
+                record.status(failure.status);
+                refusal::response(&failure, dialect, &head.id, config.families())
+            }
+        }
+    }
+
+    async fn run(
+        &self,
+        config: &crate::state::Config,
+        dialect: Dialect,
+        head: &Head,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<reply::Outcome, Box<Failure>> {
+        let snapshot = &config.snapshot;
+        if !config.ready {
+            let message = "this node has no configuration yet; it serves as soon as it has reached its control plane";
+            return Err(Box::new(Failure::new(Code::NoConfig, message)));
+        }
+        let caller = self.identify(config, &head.headers)?;
+        record.caller(&caller);
+        let body = receive::body(&head.headers, body, snapshot.settings.max_body).await?;
+        let facts = Facts::scan(&body)?;
+        let stream = facts.stream.unwrap_or(dialect == Dialect::OpenAiChat && snapshot.settings.default_stream);
+        let hints = Hints::read(&head.headers);
+        record.session(hints.session);
+        record.asked(&facts.model, stream, snapshot.revision, body.len());
+        let resolved = resolve::resolve(snapshot, &ask(head, &facts, &hints), &caller)?;
+        record.route(resolved.route.as_deref());
+        let permit = limits::admit(&caller, Instant::now())?;
+        let rate = permit.rate();
+        record.admitted(permit);
+        let forwarded = forwarded(&head.headers, dialect, &head.id);
+        let inbound = registry::dialect(dialect);
+        let mut outbound = Outbound::new(&self.client, inbound, &body, &facts, stream, forwarded, hints.no_retry);
+        let answered = outbound.run(&resolved, record).await?;
+        Ok(reply::Outcome {
+            answered,
+            route: resolved.route.clone(),
+            model: facts.model,
+            stream,
+            include_usage: facts.include_usage,
+            rate,
+        })
+    }
+
+    fn identify(&self, config: &crate::state::Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
+        let Some(credential) = identity::credential(headers)? else {
+            if config.snapshot.settings.auth_off {
+                return Ok(Caller::anonymous());
+            }
+            let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key` or `api-key`";
+            return Err(Box::new(Failure::new(Code::MissingCredential, message)));
+        };
+        if config.snapshot.settings.auth_off {
+            return Ok(Caller::anonymous());
+        }
+        identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())
+    }
+}
+
+fn ask<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {
+    Ask {
+        path: &head.path,
+        headers: &head.headers,
+        model: &facts.model,
+        forced_provider: hints.provider,
+        forced_model: hints.model,
+        forced_route: hints.route,
+    }
+}
+
+/// A few headers by name; a client's credentials and cookies are never among them.
+fn forwarded(headers: &HeaderMap, dialect: Dialect, id: &str) -> HeaderMap {
+    let mut forwarded = HeaderMap::with_capacity(4);
+    for name in &FORWARDED {
+        if let Some(value) = headers.get(name) {
+            forwarded.insert(name, value.clone());
+        }
+    }
+    if dialect == Dialect::AnthropicMessages {
+        const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+        if let Some(value) = headers.get(&BETA) {
+            forwarded.insert(BETA, value.clone());
+        }
+    }
+    if !forwarded.contains_key(&FORWARDED[0])
+        && let Ok(value) = http::HeaderValue::from_str(id)
+    {
+        forwarded.insert(&FORWARDED[0], value);
+    }
+    forwarded
+}
+
+/// UUIDv7: sorts by time, so that stores keep requests in order.
+pub(crate) fn request_id() -> String {
+    let millis = u64::try_from(clock::unix_ms()).unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
+    id.hyphenated().to_string()
+}
+

@@ -1,0 +1,169 @@
+//! An answer → the client's response: status, headers, body. Pure assembly; the pieces come from `attempt` and `relay`.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use gateway_dialects::dialect::{ReplyContext, TapOptions};
+use gateway_dialects::registry;
+use gateway_engine::limits::Rate;
+use gateway_ir::dialect::Dialect;
+use gateway_ir::fold::Reply;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, TE, TRAILER};
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::attempt::{Answer, Answered, reply_context};
+use crate::body::ReplyBody;
+use crate::headers::Writer;
+use crate::pipeline::{Gateway, Head};
+use crate::record::{Ending, Record};
+use crate::relay::{Bounds, Mode, Relay, Translation};
+use crate::state::Config;
+use crate::tail;
+
+/// What the pipeline hands over.
+pub(crate) struct Outcome {
+    pub(crate) answered: Answered,
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    /// The limit nearest to its end, for `x-ratelimit-*`.
+    pub(crate) rate: Option<Rate>,
+}
+
+pub(crate) fn response(
+    gateway: &Gateway,
+    config: &Config,
+    dialect: Dialect,
+    head: &Head,
+    outcome: Outcome,
+    mut record: Record,
+) -> Response<ReplyBody> {
+    let Outcome { answered, route, model, stream, include_usage, rate } = outcome;
+    let Answered { answer, target, status, idle, deadline, dropped } = answered;
+    let context = reply_context(&head.id, &model, include_usage);
+    let inbound = registry::dialect(dialect);
+    record.status(status);
+    let mut response = Response::new(ReplyBody::empty());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let mut writer = Writer::new(response.headers_mut(), config.families());
+    writer.request_id(&head.id);
+    writer.target(&target.provider.name, &target.model);
+    if let Some(route) = &route {
+        writer.route(route);
+    }
+    writer.retries(record.n_attempts().saturating_sub(1));
+    writer.revision(config.snapshot.revision);
+    writer.dropped(&dropped);
+    if let Some(rate) = rate {
+        writer.rate(rate.limit, rate.remaining);
+    }
+    let bounds = Bounds { idle, deadline };
+    let ending = gateway.ending.clone().cancelled_owned();
+    let whole = match answer {
+        Answer::Passing { body, strip_usage } => {
+            let mode = Mode::Pass(inbound.stream_tap(TapOptions { strip_usage }));
+            return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
+        }
+        Answer::Translating { body, decoder } => {
+            let mode = Mode::Translate(Box::new(Translation::new(decoder, inbound.stream_encoder(&context))));
+            return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
+        }
+        Answer::PassingWhole { head: first, body } => {
+            let mode = Mode::Pass(Box::new(tail::Tail::new(inbound, first)));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
+        }
+        Answer::Whole { bytes, usage } => {
+            if let Some(usage) = usage {
+                record.used(usage);
+            }
+            bytes
+        }
+        Answer::Folded(reply) => {
+            if let Some(usage) = reply.usage {
+                record.used(usage);
+            }
+            folded(inbound, &reply, &context, stream)
+        }
+    };
+    finished(response, config, whole, stream, record)
+}
+
+/// A reply that is all here: exact figures go into its headers.
+fn finished(
+    mut response: Response<ReplyBody>,
+    config: &Config,
+    bytes: Bytes,
+    stream: bool,
+    mut record: Record,
+) -> Response<ReplyBody> {
+    record.forwarded(bytes.len(), bytes.len() as u64);
+    record.ended(Ending::Finished);
+    let kind = if stream { "text/event-stream" } else { "application/json" };
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    figures(&mut Writer::new(response.headers_mut(), config.families()), &record);
+    *response.body_mut() = ReplyBody::whole(bytes);
+    response
+}
+
+fn figures(writer: &mut Writer<'_>, record: &Record) {
+    if let Some(usage) = record.usage() {
+        writer.tokens(usage.prompt(), usage.output);
+    }
+    if let Some(cost) = record.cost() {
+        writer.cost(cost);
+    }
+    writer.latency(record.elapsed_us(), record.overhead_us());
+}
+
+fn folded(
+    inbound: &'static dyn gateway_dialects::dialect::Dialect,
+    reply: &Reply,
+    context: &ReplyContext,
+    stream: bool,
+) -> Bytes {
+    if !stream {
+        return inbound.encode_reply(reply, context);
+    }
+    // The upstream answered whole where a stream was asked for: the client still gets its stream.
+    let mut out = BytesMut::new();
+    let mut encoder = inbound.stream_encoder(context);
+    for event in gateway_ir::fold::unfold(reply) {
+        encoder.push(&event, &mut out);
+    }
+    encoder.end(&mut out);
+    out.freeze()
+}
+
+fn streamed(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx and its like must not hold events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    with_trailers(response, head, relay)
+}
+
+/// Figures that are only known at the end go out as trailers, to clients that say they read them.
+fn with_trailers(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
+    let wants = head.headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| te.contains("trailers"));
+    let relay = if wants {
+        response.headers_mut().insert(TRAILER, HeaderValue::from_static(TRAILERS));
+        relay.with_trailers(trailers)
+    } else {
+        relay
+    };
+    *response.body_mut() = ReplyBody::Stream(Box::pin(relay));
+    response
+}
+
+const TRAILERS: &str = "x-gateway-cost-usd, x-gateway-llm-tokens-input, x-gateway-llm-tokens-output, \
+    x-gateway-latency-ms, x-gateway-overhead-duration-ms, x-gateway-overhead-duration-us";
+
+fn trailers(record: &Record) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let families = gateway_engine::snapshot::HeaderFamilies { gateway: true, lunargate: false };
+    figures(&mut Writer::new(&mut headers, families), record);
+    headers
+}

@@ -1,0 +1,15 @@
+//! Where finished requests go, per worker.
+
+use std::sync::Arc;
+
+use crate::meters::Meters;
+use crate::telemetry::{logs, spool};
+
+/// One worker's lanes: nothing in here is shared with another worker except the meters' atomics.
+pub(crate) struct Sinks {
+    /// Usage, on disk before the upstream is asked; must not be lost.
+    pub(crate) spool: spool::Lane,
+    /// Log records; may be dropped, always counted.
+    pub(crate) logs: logs::Lane,
+    pub(crate) meters: Arc<Meters>,
+}

@@ -1,0 +1,91 @@
+//! Configuration on its way in: from the control plane's stream or from a file, checked, compiled, swapped, answered for.
+
+mod state;
+mod apply;
+mod file;
+mod grpc;
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use gateway_model::kind::settings::{Server, Settings};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Source;
+use crate::state::Live;
+use crate::task;
+use crate::telemetry::Telemetry;
+use apply::Applier;
+use file::FileSource;
+use grpc::Subscriber;
+use state::Replica;
+
+/// The listener is configured too, so a start waits this long for a control plane to say how.
+const FIRST_REVISION: Duration = Duration::from_secs(2);
+
+/// Keeps [`Live`] current.
+pub struct Sync {
+    settings: watch::Receiver<Option<Settings>>,
+    served_with: Arc<OnceLock<Option<Server>>>,
+    ending: CancellationToken,
+    job: Option<JoinHandle<()>>,
+}
+
+// === impl Sync ===
+
+impl Sync {
+    /// From a file: it is applied when this returns, and one that cannot be used is an error. From a control plane: returns
+    /// with the first revision, or without after two seconds.
+    pub async fn start(source: Source, live: Arc<Live>, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let applier = Applier::new(live);
+        let (mut settings, served_with) = (applier.settings(), applier.served_with());
+        let ending = CancellationToken::new();
+        let job = match source {
+            Source::File { path, watch } => {
+                let mut source = FileSource::new(path.clone(), applier);
+                source.reload().map_err(|refused| unusable(&path, &refused))?;
+                telemetry.stand_alone();
+                watch.then(|| task::spawn_job(file::watch(source, ending.clone())))
+            }
+            Source::Fleet(endpoint) => {
+                let channel = grpc::channel(endpoint);
+                telemetry.connect(&channel);
+                let subscriber = Subscriber {
+                    identity: Arc::clone(telemetry.identity()),
+                    replica: Replica::new(),
+                    applier,
+                    frames: Arc::clone(telemetry.frames()),
+                    spool: Box::new(telemetry.spool_state()),
+                };
+                let job = task::spawn_job(subscriber.run(channel, ending.clone()));
+                let _ = tokio::time::timeout(FIRST_REVISION, settings.wait_for(Option::is_some)).await;
+                Some(job)
+            }
+        };
+        Ok(Self { settings, served_with, ending, job })
+    }
+
+    /// What the listener is to be started with. Later changes of it are warned about.
+    pub fn server_settings(&self) -> Settings {
+        let settings = self.settings.borrow().clone().unwrap_or_default();
+        // Asked twice, the first answer is what counts.
+        let _ = self.served_with.set(settings.server.clone());
+        settings
+    }
+
+    /// Stops listening to the source. What serves, serves on.
+    pub async fn shutdown(self) {
+        self.ending.cancel();
+        if let Some(job) = self.job {
+            // A panic in the job was reported by it.
+            let _ = job.await;
+        }
+    }
+}
+
+fn unusable(path: &Path, refused: &file::Refused) -> anyhow::Error {
+    anyhow::anyhow!("`{}` cannot be used\n{}", path.display(), refused.lines(path).join("\n"))
+}

@@ -1,0 +1,199 @@
+//! Configuration over the fleet channel: connect, say what is held, feed the state machine, apply, answer; again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_wire::v1::fleet_client::FleetClient;
+use gateway_wire::v1::node_msg::Msg as Sent;
+use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, SpoolState, control_msg};
+use gateway_wire::{FEATURES, SCHEMA};
+use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use super::apply::Applier;
+use super::state::{Content, Replica, Step, Update};
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::config;
+use crate::telemetry::identity::Identity;
+use crate::telemetry::uplink::Frames;
+
+const HEARTBEAT: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Acknowledgements are bounded by what the control plane sends without waiting for them; this holds all of them.
+const OUTBOUND: usize = 64;
+const PIPE: usize = 256 * 1024;
+
+/// One channel for all streams of a node. Connects when it is first used, and again after it broke.
+pub(super) fn channel(endpoint: config::Endpoint) -> Channel {
+    let config::Endpoint::Pipe(pipe) = endpoint;
+    // The name is not looked up: the connector knows the way.
+    Endpoint::from_static("http://control-plane")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector_lazy(tower::service_fn(move |_| {
+            let pipe = pipe.clone();
+            async move {
+                let (ours, theirs) = tokio::io::duplex(PIPE);
+                let gone = |_| std::io::Error::other("the control plane of this process has stopped");
+                pipe.send(theirs).await.map_err(gone)?;
+                Ok::<_, std::io::Error>(TokioIo::new(ours))
+            }
+        }))
+}
+
+/// The node's end of the `Sync` stream.
+pub(super) struct Subscriber {
+    pub(super) identity: Arc<Identity>,
+    pub(super) replica: Replica,
+    pub(super) applier: Applier,
+    pub(super) frames: Frames,
+    pub(super) spool: Box<dyn Fn() -> SpoolState + Send + Sync>,
+}
+
+/// How a connection ended.
+enum End {
+    Stopped,
+    /// Come back after this time; the count of failures does not matter.
+    Away(Duration, String),
+    Broken(Status),
+}
+
+// === impl Subscriber ===
+
+impl Subscriber {
+    /// Runs until `ending`.
+    pub(super) async fn run(mut self, channel: Channel, ending: CancellationToken) {
+        let mut backoff = Backoff::default();
+        loop {
+            let began = Instant::now();
+            let wait = match self.connection(FleetClient::new(channel.clone()), &ending).await {
+                End::Stopped => return,
+                End::Away(after, reason) => {
+                    tracing::info!("reconnecting to the control plane in {after:?}: {reason}");
+                    after
+                }
+                End::Broken(status) => {
+                    let wait = backoff.next(began.elapsed());
+                    tracing::warn!("no control plane, trying again in {wait:?}: {}", status.message());
+                    wait
+                }
+            };
+            if tokio::time::timeout(wait, ending.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn connection(&mut self, mut client: FleetClient<Channel>, ending: &CancellationToken) -> End {
+        let (sender, outbound) = mpsc::channel(OUTBOUND);
+        let hello = self.hello();
+        // The channel is new and empty.
+        let _ = sender.try_send(message(Sent::Hello(hello)));
+        let opened = tokio::select! {
+            opened = client.sync(ReceiverStream::new(outbound)) => opened,
+            () = ending.cancelled() => return End::Stopped,
+        };
+        let mut inbound = match opened {
+            Ok(response) => response.into_inner(),
+            Err(status) => return End::Broken(status),
+        };
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                received = inbound.message() => {
+                    let replies = match received {
+                        Ok(Some(received)) => self.receive(received.msg),
+                        Ok(None) => return End::Broken(Status::unavailable("the control plane closed the stream")),
+                        Err(status) => return End::Broken(status),
+                    };
+                    match replies {
+                        Ok(replies) => {
+                            for reply in replies {
+                                if sender.try_send(message(reply)).is_err() {
+                                    return End::Broken(Status::unavailable("the control plane takes no answers"));
+                                }
+                            }
+                        }
+                        Err(end) => return end,
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    // A full channel says that nobody reads; the keep-alive finds out.
+                    let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
+                }
+                () = ending.cancelled() => return End::Stopped,
+            }
+        }
+    }
+
+    /// Answers to one message.
+    fn receive(&mut self, received: Option<control_msg::Msg>) -> Result<Vec<Sent>, End> {
+        // A message that a later version has and this one does not.
+        let Some(received) = received else { return Ok(Vec::new()) };
+        match self.replica.receive(received) {
+            Step::Nothing => Ok(Vec::new()),
+            Step::Reply(reply) => Ok(vec![reply]),
+            Step::Apply(update) => Ok(self.apply(*update)),
+            Step::Leave { after, reason } => Err(End::Away(after, reason)),
+        }
+    }
+
+    fn apply(&mut self, update: Update) -> Vec<Sent> {
+        let began = Instant::now();
+        let applied = match &update.content {
+            Content::Topology(items) => self.applier.topology(items, update.revision).map(|()| Vec::new()),
+            Content::Identity { upsert, removed } => Ok(self.applier.identity(upsert, removed)),
+        };
+        let apply_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let (class, revision) = (update.class.word(), update.revision);
+        match applied {
+            Ok(quarantined) => {
+                tracing::info!("revision {revision} of {class} serves, applied in {apply_ms} ms");
+                self.replica.applied(update, quarantined, apply_ms)
+            }
+            Err(errors) => {
+                for error in &errors {
+                    let (kind, name, path) = (&error.kind, &error.name, &error.field_path);
+                    tracing::error!("revision {revision} of {class} is refused: {kind} `{name}` {path}: {}", error.message);
+                }
+                vec![self.replica.refused(&update, errors, apply_ms)]
+            }
+        }
+    }
+
+    fn hello(&mut self) -> Hello {
+        Hello {
+            node_id: self.identity.node_id.clone(),
+            boot_id: self.identity.boot_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: SCHEMA,
+            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+            labels: std::collections::HashMap::new(),
+            have: self.replica.connected(),
+        }
+    }
+
+    fn heartbeat(&mut self) -> Heartbeat {
+        Heartbeat {
+            state: self.replica.have(),
+            inflight: (self.frames)().inflight,
+            spool: Some((self.spool)()),
+            clock_unix_ms: clock::unix_ms(),
+        }
+    }
+}
+
+fn message(msg: Sent) -> NodeMsg {
+    NodeMsg { msg: Some(msg) }
+}

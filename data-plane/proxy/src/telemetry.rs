@@ -1,0 +1,121 @@
+//! The way back: what happened on this node, on its way to the control plane or to a log of the node's own.
+//!
+//! Requests leave their traces in lanes, one per worker, and never wait; everything else happens on threads and tasks here.
+
+pub mod identity;
+pub mod spool;
+pub mod logs;
+pub(crate) mod uplink;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gateway_wire::v1::{LogRecord, MetricFrame, SettledBy, SpoolState, UsageEvent};
+use tonic::transport::Channel;
+
+use crate::config::LogSink;
+use identity::Identity;
+use logs::Logs;
+use spool::Spool;
+use uplink::{Frames, Uplink};
+
+/// All telemetry of a node.
+pub struct Telemetry {
+    identity: Arc<Identity>,
+    spool: Arc<Spool>,
+    logs: Logs,
+    frames: Frames,
+    n_workers: usize,
+    uplink: Mutex<Option<Uplink>>,
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Opens spool and log. Who collects is said later: [`Telemetry::connect`] or [`Telemetry::stand_alone`].
+    pub fn start(
+        data_dir: Option<&Path>,
+        n_workers: usize,
+        log: LogSink,
+        frames: impl Fn() -> MetricFrame + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        let identity = Arc::new(Identity::load(data_dir));
+        let spool = Arc::new(Spool::open(data_dir, &identity.boot_id, n_workers)?);
+        let logs = Logs::start(&log, &identity.node_id, n_workers)?;
+        Ok(Self { identity, spool, logs, frames: Arc::new(frames), n_workers, uplink: Mutex::default() })
+    }
+
+    /// One pair per worker.
+    pub fn lanes(&self) -> Vec<(spool::Lane, logs::Lane)> {
+        (0..self.n_workers).map(|worker| (self.spool.lane(worker), self.logs.lane(worker))).collect()
+    }
+
+    pub fn node_id(&self) -> &str {
+        &self.identity.node_id
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// A frame as it would be sent now.
+    pub(crate) fn frames(&self) -> &Frames {
+        &self.frames
+    }
+
+    /// For heartbeats: what is owed and what was lost, as of each call.
+    pub(crate) fn spool_state(&self) -> impl Fn() -> SpoolState + Send + Sync + use<> {
+        let (spool, backlog, losses) = (Arc::clone(&self.spool), self.logs.backlog(), self.logs.losses());
+        move || SpoolState { logs_pending: backlog.len() as u64, logs_dropped: losses.n_dropped(), ..spool.state() }
+    }
+
+    /// A control plane collects, over this channel.
+    pub(crate) fn connect(&self, channel: &Channel) {
+        let spool = Arc::clone(&self.spool);
+        let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
+        let uplink = Uplink::start(channel, identity, move || spool.outbox(), self.logs.backlog(), frames);
+        *self.uplink.lock().unwrap_or_else(PoisonError::into_inner) = Some(uplink);
+    }
+
+    /// Nobody collects: the log has it all. Requests that were open when an earlier process died are logged now.
+    pub(crate) fn stand_alone(&self) {
+        for event in self.spool.settle_locally() {
+            self.logs.lane(0).push(recovered(event));
+        }
+    }
+
+    /// Delivers and writes what is left; returns after a few seconds at most.
+    pub async fn shutdown(mut self) {
+        let uplink = self.uplink.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let joined = tokio::task::spawn_blocking(move || {
+            self.logs.close();
+            self
+        });
+        let Ok(this) = joined.await else { return };
+        if let Some(uplink) = uplink {
+            uplink.shutdown().await;
+        }
+        let _ = tokio::task::spawn_blocking(move || this.spool.close()).await;
+    }
+}
+
+/// The log record of a request whose process died.
+fn recovered(event: UsageEvent) -> LogRecord {
+    LogRecord {
+        id: event.id,
+        started_unix_ms: event.started_unix_ms,
+        key_id: event.key_id,
+        model: event.model,
+        provider: event.provider,
+        upstream_model: event.upstream_model,
+        route: event.route,
+        topology_revision: event.topology_revision,
+        ending: "node_died".to_owned(),
+        tokens: event.tokens,
+        settled_by: SettledBy::Recovery.into(),
+        cost_nano_usd: event.cost_nano_usd,
+        priced: event.priced,
+        tags: event.tags,
+        ..LogRecord::default()
+    }
+}

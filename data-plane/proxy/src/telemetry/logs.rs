@@ -1,0 +1,214 @@
+//! Log records on their way out: a bounded ring per worker, one thread that empties them all.
+//!
+//! Pushing is a move under an uncontended lock; text is made by the thread. A sink that is slow or away costs records, never
+//! memory or time of a request, and every record that is lost is counted: pushed = written + dropped.
+
+mod backlog;
+mod sink;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gateway_wire::v1::LogRecord;
+
+use crate::config::LogSink;
+use sink::Sink;
+
+pub(crate) use backlog::Backlog;
+
+/// Records per worker between two rounds of the thread.
+const RING: usize = 4096;
+/// Between two rounds while there is something to do. Idle, the thread sleeps until it is woken.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// All log records of a node.
+#[derive(Debug)]
+pub struct Logs {
+    lanes: Vec<Lane>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where one worker leaves its records. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    ring: Arc<Mutex<VecDeque<LogRecord>>>,
+    shared: Arc<Shared>,
+}
+
+/// How many records were lost, for whoever reports it.
+#[derive(Clone, Debug)]
+pub(crate) struct Losses(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    n_dropped: AtomicU64,
+    thread: OnceLock<Thread>,
+    /// The thread sleeps, or is about to.
+    asleep: AtomicBool,
+    ended: AtomicBool,
+    /// For the control plane, once there is one.
+    backlog: OnceLock<Arc<Backlog>>,
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// Opens the sink; a file that cannot be opened is an error.
+    pub fn start(sink: &LogSink, node_id: &str, n_lanes: usize) -> anyhow::Result<Self> {
+        let sink = Sink::open(sink).context("opening the log")?;
+        let shared = Arc::new(Shared::default());
+        let lanes: Vec<Lane> =
+            (0..n_lanes).map(|_| Lane { ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
+        let emptier = Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, node_id: node_id.to_owned() };
+        let thread = std::thread::Builder::new().name("gateway-logs".to_owned()).spawn(move || emptier.run());
+        let thread = thread.context("starting the log's thread")?;
+        // Only this function sets it, once.
+        let _ = shared.thread.set(thread.thread().clone());
+        Ok(Self { lanes, shared, thread: Some(thread) })
+    }
+
+    pub fn lane(&self, index: usize) -> Lane {
+        self.lanes[index].clone()
+    }
+
+    /// From now on records go to the control plane too; whoever delivers them takes them from here.
+    pub(crate) fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(self.shared.backlog.get_or_init(Arc::default))
+    }
+
+    pub(crate) fn losses(&self) -> Losses {
+        Losses(Arc::clone(&self.shared))
+    }
+
+    /// Writes what is left and ends the thread; blocks until both are done.
+    pub(crate) fn close(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic in the thread was reported by it.
+            let _ = thread.join();
+        }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Never waits for a sink.
+    pub fn push(&self, record: LogRecord) {
+        let mut ring = self.lock();
+        if ring.len() < RING {
+            ring.push_back(record);
+            drop(ring);
+        } else {
+            drop(ring);
+            self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.shared.asleep.load(Ordering::Acquire) {
+            self.shared.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<LogRecord>> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn n_dropped(&self) -> u64 {
+        self.n_dropped.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        self.asleep.store(false, Ordering::Release);
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+// === impl Losses ===
+
+impl Losses {
+    /// Records that reached no sink, in all.
+    pub(crate) fn n_dropped(&self) -> u64 {
+        self.0.n_dropped() + self.0.backlog.get().map_or(0, |backlog| backlog.n_dropped())
+    }
+}
+
+/// The thread's side.
+struct Emptier {
+    lanes: Vec<Lane>,
+    shared: Arc<Shared>,
+    sink: Sink,
+    node_id: String,
+}
+
+// === impl Emptier ===
+
+impl Emptier {
+    fn run(mut self) {
+        loop {
+            let ended = self.shared.ended.load(Ordering::Acquire);
+            if self.round() > 0 {
+                if !ended {
+                    std::thread::park_timeout(ROUND);
+                }
+                continue;
+            }
+            if ended {
+                return;
+            }
+            self.shared.asleep.store(true, Ordering::Release);
+            // A record that came before this was set woke nobody; one that comes after will. The lock orders the two.
+            let is_empty = self.lanes.iter().all(|lane| lane.lock().is_empty());
+            if is_empty && !self.shared.ended.load(Ordering::Acquire) {
+                std::thread::park();
+            }
+            self.shared.asleep.store(false, Ordering::Release);
+        }
+    }
+
+    /// Empties every ring once; returns how many records there were.
+    fn round(&mut self) -> usize {
+        let mut n_records = 0;
+        for lane in &self.lanes {
+            let mut records = std::mem::take(&mut *lane.lock());
+            n_records += records.len();
+            for record in &mut records {
+                self.node_id.clone_into(&mut record.node_id);
+                if let Err(error) = self.sink.write(record) {
+                    self.lost(&error);
+                }
+            }
+            if let Some(backlog) = self.shared.backlog.get() {
+                backlog.extend(records, self.shared.n_dropped());
+            }
+        }
+        if n_records > 0
+            && let Err(error) = self.sink.flush()
+        {
+            tracing::warn!("log records cannot be written: {error}");
+        }
+        n_records
+    }
+
+    fn lost(&self, error: &io::Error) {
+        let before = self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+        // One line per power of two keeps a full disk from filling the next one.
+        if (before + 1).is_power_of_two() {
+            tracing::warn!("{} log records could not be written: {error}", before + 1);
+        }
+    }
+}

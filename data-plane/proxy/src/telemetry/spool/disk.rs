@@ -1,0 +1,215 @@
+//! A lane on disk: one worker appends, each record with one `write`. Nothing here waits for the disk; the keeper does.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ahash::AHashMap;
+use gateway_wire::v1::UsageEvent;
+use prost::Message as _;
+
+use super::frame::{self, Kind};
+use super::segment::{Name, SEGMENT_BYTES};
+
+/// After the disk refused, it is asked again this much later; what settles in between is counted as dropped.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What all lanes of a spool share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) boot: String,
+    /// Bytes in all files, earlier boots' included. Over the quota nothing new is written.
+    pub(super) n_bytes: AtomicU64,
+    pub(super) quota: u64,
+    /// Settled events that are not in the spool.
+    pub(super) n_dropped: AtomicU64,
+    /// Nobody collects: a closed file may go as soon as its open requests are written again.
+    pub(super) uncollected: AtomicBool,
+    /// A file was made since the directory was last synchronised.
+    pub(super) directory_dirty: AtomicBool,
+}
+
+/// One lane. Its lock is held by its worker for the time of one `write`, and by the keeper for less.
+#[derive(Debug)]
+pub(super) struct DiskLane {
+    pub(super) index: u32,
+    pub(super) shared: Arc<Shared>,
+    /// Number of the newest settled event; 0 before the first.
+    pub(super) last_seq: AtomicU64,
+    /// Everything up to here is stored elsewhere.
+    pub(super) acked_seq: AtomicU64,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) current: Option<Current>,
+    /// Closed files that are still there, oldest first.
+    pub(super) sealed: VecDeque<Sealed>,
+    n_segments: u64,
+    /// Requests that have started and not settled, with the number of the file that says so.
+    pub(super) open: AHashMap<Box<str>, u64>,
+    buffer: Vec<u8>,
+    retry_at: Option<Instant>,
+}
+
+/// The file that is written now.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) file: Arc<File>,
+    pub(super) number: u64,
+    n_bytes: u64,
+    /// Written to since it was last synchronised.
+    pub(super) dirty: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sealed {
+    pub(super) number: u64,
+    pub(super) n_bytes: u64,
+    /// Number of the newest settled event in it or before it.
+    pub(super) last_seq: u64,
+}
+
+// === impl DiskLane ===
+
+impl DiskLane {
+    pub(super) fn new(index: u32, shared: Arc<Shared>) -> Self {
+        Self { index, shared, last_seq: AtomicU64::new(0), acked_seq: AtomicU64::new(0), state: Mutex::default() }
+    }
+
+    /// A panic elsewhere cannot leave the state half changed: it is consistent after every statement that can panic.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settled events that are not known to be stored elsewhere.
+    pub(super) fn n_pending(&self) -> u64 {
+        let acked = self.acked_seq.load(Ordering::Acquire);
+        if self.shared.uncollected.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.last_seq.load(Ordering::Acquire).saturating_sub(acked)
+    }
+
+    pub(super) fn started(&self, event: &UsageEvent) {
+        let mut state = self.lock();
+        let wrote = self.append(&mut state, Kind::Started, |buffer| encode(event, buffer));
+        if wrote && let Some(current) = &state.current {
+            let number = current.number;
+            state.open.insert(event.id.as_str().into(), number);
+        }
+    }
+
+    pub(super) fn settled(&self, event: &UsageEvent) {
+        let mut state = self.lock();
+        // The lock makes this lane's numbers gap-free; a number is taken only once its record is written.
+        let seq = self.last_seq.load(Ordering::Relaxed) + 1;
+        let wrote = self.append(&mut state, Kind::Settled, |buffer| {
+            buffer.extend_from_slice(&seq.to_le_bytes());
+            encode(event, buffer);
+        });
+        if wrote {
+            self.last_seq.store(seq, Ordering::Release);
+        } else {
+            self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        state.open.remove(event.id.as_str());
+    }
+
+    /// Says again that a request is open, because the file that said it will be deleted. Not subject to the quota: it
+    /// makes room. False if the disk refused.
+    pub(super) fn carry_over(&self, state: &mut State, id: &str, payload: &[u8]) -> bool {
+        let wrote = self.write(state, Kind::Started, |buffer| buffer.extend_from_slice(payload));
+        if wrote && let (Some(current), Some(number)) = (&state.current, state.open.get_mut(id)) {
+            *number = current.number;
+        }
+        wrote
+    }
+
+    fn append(&self, state: &mut State, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.shared.n_bytes.load(Ordering::Relaxed) < self.shared.quota && self.write(state, kind, payload)
+    }
+
+    /// One record into the current file; false if it is not there afterwards.
+    fn write(&self, state: &mut State, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if state.retry_at.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
+        let mut buffer = std::mem::take(&mut state.buffer);
+        // What does not fit a record is refused before a file is made for it.
+        let fits = frame::write(&mut buffer, kind, payload);
+        let result = if fits { self.current(state).and_then(|current| current.put(&buffer, &self.shared)) } else { Ok(()) };
+        state.buffer = buffer;
+        match result {
+            Ok(()) => {
+                state.retry_at = None;
+                if state.current.as_ref().is_some_and(|current| current.n_bytes >= SEGMENT_BYTES) {
+                    self.seal(state);
+                }
+                fits
+            }
+            Err(error) => {
+                // A record may be there in part; a reader stops at it, so nothing may follow it in this file.
+                self.seal(state);
+                state.retry_at = Some(Instant::now() + RETRY);
+                let dir = self.shared.dir.display();
+                tracing::warn!("usage spool `{dir}` cannot be written, events are dropped and counted: {error}");
+                false
+            }
+        }
+    }
+
+    /// The file to write to, made if there is none.
+    fn current<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Current> {
+        if state.current.is_none() {
+            let number = state.n_segments + 1;
+            let name = Name { boot: self.shared.boot.clone(), lane: self.index, number };
+            let mut options = OpenOptions::new();
+            let file = options.append(true).create_new(true).mode(0o600).open(name.path(&self.shared.dir))?;
+            state.n_segments = number;
+            self.shared.directory_dirty.store(true, Ordering::Relaxed);
+            state.current = Some(Current { file: Arc::new(file), number, n_bytes: 0, dirty: false });
+        }
+        Ok(state.current.as_mut().expect("it was made above"))
+    }
+
+    /// The first file from `number` on that is still there, and whether it is closed.
+    pub(super) fn segment_from(&self, number: u64) -> Option<(u64, bool)> {
+        let state = self.lock();
+        let sealed = state.sealed.iter().find(|sealed| sealed.number >= number).map(|sealed| (sealed.number, true));
+        sealed.or_else(|| {
+            state.current.as_ref().filter(|current| current.number >= number).map(|current| (current.number, false))
+        })
+    }
+
+    pub(super) fn seal(&self, state: &mut State) {
+        if let Some(current) = state.current.take() {
+            let last_seq = self.last_seq.load(Ordering::Relaxed);
+            state.sealed.push_back(Sealed { number: current.number, n_bytes: current.n_bytes, last_seq });
+        }
+    }
+}
+
+// === impl Current ===
+
+impl Current {
+    fn put(&mut self, bytes: &[u8], shared: &Shared) -> io::Result<()> {
+        self.dirty = true;
+        // Counted before it is known to be there: what was written in part takes room too.
+        self.n_bytes += bytes.len() as u64;
+        shared.n_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        (&*self.file).write_all(bytes)
+    }
+}
+
+fn encode(event: &UsageEvent, buffer: &mut Vec<u8>) {
+    // A vector grows; there is no other way for this to fail.
+    let _ = event.encode(buffer);
+}

@@ -1,0 +1,111 @@
+//! Delivers usage, logs and metric frames to the control plane, each on a stream of its own that comes back by itself.
+//!
+//! Usage and logs are sent again after a broken connection until they are acknowledged; the control plane counts each once.
+
+mod usage;
+mod records;
+mod frames;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_wire::v1::MetricFrame;
+use gateway_wire::v1::fleet_client::FleetClient;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Channel;
+
+use crate::backoff::Backoff;
+use crate::task;
+use crate::telemetry::identity::Identity;
+use crate::telemetry::logs::Backlog;
+use crate::telemetry::spool::Outbox;
+
+/// Messages that may be on their way without an acknowledgement.
+const MAX_IN_FLIGHT: usize = 8;
+
+/// At the end, what is still owed gets this long to be delivered. The rest stays in the spool.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_TRY: Duration = Duration::from_millis(100);
+
+pub(crate) type Frames = Arc<dyn Fn() -> MetricFrame + Send + Sync>;
+
+/// The three streams.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    ending: CancellationToken,
+    jobs: Vec<JoinHandle<()>>,
+}
+
+// === impl Uplink ===
+
+impl Uplink {
+    pub(crate) fn start(
+        channel: &Channel,
+        identity: Arc<Identity>,
+        outbox: impl FnOnce() -> Outbox + Send + 'static,
+        backlog: Arc<Backlog>,
+        frames: Frames,
+    ) -> Self {
+        let ending = CancellationToken::new();
+        let client = || FleetClient::new(channel.clone());
+        let jobs = vec![
+            task::spawn_job(usage::deliver(client(), Arc::clone(&identity), outbox, ending.clone())),
+            task::spawn_job(records::deliver(client(), Arc::clone(&identity), backlog, ending.clone())),
+            task::spawn_job(frames::deliver(client(), identity, frames, ending.clone())),
+        ];
+        Self { ending, jobs }
+    }
+
+    /// Sends what is left, for a while.
+    pub(crate) async fn shutdown(self) {
+        self.ending.cancel();
+        let deadline = Instant::now() + LAST_WORDS;
+        for mut job in self.jobs {
+            if tokio::time::timeout_at(deadline, &mut job).await.is_err() {
+                job.abort();
+            }
+        }
+    }
+}
+
+/// How a stream ended.
+enum End {
+    /// Everything was delivered and nothing more will come.
+    Done,
+    Broken(Status),
+}
+
+/// Waits between one stream's end and the next one's beginning.
+struct Retry<'a> {
+    what: &'static str,
+    ending: &'a CancellationToken,
+    backoff: Backoff,
+    began: Instant,
+}
+
+// === impl Retry ===
+
+impl<'a> Retry<'a> {
+    fn new(what: &'static str, ending: &'a CancellationToken) -> Self {
+        Self { what, ending, backoff: Backoff::default(), began: Instant::now() }
+    }
+
+    async fn wait(&mut self, status: &Status) {
+        let wait = self.backoff.next(self.began.elapsed());
+        tracing::debug!("{} cannot be delivered, trying again in {wait:?}: {}", self.what, status.message());
+        // At the end its owner waits only a little longer.
+        if self.ending.is_cancelled() {
+            tokio::time::sleep(wait.min(LAST_TRY)).await;
+        } else {
+            let _ = tokio::time::timeout(wait, self.ending.cancelled()).await;
+        }
+        self.began = Instant::now();
+    }
+}
+
+fn closed() -> End {
+    End::Broken(Status::unavailable("the control plane closed the stream"))
+}

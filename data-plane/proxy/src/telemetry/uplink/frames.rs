@@ -1,0 +1,59 @@
+//! The `Metrics` stream: a frame every few seconds; one that could not be sent is replaced by the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_wire::v1::MetricFrame;
+use gateway_wire::v1::fleet_client::FleetClient;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use super::{End, Frames, Retry, closed};
+use crate::telemetry::identity::Identity;
+
+const EVERY: Duration = Duration::from_secs(5);
+
+pub(super) async fn deliver(
+    client: FleetClient<Channel>,
+    identity: Arc<Identity>,
+    frames: Frames,
+    ending: CancellationToken,
+) {
+    let mut retry = Retry::new("metrics", &ending);
+    while let End::Broken(status) = stream(client.clone(), &identity, &frames, &ending).await {
+        retry.wait(&status).await;
+    }
+}
+
+async fn stream(
+    mut client: FleetClient<Channel>,
+    identity: &Identity,
+    frames: &Frames,
+    ending: &CancellationToken,
+) -> End {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut acks = match client.metrics(ReceiverStream::new(receiver)).await {
+        Ok(response) => response.into_inner(),
+        Err(status) => return End::Broken(status),
+    };
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let (node_id, boot_id) = (identity.node_id.clone(), identity.boot_id.clone());
+                // A full channel means that the one before is still on its way.
+                let _ = sender.try_send(MetricFrame { node_id, boot_id, ..frames() });
+            }
+            ack = acks.message() => match ack {
+                Ok(Some(_)) => {}
+                Ok(None) => return closed(),
+                Err(status) => return End::Broken(status),
+            },
+            () = ending.cancelled() => return End::Done,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The HTTP client of the request path: one small interface, `Client::send`, over pooled HTTP/1.1 and HTTP/2 connections.
+//!
+//! One client per worker thread; nothing here is shared between workers. Why not a general client: the guard must sit in the
+//! connector, the timers must name themselves, and a pooled checkout must cost nanoseconds (figures in ARCHITECTURE.md).
+
+mod connect;
+mod pool;
+mod demo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gateway_ir::failure::{Code, Failure};
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use crate::body::Pieces;
+pub(crate) use connect::tls_client_config;
+pub(crate) use demo::answer as demo_answer;
+use pool::{Lease, Pool};
+
+/// Where a connection goes. Connections are shared by everything that has the same origin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) tls: bool,
+    pub(crate) host: Arc<str>,
+    /// `host` or `host:port`, as the `Host` header has it.
+    pub(crate) authority: Bytes,
+    pub(crate) port: u16,
+    /// May resolve to private and loopback addresses, and be called without TLS there.
+    pub(crate) allow_private: bool,
+}
+
+/// The reply's body together with its connection, which goes back to the pool when the body was read to its end, and is
+/// closed when it was not: a vanished client aborts the upstream.
+pub(crate) struct UpstreamBody {
+    inner: Inner,
+}
+
+enum Inner {
+    Network { body: Incoming, lease: Option<Lease> },
+    /// A reply made in this process (the `demo` provider).
+    Local(demo::Script),
+}
+
+/// Per worker.
+pub(crate) struct Client {
+    pool: Pool,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(crate) fn new(tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { pool: Pool::default(), tls }
+    }
+
+    /// Sends a request and returns the reply's head; the body follows. `connect` bounds dialling and handshakes only; the
+    /// wait for the head is bounded by the caller.
+    ///
+    /// A pooled connection that turns out to be closed before anything was written is replaced, silently. Dropping the
+    /// future closes the connection.
+    pub(crate) async fn send(
+        &self,
+        origin: &Origin,
+        mut request: Request<Pieces>,
+        connect: Duration,
+    ) -> Result<Response<UpstreamBody>, Box<Failure>> {
+        loop {
+            let Some(mut lease) = self.pool.checkout(origin) else { break };
+            match lease.send(request).await {
+                Ok(response) => return Ok(with_lease(response, lease)),
+                Err(pool::SendError::NotSent(unsent)) => request = *unsent,
+                Err(pool::SendError::Broken(reason)) => return Err(broken(origin, &reason)),
+            }
+        }
+        let mut lease = match tokio::time::timeout(connect, self.dial(origin)).await {
+            Ok(lease) => lease?,
+            Err(_) => {
+                let message = format!("could not connect to `{}:{}` within {connect:?}", origin.host, origin.port);
+                return Err(Box::new(Failure::new(Code::ConnectTimeout, message)));
+            }
+        };
+        match lease.send(request).await {
+            Ok(response) => Ok(with_lease(response, lease)),
+            Err(pool::SendError::NotSent(_)) => Err(broken(origin, "the connection closed at once")),
+            Err(pool::SendError::Broken(reason)) => Err(broken(origin, &reason)),
+        }
+    }
+
+    async fn dial(&self, origin: &Origin) -> Result<Lease, Box<Failure>> {
+        let transport = connect::connect(origin, &self.tls).await?;
+        self.pool.adopt(origin, transport).await.map_err(|error| connect::unreachable(origin, &error.to_string()))
+    }
+}
+
+fn with_lease(response: Response<Incoming>, lease: Lease) -> Response<UpstreamBody> {
+    response.map(|body| UpstreamBody { inner: Inner::Network { body, lease: Some(lease) } })
+}
+
+fn broken(origin: &Origin, reason: &str) -> Box<Failure> {
+    let message = format!("the connection to `{}:{}` broke: {reason}", origin.host, origin.port);
+    Box::new(Failure::new(Code::UpstreamUnreachable, message))
+}
+
+// === impl UpstreamBody ===
+
+impl UpstreamBody {
+    fn local(script: demo::Script) -> Self {
+        Self { inner: Inner::Local(script) }
+    }
+
+    /// The next bytes; `None` at a clean end; an error says that the upstream cut the reply.
+    pub(crate) fn poll_data(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Bytes, String>>> {
+        use std::task::Poll;
+        match &mut self.inner {
+            Inner::Local(script) => script.poll_data(context).map(|data| data.map(Ok)),
+            Inner::Network { body, lease } => loop {
+                let frame = std::task::ready!(http_body::Body::poll_frame(std::pin::Pin::new(body), context));
+                match frame {
+                    // Trailers carry nothing for us.
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) if data.is_empty() => {}
+                        Ok(data) => return Poll::Ready(Some(Ok(data))),
+                        Err(_) => {}
+                    },
+                    Some(Err(error)) => {
+                        *lease = None;
+                        return Poll::Ready(Some(Err(error_chain(&error))));
+                    }
+                    None => {
+                        if let Some(lease) = lease.take() {
+                            lease.give_back();
+                        }
+                        return Poll::Ready(None);
+                    }
+                }
+            },
+        }
+    }
+
+    pub(crate) async fn data(&mut self) -> Option<Result<Bytes, String>> {
+        std::future::poll_fn(|context| self.poll_data(context)).await
+    }
+}
+
+/// An error with its causes: hyper's own texts are too short alone.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

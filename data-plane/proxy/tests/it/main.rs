@@ -1,0 +1,7 @@
+//! The node as its clients see it: a real node from a file, a scripted upstream, HTTP in between.
+
+mod gateway;
+mod lanes;
+mod endings;
+mod refusals;
+mod reload;
