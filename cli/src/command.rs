@@ -35,16 +35,16 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str = "Start here:
-  gatewayctl up                        a gateway on this machine, with a key and a curl line to paste
-  gatewayctl apply -f gateway.yaml     configure it
-  gatewayctl logs --follow             watch requests
+  gatewayctl up                      a gateway here, with a key and a curl line to paste
+  gatewayctl apply -f gateway.yaml   configure it
+  gatewayctl logs --follow           watch requests
 
 Exit codes:
-  0 done   1 refused or invalid   2 wrong arguments   3 cannot reach the gateway, or not allowed
+  0 done   1 refused or invalid   2 wrong arguments   3 gateway not reached or not allowed
   4 not found   5 stored, but a node rejected it or did not confirm it in time
 
-Commands talk to the gateway at GATEWAY_ADMIN_URL with GATEWAY_MASTER_KEY; without these, to the local one that
-`gatewayctl up` started.";
+Commands talk to the gateway at GATEWAY_ADMIN_URL with GATEWAY_MASTER_KEY; without these, to the local one \
+    that `gatewayctl up` started.";
 
 #[derive(Subcommand, Debug)]
 enum Command {

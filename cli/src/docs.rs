@@ -70,6 +70,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ),
     (variable::DATA_DIR, "data directory of a local gateway"),
     (variable::VISUAL, "editor for `edit`; `EDITOR` if unset, `vi` if that is unset too"),
+    (variable::LOG, "how much `up`, `control-plane` and `data-plane` say on stderr: `warn`, `info`, `debug` …"),
     (variable::NO_COLOR, "no colour, whatever its value"),
 ];
 

@@ -15,6 +15,8 @@ pub(crate) mod variable {
     pub(crate) const DATA_DIR: &str = "GATEWAY_DATA_DIR";
     pub(crate) const EDITOR: &str = "EDITOR";
     pub(crate) const VISUAL: &str = "VISUAL";
+    /// Read by the commands that serve, in their own crates.
+    pub(crate) const LOG: &str = "GATEWAY_LOG";
     pub(crate) const NO_COLOR: &str = "NO_COLOR";
     pub(crate) const STATE_HOME: &str = "XDG_STATE_HOME";
     pub(crate) const HOME: &str = "HOME";

@@ -17,10 +17,10 @@ use crate::source::{self, FileArgs, Source};
 /// Make the gateway's configuration what a file says
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The file is checked as a whole first: a bad one is refused with file, line and field, and changes nothing.
-Applying the same file twice changes nothing. Resources that the file does not name are left alone unless
---prune is given, which deletes those that an earlier version of the same file has made. Requests that are
-running keep the configuration they started with; the next one uses the new one.
+    after_help = "The file is checked as a whole first: a bad one is refused with file, line and field, and changes nothing. \
+    Applying the same file twice changes nothing. Resources that the file does not name are left alone unless \
+    --prune is given, which deletes those that an earlier version of the same file has made. Requests that are \
+    running keep the configuration they started with; the next one uses the new one.
 
 Examples:
   gatewayctl apply -f gateway.yaml

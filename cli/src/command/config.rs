@@ -68,8 +68,8 @@ struct Diff {
 /// Make the topology what it was at an earlier revision
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The old content becomes a new revision, so that nothing is lost and a rollback can be rolled back.
-Keys are not touched: a revoked key stays revoked.
+    after_help = "The old content becomes a new revision, so that nothing is lost and a rollback can be rolled back. \
+    Keys are not touched: a revoked key stays revoked.
 
 Examples:
   gatewayctl config rollback --to previous

@@ -26,9 +26,9 @@ use crate::output::{text, yaml};
 /// Edit a resource in $EDITOR
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Opens the resource as YAML, shows the difference and applies it. What cannot be applied is opened again with the
-reasons as comments; leaving the text as it is gives up. Secrets are not in the text: absent they stay as they
-are, written they are replaced.
+    after_help = "Opens the resource as YAML, shows the difference and applies it. What cannot be applied is opened again with the \
+    reasons as comments; leaving the text as it is gives up. Secrets are not in the text: absent they stay as they \
+    are, written they are replaced.
 
 Examples:
   gatewayctl edit route search-team

@@ -144,7 +144,10 @@ async fn create(create: Create) -> Result<Exit, Failure> {
     let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
     let (name, id, models) = (text(&answer, "/name"), text(&answer, "/id"), joined(&answer, "/models"));
     host::say(&format!("created key {name} ({id}) for {models}; it is not shown again"));
-    host::say(change::rollout(rollout).trim_end());
+    match change::rollout(rollout) {
+        nothing if nothing.is_empty() => {}
+        told => host::say(told.trim_end()),
+    }
     Ok(change::exit(rollout))
 }
 

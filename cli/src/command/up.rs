@@ -24,13 +24,13 @@ use self::watch::Watch;
 /// Run a gateway on this machine
 #[derive(Args, Debug)]
 #[command(
-    after_help = "The first start makes everything it needs: a database, the master key, a first virtual key, and a provider for each
-provider key in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY …) and for a local Ollama or vLLM. Without any
-of these there is a provider `demo`, which answers by itself. With --file, the file says it all: it is applied at
-each start and nothing is looked for.
+    after_help = "The first start makes everything it needs: a database, the master key, a first virtual key, and a provider for each \
+    provider key in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY …) and for a local Ollama or vLLM. Without any \
+    of these there is a provider `demo`, which answers by itself. With --file, the file says it all: it is applied at \
+    each start and nothing is looked for.
 
-While it runs, other gatewayctl commands of this user find it by themselves. Ctrl-C or SIGTERM lets open requests
-end for up to 10 seconds; a second one stops at once.
+While it runs, other gatewayctl commands of this user find it by themselves. Ctrl-C or SIGTERM lets open requests \
+    end for up to 10 seconds; a second one stops at once.
 
 Examples:
   gatewayctl up

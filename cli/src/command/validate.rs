@@ -15,8 +15,8 @@ use crate::source::{self, FileArgs, Source};
 /// Check a configuration file, offline
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit code 1 with file, line and column of each problem when the file would be refused. A good file's providers are
-listed with the address to which requests would go. Environment variables that the file names must be set.
+    after_help = "Exit code 1 with file, line and column of each problem when the file would be refused. A good file's providers are \
+    listed with the address to which requests would go. Environment variables that the file names must be set.
 
 Examples:
   gatewayctl validate -f gateway.yaml

@@ -15,14 +15,23 @@ pub(crate) fn unix_ms(value: &Value) -> Option<i64> {
     }
 }
 
-/// Relative to now up to a month away, the date beyond.
+/// Relative to now up to a month away, the date beyond. What has begun of the past is not counted yet, what is left of the
+/// future counts whole: a key made for 30 days ends `in 30d`.
 pub(crate) fn relative(then_ms: i64, now_ms: i64) -> String {
     let distance = now_ms.saturating_sub(then_ms);
+    let count = |unit: i64| {
+        if distance < 0 {
+            distance.unsigned_abs().div_ceil(unit.unsigned_abs())
+        } else {
+            (distance / unit).unsigned_abs()
+        }
+    };
     let length = match distance.saturating_abs() {
-        near if near < MINUTE => format!("{}s", near / 1_000),
-        near if near < HOUR => format!("{}m", near / MINUTE),
-        near if near < 2 * DAY => format!("{}h", near / HOUR),
-        near if near < 30 * DAY => format!("{}d", near / DAY),
+        near if near < 1_000 => return "now".to_owned(),
+        near if near < MINUTE => format!("{}s", count(1_000)),
+        near if near < HOUR => format!("{}m", count(MINUTE)),
+        near if near < 2 * DAY => format!("{}h", count(HOUR)),
+        near if near <= 30 * DAY => format!("{}d", count(DAY)),
         _ => return date(then_ms),
     };
     if distance >= 0 { format!("{length} ago") } else { format!("in {length}") }
@@ -60,13 +69,15 @@ mod tests {
     fn distances_read_in_the_largest_unit_that_says_enough() {
         let now = 1_800_000_000_000;
         for (then, expected) in [
-            (now, "0s ago"),
+            (now, "now"),
+            (now - 1_000, "1s ago"),
             (now - 59_999, "59s ago"),
             (now - 3 * MINUTE, "3m ago"),
             (now - 47 * HOUR, "47h ago"),
             (now - 3 * DAY, "3d ago"),
             (now - 40 * DAY, "2026-12-06"),
             (now + 2 * HOUR, "in 2h"),
+            (now + 30 * DAY - 5, "in 30d"),
             (i64::MIN, "-9223372036854775808"),
         ] {
             assert_eq!(relative(then, now), expected);

@@ -8,8 +8,9 @@ mod sample;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use gateway_model::document::Resource;
 use gateway_model::kind::Kind;
 use gateway_model::problem::Problem;
@@ -79,6 +80,9 @@ pub struct Made {
     pub from: String,
 }
 
+/// From the first connection to the first applied revision; thousands of providers take a fraction of it.
+const READY: Duration = Duration::from_secs(30);
+
 /// Returns when the first revision runs and every address is bound. A refused file ends it with [`Refused`] as the error's
 /// root.
 pub async fn start(options: Options) -> anyhow::Result<Standalone> {
@@ -125,7 +129,9 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
             return Err(explained(error, address, flag));
         }
     };
-    node.ready().await;
+    if tokio::time::timeout(READY, node.ready()).await.is_err() {
+        bail!("the node did not run the configuration within {} s; what it said about it is above", READY.as_secs());
+    }
     Ok(Standalone { control, node, fleet_port, made, model: sample::model(&set, &probed) })
 }
 

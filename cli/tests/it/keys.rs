@@ -24,7 +24,7 @@ fn a_key_is_made_used_listed_and_revoked() {
     assert!(!made.stderr.contains(&key));
     assert_eq!(local.chat(&key, "demo/chat", false).0, 200);
 
-    let listed = local.run(&["keys", "list"]).ended(0).prints(&["ci", "default", "demo/*", "600", "in 29d", "active"]);
+    let listed = local.run(&["keys", "list"]).ended(0).prints(&["ci", "default", "demo/*", "600", "in 30d", "active"]);
     assert!(!listed.stdout.contains(&key));
     let described = local.run(&["keys", "describe", "ci", "-o", "json"]).ended(0).json();
     assert_eq!(described["tags"][0], "build", "{described}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway_model::kind::settings::Settings;
+use gateway_model::kind::settings::{Auth, Settings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -54,6 +54,11 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         Some(listen) => listen,
         None => configured_listen(&settings)?,
     };
+    let on_loopback = listen.ip().is_loopback();
+    anyhow::ensure!(
+        on_loopback || settings.auth != Some(Auth::Off),
+        "settings.auth is `off`, which lets everybody in, so the node does not listen on `{listen}`; listen on a loopback address or turn auth on"
+    );
     let ending = CancellationToken::new();
     let lanes = telemetry.lanes();
     let make_gateway = {
@@ -65,7 +70,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
             let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
             let client = Client::new(Arc::clone(&tls));
             let (live, ops, ending) = (Arc::clone(&live), Arc::clone(&ops), ending.clone());
-            Arc::new(Gateway { live, client, sinks, ending, ops, serves_ops })
+            Arc::new(Gateway { live, client, sinks, ending, ops, serves_ops, on_loopback })
         }
     };
     let server = Server::start(listen, limits(&settings), n_workers, make_gateway).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use gateway_engine::identity::{self, Caller};
+use gateway_engine::identity::Caller;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::header::{
@@ -15,7 +15,6 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::ReplyBody;
-use crate::clock;
 use crate::ingress::Operation;
 use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
@@ -113,16 +112,7 @@ fn with_caller(
     body: impl FnOnce(&Caller) -> Result<Value, Box<Failure>>,
 ) -> Response<ReplyBody> {
     let config = gateway.live.pin();
-    let caller = if config.snapshot.settings.auth_off {
-        Ok(Caller::anonymous())
-    } else {
-        identity::credential(headers).and_then(|credential| match credential {
-            Some(credential) => {
-                identity::identify(credential, &gateway.live.keys, &config.peppers, clock::unix_ms())
-            }
-            None => Err(Box::new(Failure::new(Code::MissingCredential, "no API key was sent"))),
-        })
-    };
+    let caller = gateway.identify(&config, headers);
     match caller.and_then(|caller| body(&caller)) {
         Ok(body) => json_response(StatusCode::OK, &body),
         Err(failure) => refused(gateway, &failure),

@@ -24,7 +24,7 @@ use crate::headers::Hints;
 use crate::ingress::{self, Operation};
 use crate::record::Record;
 use crate::sinks::Sinks;
-use crate::state::Live;
+use crate::state::{Config, Live};
 use crate::upstream::Client;
 use crate::{clock, ops, receive, refusal, reply};
 
@@ -36,8 +36,10 @@ pub(crate) struct Gateway {
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
     pub(crate) ops: Arc<ops::Ops>,
-    /// `None`: health and metrics have a listener of their own.
+    /// Whether health and metrics are here, not on a listener of their own.
     pub(crate) serves_ops: bool,
+    /// `settings.auth: off` is heeded on loopback only, whatever a later revision says.
+    pub(crate) on_loopback: bool,
 }
 
 /// A request's head, apart from its body.
@@ -98,7 +100,7 @@ impl Gateway {
 
     async fn run(
         &self,
-        config: &crate::state::Config,
+        config: &Config,
         dialect: Dialect,
         head: &Head,
         body: Incoming,
@@ -136,17 +138,16 @@ impl Gateway {
         })
     }
 
-    fn identify(&self, config: &crate::state::Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
-        let Some(credential) = identity::credential(headers)? else {
-            if config.snapshot.settings.auth_off {
-                return Ok(Caller::anonymous());
-            }
+    /// Who calls. Every operation that needs a caller asks here.
+    pub(crate) fn identify(&self, config: &Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
+        let credential = identity::credential(headers)?;
+        if config.snapshot.settings.auth_off && self.on_loopback {
+            return Ok(Caller::anonymous());
+        }
+        let Some(credential) = credential else {
             let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key` or `api-key`";
             return Err(Box::new(Failure::new(Code::MissingCredential, message)));
         };
-        if config.snapshot.settings.auth_off {
-            return Ok(Caller::anonymous());
-        }
         identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())
     }
 }

@@ -124,3 +124,16 @@ async fn upstream_errors_reach_the_caller_with_their_words() {
         assert_eq!(answer.header("retry-after"), retry_after);
     }
 }
+
+#[tokio::test]
+async fn auth_off_lets_everybody_in_on_loopback() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let gateway = Gateway::start(&format!("settings: {{auth: off}}\n{}", openai_at(&upstream.url()))).await;
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    let bare = read(gateway.client().post(gateway.url("/v1/chat/completions")).json(&body)).await;
+    assert_eq!(bare.status, 200, "{}", bare.text);
+    // Clients that must send something do.
+    let placeholder = gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth("none").json(&body);
+    assert_eq!(read(placeholder).await.status, 200);
+}
