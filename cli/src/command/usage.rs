@@ -9,11 +9,11 @@ use crate::client::{Client, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::table::{self, Column};
-use crate::output::{dollars, items, text};
+use crate::output::{dollars, items, number, text};
 
 /// Show tokens and costs, summed up
 #[derive(Args, Debug)]
-#[command(after_help = "Costs are exact sums of nano-dollars; requests without a known price count as nothing.
+#[command(after_help = "Costs are exact sums of nano-dollars; requests without a known price are counted apart.
 
 Examples:
   gatewayctl usage
@@ -68,10 +68,15 @@ fn columns(by: By) -> [Column; 5] {
 }
 
 fn line(by: &str, row: &Value) -> Vec<String> {
-    let cost = row.get("cost_nano_usd").and_then(Value::as_i64).unwrap_or(0);
+    let nano = row.get("cost_nano_usd").and_then(Value::as_i64).unwrap_or(0);
+    let cost = match number(row, "/unpriced_requests") {
+        0 => dollars(nano),
+        all if all == number(row, "/requests") => "unknown".to_owned(),
+        some => format!("{} + {some} unknown", dollars(nano)),
+    };
     let name = text(row, &format!("/{by}"));
     let name = if name.is_empty() { "(none)".to_owned() } else { name };
-    vec![name, text(row, "/requests"), read_tokens(row).to_string(), text(row, "/tokens/output"), dollars(cost)]
+    vec![name, text(row, "/requests"), read_tokens(row).to_string(), text(row, "/tokens/output"), cost]
 }
 
 // === impl By ===

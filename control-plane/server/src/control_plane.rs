@@ -12,6 +12,8 @@ use gateway_model::token::Prefix;
 use gateway_store::{Heads, Store};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
@@ -22,10 +24,12 @@ use crate::config::{self, Options};
 use crate::credential::{self, MasterKey, Pepper};
 use crate::data_dir::DataDir;
 use crate::fleet::Fleet;
-use crate::ingest::Tail;
+use crate::ingest::{Ingest, Tail};
 use crate::jobs;
 use crate::listener::Listener;
 use crate::meters::Meters;
+use crate::publish::Publisher;
+use crate::sync::FleetService;
 use crate::task::Job;
 use crate::vault::Vault;
 
@@ -42,7 +46,7 @@ pub struct ControlPlane {
     app: Arc<App>,
     listener: Listener,
     pipe: mpsc::Sender<DuplexStream>,
-    channel: Job,
+    channel: Vec<Job>,
     jobs: Vec<Job>,
     master_key: Secret,
     minted_key: Option<Secret>,
@@ -65,9 +69,12 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
 
     let meters = Arc::new(Meters::new());
     let stop = CancellationToken::new();
-    let (fleet, tail) = (Arc::new(Fleet::new(store.clone())), Tail::new());
+    let (fleet, tail) = (Arc::new(Fleet::new(store.clone(), Arc::clone(&meters))), Tail::new());
+    let publisher = Arc::new(Publisher::start(store.clone(), vault).await?);
+    let ingest = Arc::new(Ingest::new(store.clone(), tail.clone(), Arc::clone(&meters)));
     let (pipe, incoming) = mpsc::channel(PIPE_BACKLOG);
-    let channel = Job::spawn(refuse(incoming));
+    let channel = FleetService::new(Arc::clone(&publisher), Arc::clone(&fleet), ingest, stop.clone());
+    let channel = channel_jobs(channel, incoming, publisher, Arc::clone(&fleet));
     let jobs = jobs::start(&store, &meters);
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -196,7 +203,22 @@ async fn mint_default_key(changes: &Changes) -> anyhow::Result<Secret> {
     Ok(minted.key)
 }
 
-/// Until the channel to the nodes is there, connections are closed.
-async fn refuse(mut incoming: mpsc::Receiver<DuplexStream>) {
-    while incoming.recv().await.is_some() {}
+/// What keeps the nodes current, and what hears them.
+fn channel_jobs(
+    service: FleetService,
+    incoming: mpsc::Receiver<DuplexStream>,
+    publisher: Arc<Publisher>,
+    fleet: Arc<Fleet>,
+) -> Vec<Job> {
+    let connections = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
+    let serve = async move {
+        if let Err(error) = service.serve(connections).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the channel to the nodes has ended");
+        }
+    };
+    vec![
+        Job::spawn(serve),
+        Job::spawn(async move { publisher.run().await }),
+        Job::spawn(async move { fleet.run().await }),
+    ]
 }

@@ -1,48 +1,337 @@
-//! The nodes: who is connected, and what each of them runs.
+//! The nodes: who is connected, what each of them runs, and what it refused. Offline ones are known from the store.
 
+mod view;
+mod node;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gateway_model::kind;
+use gateway_store::audit::AuditRow;
 use gateway_store::revisions::Committed;
 use gateway_store::{Error, Store};
-use serde::Serialize;
+use gateway_wire::v1::{Ack, Class, Heartbeat, Hello, MetricFrame, Status as AckStatus};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::meters::Meters;
+use crate::task;
+use node::{Connection, Node};
+
+pub use view::{ClassView, Finding, NodeView, Rates, Rejection, Rollout, Spool, State};
+
+/// Nodes shown at most.
+const MAX_NODES: usize = 10_000;
+/// How often what nodes said goes to the store.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// A node that only says that it is alive is written this often.
+const SAVE_ALIVE_MS: i64 = 60_000;
+/// Longest id of a node or of its boot.
+const MAX_ID: usize = 128;
 
 /// All nodes that are known.
 #[derive(Debug)]
 pub struct Fleet {
     store: Store,
+    meters: Arc<Meters>,
+    nodes: Mutex<HashMap<String, Node>>,
+    /// Changes when a node does.
+    moved: watch::Sender<u64>,
 }
 
-/// A node as the admin API shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct NodeView {
-    pub id: String,
-    pub version: String,
-    pub connected: bool,
+/// A revision that a boot of a node would not take; it is not sent to it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) epoch: String,
+    pub(crate) revision: u64,
 }
 
-/// How the nodes took a revision.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Rollout {
-    pub applied: Vec<String>,
-    pub rejected: Vec<serde_json::Value>,
-    pub offline: Vec<String>,
-    pub pending: Vec<String>,
+/// A connected node's place; leaving it is disconnecting.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    fleet: Arc<Fleet>,
+    node: String,
+    number: u64,
+    replaced: CancellationToken,
+}
+
+/// Ids go into logs, tables and paths; ours are letters, digits and `_`.
+pub(crate) fn check_id(id: &str) -> Result<(), tonic::Status> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(fits) {
+        let message = format!("ids of nodes and boots must be 1 to {MAX_ID} letters, digits, `_`, `-` or `.`");
+        return Err(tonic::Status::invalid_argument(message));
+    }
+    Ok(())
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, meters: Arc<Meters>) -> Self {
+        Self { store, meters, nodes: Mutex::default(), moved: watch::Sender::new(0) }
     }
 
+    /// Writes what nodes say to the store, until it is dropped. A database that is away holds nobody up.
+    pub async fn run(&self) {
+        let mut ticks = tokio::time::interval(SAVE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now_ms = clock::unix_ms();
+            let n_connected = self.lock().values().filter(|node| node.is_connected(now_ms)).count();
+            self.meters.nodes_connected(n_connected);
+            if let Err(error) = self.save(now_ms).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "what nodes said is not stored yet");
+            }
+        }
+    }
+
+    /// All nodes, by id.
     pub async fn nodes(&self) -> Result<Vec<NodeView>, Error> {
-        let nodes = self.store.nodes("", 10_000).await?;
-        Ok(nodes.into_iter().map(|node| NodeView { id: node.id, version: node.version, connected: false }).collect())
+        let stored = self.store.nodes("", MAX_NODES).await?;
+        let now_ms = clock::unix_ms();
+        let live = self.lock();
+        let mut nodes: Vec<NodeView> = live.iter().map(|(id, node)| node.view(id, now_ms)).collect();
+        nodes.extend(stored.into_iter().filter(|row| !live.contains_key(&row.id)).map(node::offline));
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(nodes)
     }
 
-    pub async fn wait_applied(&self, _revision: Committed, _timeout: Duration) -> Rollout {
-        let offline = self.nodes().await.unwrap_or_default().into_iter().map(|node| node.id).collect();
-        Rollout { offline, ..Rollout::default() }
+    /// Waits until every connected node has applied or refused these revisions, or the time is over. Without connected nodes
+    /// there is nothing to wait for.
+    pub async fn wait_applied(&self, revision: Committed, timeout: Duration) -> Rollout {
+        let deadline = Instant::now() + timeout;
+        let mut moved = self.moved.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let rollout = self.rollout(revision).await;
+            let is_settled = rollout.pending.is_empty();
+            // `self` holds the sender, so an error here is that the time is over.
+            if is_settled || tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
+                return rollout;
+            }
+        }
+    }
+
+    /// The node is here. `head_epoch` tells whether what it holds can be compared with what there is.
+    pub(crate) fn connect(self: &Arc<Self>, hello: &Hello, head_epoch: impl Fn(kind::Class) -> String) -> Seat {
+        let now_ms = clock::unix_ms();
+        let replaced = CancellationToken::new();
+        let mut nodes = self.lock();
+        let node = nodes.entry(hello.node_id.clone()).or_insert_with(|| Node::new(now_ms));
+        if node.boot_id != hello.boot_id {
+            // Another process may take what the last one would not.
+            node.refused = [None, None];
+            node.state = State::default();
+        }
+        node.version.clone_from(&hello.version);
+        node.boot_id.clone_from(&hello.boot_id);
+        node.labels = hello.labels.clone().into_iter().collect();
+        for have in &hello.have {
+            let epoch = match have.class() {
+                Class::Unspecified => continue,
+                Class::Topology => head_epoch(kind::Class::Topology),
+                Class::Identity => head_epoch(kind::Class::Identity),
+            };
+            let view = node.class_mut(have.class());
+            (view.revision, view.persisted) = if have.epoch == epoch { (have.revision, have.persisted) } else { (0, 0) };
+        }
+        let number = node.session.as_ref().map_or(0, |session| session.number) + 1;
+        if let Some(other) = node.session.replace(Connection { number, replaced: replaced.clone() }) {
+            other.replaced.cancel();
+        }
+        node.heard(now_ms);
+        node.is_unsaved = true;
+        drop(nodes);
+        self.moved();
+        Seat { fleet: Arc::clone(self), node: hello.node_id.clone(), number, replaced }
+    }
+
+    /// Figures of a node that has said `Hello`; of others they would have no place.
+    pub(crate) fn frame(&self, frame: MetricFrame) {
+        if let Some(node) = self.lock().get_mut(&frame.node_id) {
+            node.frame(frame);
+        }
+    }
+
+    async fn rollout(&self, target: Committed) -> Rollout {
+        // A database that is away does not change what the connected ones do.
+        let stored = self.store.nodes("", MAX_NODES).await.unwrap_or_default();
+        let now_ms = clock::unix_ms();
+        let nodes = self.lock();
+        let mut rollout = Rollout::default();
+        let is_live = |id: &str| nodes.get(id).is_some_and(|node| node.is_connected(now_ms));
+        for (id, node) in nodes.iter() {
+            if !node.is_connected(now_ms) {
+                rollout.offline.push(id.clone());
+                continue;
+            }
+            let classes = [(&node.state.topology, target.topology), (&node.state.identity, target.identity)];
+            if classes.iter().all(|(class, target)| class.revision >= *target) {
+                rollout.applied.push(id.clone());
+            } else if classes.iter().any(|(class, target)| class.refused.is_some_and(|refused| refused >= *target)) {
+                rollout.rejected.push(Rejection { node: id.clone(), errors: node.state.errors.clone() });
+            } else {
+                rollout.pending.push(id.clone());
+            }
+        }
+        let known = |id: &String| nodes.contains_key(id);
+        rollout.offline.extend(stored.into_iter().map(|row| row.id).filter(|id| !known(id) && !is_live(id)));
+        for list in [&mut rollout.applied, &mut rollout.offline, &mut rollout.pending] {
+            list.sort();
+        }
+        rollout
+    }
+
+    async fn save(&self, now_ms: i64) -> Result<(), Error> {
+        let unsaved: Vec<_> = {
+            let mut nodes = self.lock();
+            let is_due = |node: &Node| {
+                node.is_unsaved || (node.session.is_some() && now_ms - node.saved_at_ms >= SAVE_ALIVE_MS)
+            };
+            let due = nodes.iter_mut().filter(|(_, node)| is_due(node));
+            due.map(|(id, node)| {
+                node.is_unsaved = false;
+                node.saved_at_ms = now_ms;
+                node.row(id)
+            })
+            .collect()
+        };
+        for row in &unsaved {
+            if let Err(error) = self.store.upsert_node(row).await {
+                if let Some(node) = self.lock().get_mut(&row.id) {
+                    node.is_unsaved = true;
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn moved(&self) {
+        self.moved.send_modify(|n_moves| *n_moves = n_moves.wrapping_add(1));
+    }
+
+    /// Nothing that holds it can panic half-way through a change.
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Node>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Cancelled when another stream speaks for the node.
+    pub(crate) fn replaced(&self) -> CancellationToken {
+        self.replaced.clone()
+    }
+
+    /// What this boot of the node would not take before.
+    pub(crate) fn refused(&self, class: Class) -> Option<Refused> {
+        self.fleet.lock().get_mut(&self.node).and_then(|node| node.refused_mut(class).clone())
+    }
+
+    pub(crate) fn applied(&self, ack: &Ack, revision: u64) {
+        self.change(|node| {
+            node.answered(ack, ack.status().word(), None);
+            node.class_mut(ack.class()).revision = revision;
+            *node.refused_mut(ack.class()) = None;
+        });
+    }
+
+    pub(crate) fn refuses(&self, ack: &Ack, refused: Refused) {
+        self.change(|node| {
+            node.answered(ack, ack.status().word(), Some(refused.revision));
+            *node.refused_mut(ack.class()) = Some(refused);
+        });
+        let class = ack.class().word();
+        tracing::error!(node = self.node, class, revision = ack.revision, "node refuses a revision, its old one serves on");
+        self.fleet.meters.config_nack(class);
+        self.audit(ack);
+    }
+
+    /// Said without being asked: it is ahead of this database, or what had drifted is mended.
+    pub(crate) fn told(&self, ack: &Ack) {
+        self.change(|node| match ack.status() {
+            AckStatus::Rejected => node.answered(ack, "regressed", Some(ack.revision)),
+            _ => node.answered(ack, ack.status().word(), None),
+        });
+    }
+
+    pub(crate) fn incompatible(&self, class: Class, revision: u64, missing: &[String]) {
+        let error = gateway_wire::v1::ConfigError {
+            code: "unsupported_yet".to_owned(),
+            message: format!("the node's version does not know {}; upgrade it", missing.join(", ")),
+            ..gateway_wire::v1::ConfigError::default()
+        };
+        let ack = Ack { class: class.into(), revision, errors: vec![error], ..Ack::default() };
+        self.change(|node| node.answered(&ack, "incompatible", Some(revision)));
+    }
+
+    pub(crate) fn heartbeat(&self, heartbeat: Heartbeat) {
+        self.update(|node| {
+            node.heard(clock::unix_ms());
+            node.state.inflight = heartbeat.inflight;
+            node.state.spool = heartbeat.spool.map(Spool::from).unwrap_or_default();
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Node)) {
+        self.update(|node| {
+            change(node);
+            node.heard(clock::unix_ms());
+            node.is_unsaved = true;
+        });
+        self.fleet.moved();
+    }
+
+    /// Only the newest stream of a node speaks for it.
+    fn update(&self, update: impl FnOnce(&mut Node)) {
+        if let Some(node) = self.fleet.lock().get_mut(&self.node)
+            && node.session.as_ref().is_some_and(|session| session.number == self.number)
+        {
+            update(node);
+        }
+    }
+
+    /// A refusal is part of the history of changes. It waits for nobody.
+    fn audit(&self, ack: &Ack) {
+        let findings: Vec<Finding> = ack.errors.iter().map(|error| Finding::new(ack.class().word(), error)).collect();
+        let row = AuditRow {
+            at_ms: clock::unix_ms(),
+            actor: format!("node:{}", self.node),
+            action: "reject".to_owned(),
+            kind: ack.class().word().to_owned(),
+            name: ack.revision.to_string(),
+            after: serde_json::to_string(&findings).ok(),
+            ..AuditRow::default()
+        };
+        let store = self.fleet.store.clone();
+        task::spawn(async move {
+            if let Err(error) = store.record_audit(&[row]).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a node's refusal is not in the audit log");
+            }
+        });
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.update(|node| {
+            node.session = None;
+            node.is_unsaved = true;
+        });
+        self.fleet.moved();
     }
 }

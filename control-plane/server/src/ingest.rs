@@ -1,18 +1,38 @@
-//! What nodes report: log records as they arrive, for those who follow them.
+//! What nodes report: usage, counted once however often it arrives; log records, stored and passed on to those who follow.
+//!
+//! Everything is acknowledged after it was committed, so that what is lost on the way comes again.
+
+mod rows;
 
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use gateway_store::logs::LogRow;
+use gateway_store::usage::UsageRow;
+use gateway_store::{Error, Store};
+use gateway_wire::v1::{IngestAck, LogBatch, UsageBatch};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
+use tonic::Status;
+
+use crate::meters::Meters;
 
 /// Records that a follower may lag behind before it misses some.
 const BACKLOG: usize = 1024;
+/// Of one batch; a node sends fewer.
+const MAX_RECORDS: usize = 10_000;
 
 /// Log records as they arrive.
 #[derive(Clone, Debug)]
 pub struct Tail(broadcast::Sender<Arc<LogRow>>);
+
+/// The way into the store.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Store,
+    tail: Tail,
+    meters: Arc<Meters>,
+}
 
 // === impl Tail ===
 
@@ -37,3 +57,53 @@ impl Default for Tail {
         Self::new()
     }
 }
+
+// === impl Ingest ===
+
+impl Ingest {
+    pub fn new(store: Store, tail: Tail, meters: Arc<Meters>) -> Self {
+        Self { store, tail, meters }
+    }
+
+    /// Events, sums and watermark in one transaction; safe to send again.
+    pub(crate) async fn usage(&self, batch: UsageBatch) -> Result<IngestAck, Status> {
+        check(&batch.node_id, &batch.boot_id, batch.first_seq, batch.events.len())?;
+        let last = batch.first_seq + batch.events.len() as u64 - 1;
+        let rows: Vec<UsageRow> = batch.events.into_iter().map(|event| rows::usage(&batch.node_id, event)).collect();
+        let stored = self.store.ingest_usage(&batch.node_id, &batch.boot_id, batch.lane, batch.first_seq, &rows).await;
+        // A database that was made anew does not know what it had before; the node has deleted that on its word. What is in
+        // this batch is stored, and batches come in order.
+        let stored = stored.map_err(|error| refused(&error))?.max(last);
+        self.meters.ingested("usage", rows.len());
+        Ok(IngestAck { up_to_seq: stored, lane: batch.lane, boot_id: batch.boot_id })
+    }
+
+    pub(crate) async fn logs(&self, batch: LogBatch) -> Result<IngestAck, Status> {
+        check(&batch.node_id, &batch.boot_id, batch.first_seq, batch.records.len())?;
+        let rows: Vec<LogRow> = batch.records.iter().map(rows::log).collect();
+        let stored =
+            self.store.ingest_logs(&batch.node_id, &batch.boot_id, batch.first_seq, &rows, batch.dropped_total).await;
+        let up_to_seq = stored.map_err(|error| refused(&error))?;
+        self.meters.ingested("logs", rows.len());
+        rows.into_iter().for_each(|row| self.tail.send(Arc::new(row)));
+        Ok(IngestAck { up_to_seq, lane: 0, boot_id: batch.boot_id })
+    }
+}
+
+fn check(node_id: &str, boot_id: &str, first_seq: u64, n_records: usize) -> Result<(), Status> {
+    crate::fleet::check_id(node_id)?;
+    crate::fleet::check_id(boot_id)?;
+    if n_records == 0 || n_records > MAX_RECORDS || first_seq == 0 {
+        return Err(Status::invalid_argument(format!("a batch must hold 1 to {MAX_RECORDS} records, numbered from 1")));
+    }
+    Ok(())
+}
+
+/// The node keeps what it has and comes again.
+fn refused(error: &Error) -> Status {
+    tracing::error!(error = error as &dyn std::error::Error, "what a node reports cannot be stored, it will come again");
+    Status::unavailable("the control plane cannot write its database")
+}
+
+#[cfg(test)]
+mod tests;

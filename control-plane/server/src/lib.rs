@@ -13,6 +13,8 @@ mod view;
 pub mod change;
 pub mod fleet;
 pub mod ingest;
+pub mod publish;
+pub mod sync;
 pub mod app;
 pub mod admin;
 mod listener;

@@ -69,11 +69,26 @@ impl Meters {
         self.gauge("gateway_config_revision", vec![Label::from_static_parts("class", class)]).set(revision as f64);
     }
 
-    pub(crate) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+    /// A node refused a revision of this class.
+    pub(crate) fn config_nack(&self, class: &'static str) {
+        self.counter("gateway_config_nacks_total", vec![Label::from_static_parts("class", class)]).increment(1);
+    }
+
+    pub(crate) fn nodes_connected(&self, n_nodes: usize) {
+        self.gauge("gateway_nodes_connected", Vec::new()).set(n_nodes as f64);
+    }
+
+    /// Records of a class were taken from a node.
+    pub(crate) fn ingested(&self, class: &'static str, n_records: usize) {
+        let labels = vec![Label::from_static_parts("class", class)];
+        self.counter("gateway_ingested_total", labels).increment(n_records as u64);
+    }
+
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
         self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
-    pub(crate) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+    fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
         self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 

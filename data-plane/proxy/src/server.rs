@@ -16,7 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 pub(crate) use connection::Limits;
-use worker::{Handle, Service};
+use connection::{Accepted, Service};
+use worker::Handle;
 
 /// The running listener with its workers.
 pub(crate) struct Server {
@@ -98,7 +99,7 @@ struct Dispatch {
 // === impl Dispatch ===
 
 impl Dispatch {
-    fn give(&self, connection: worker::Accepted) {
+    fn give(&self, connection: Accepted) {
         let quietest = self.inboxes.iter().min_by_key(|inbox| inbox.n_open());
         if let Some(inbox) = quietest {
             inbox.give(connection);
@@ -119,7 +120,7 @@ async fn accept(listener: TcpListener, limits: Limits, dispatch: Dispatch, mut p
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 if let Ok(stream) = stream.into_std() {
-                    dispatch.give(worker::Accepted { stream, peer, place });
+                    dispatch.give(Accepted { stream, peer, place });
                 }
             }
             Err(error) if is_about_one_connection(&error) => {}

@@ -81,9 +81,14 @@ pub(crate) fn revision(revision: Committed) -> Value {
 // === impl Written ===
 
 impl Written {
-    /// What the nodes and the history say about a change of one item.
+    /// What the history, the validator's warnings and the nodes say about a change of one item.
     pub(crate) fn change(&self, op: Op) -> Value {
-        json!({"op": op, "revision": revision(self.outcome.revision), "rollout": self.rollout})
+        json!({
+            "op": op,
+            "revision": revision(self.outcome.revision),
+            "problems": self.outcome.warnings,
+            "rollout": self.rollout,
+        })
     }
 
     /// The answer to a change of many items.

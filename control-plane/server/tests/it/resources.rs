@@ -214,3 +214,38 @@ async fn routes_without_a_place_go_to_the_end() {
     assert_eq!(order(world.call("PUT", "/admin/routes/b", route("b")).await.expect(200)), 20);
     assert_eq!(order(world.call("POST", "/admin/routes", route("c")).await.expect(201)), 35);
 }
+
+/// Many at once: each change is made from the one before it, none is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_at_the_same_time_all_get_their_turn() {
+    let world = std::sync::Arc::new(World::new().await);
+    let writers: Vec<_> = (0..16)
+        .map(|n| {
+            let world = std::sync::Arc::clone(&world);
+            tokio::spawn(async move {
+                let made = world.call("POST", "/admin/providers", provider(&format!("p{n}"))).await.expect(201);
+                made["revision"].as_u64().unwrap()
+            })
+        })
+        .collect();
+    let mut revisions = Vec::new();
+    for writer in writers {
+        revisions.push(writer.await.unwrap());
+    }
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=16).collect::<Vec<_>>());
+    assert_eq!(world.get("/admin/providers").await.expect(200)["data"].as_array().unwrap().len(), 16);
+}
+
+#[tokio::test]
+async fn warnings_come_with_the_answer() {
+    let world = World::new().await;
+    let doubtful = json!({"name": "p", "kind": "anthropic", "api_key": "sk-ant-0123456789", "base_url": "https://api.anthropic.com/v1"});
+    let made = world.call("POST", "/admin/providers", doubtful).await.expect(201);
+    let problem = &made["change"]["problems"][0];
+    assert_eq!(
+        (&problem["severity"], &problem["path"]),
+        (&json!("warning"), &json!("providers[p].base_url")),
+        "{made}"
+    );
+}

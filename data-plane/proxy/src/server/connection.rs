@@ -1,5 +1,6 @@
 //! One client connection: HTTP/1.1 or HTTP/2 with every limit set, slow senders cut, and an orderly end when the node drains.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,20 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::Phase;
-use super::worker::{Accepted, Service};
+use crate::pipeline::Gateway;
+
+/// What a worker serves requests with.
+pub(crate) type Service = Arc<Gateway>;
+
+/// A connection on its way to a worker. The place in the connection limit is held until it closes.
+pub(crate) struct Accepted {
+    pub(crate) stream: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: OwnedSemaphorePermit,
+}
 
 /// Bounds on client connections (`settings.server`).
 #[derive(Clone, Copy, Debug)]

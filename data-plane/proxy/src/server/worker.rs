@@ -1,27 +1,15 @@
 //! One worker: a thread, a single-threaded runtime, the connections it was given.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use super::connection::{self, Limits};
+use super::connection::{self, Accepted, Limits, Service};
 use super::{Load, Phase};
-use crate::pipeline::Gateway;
-
-/// What a worker serves requests with.
-pub(crate) type Service = Arc<Gateway>;
 
 /// Its number; also the number of its telemetry lane.
 pub(crate) type Worker = usize;
-
-/// A connection on its way to a worker. The place in the connection limit is held until it closes.
-pub(crate) struct Accepted {
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) place: OwnedSemaphorePermit,
-}
 
 pub(crate) struct Handle {
     inbox: Inbox,

@@ -1,0 +1,154 @@
+//! What is known of one node.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gateway_store::nodes::NodeRow;
+use gateway_wire::v1::{Ack, Class, MetricFrame};
+use tokio_util::sync::CancellationToken;
+
+use super::view::{ClassView, Finding, NodeView, Rates, State};
+use crate::clock::rfc3339;
+use super::Refused;
+
+/// Frames come every five seconds; these cover a minute.
+const N_FRAMES: usize = 13;
+/// A connected node that has been silent for so long counts as gone, whatever its socket says.
+const SILENT_MS: i64 = 15_000;
+/// Findings kept of one answer; a broken configuration may have as many as it has items.
+const MAX_ERRORS: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) version: String,
+    pub(super) boot_id: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) first_seen_ms: i64,
+    pub(super) last_seen_ms: i64,
+    pub(super) state: State,
+    pub(super) session: Option<Connection>,
+    /// By this boot: topology, identity.
+    pub(super) refused: [Option<Refused>; 2],
+    pub(super) frames: VecDeque<MetricFrame>,
+    /// The store does not have this yet.
+    pub(super) is_unsaved: bool,
+    pub(super) saved_at_ms: i64,
+}
+
+/// The one stream that speaks for a node.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) number: u64,
+    pub(super) replaced: CancellationToken,
+}
+
+// === impl Node ===
+
+impl Node {
+    pub(super) fn new(now_ms: i64) -> Self {
+        Self {
+            version: String::new(),
+            boot_id: String::new(),
+            labels: BTreeMap::new(),
+            first_seen_ms: now_ms,
+            last_seen_ms: now_ms,
+            state: State::default(),
+            session: None,
+            refused: [None, None],
+            frames: VecDeque::new(),
+            is_unsaved: true,
+            saved_at_ms: 0,
+        }
+    }
+
+    pub(super) fn heard(&mut self, now_ms: i64) {
+        self.last_seen_ms = now_ms;
+    }
+
+    /// What it says about a class now replaces what it said before.
+    pub(super) fn answered(&mut self, ack: &Ack, status: &str, refused: Option<u64>) {
+        let word = ack.class().word();
+        self.state.errors.retain(|finding| finding.class != word);
+        self.state.errors.extend(ack.errors.iter().take(MAX_ERRORS).map(|error| Finding::new(word, error)));
+        let class = self.class_mut(ack.class());
+        class.status = status.to_owned();
+        class.refused = refused;
+        class.persisted = ack.persisted;
+    }
+
+    pub(super) fn is_connected(&self, now_ms: i64) -> bool {
+        self.session.is_some() && now_ms - self.last_seen_ms < SILENT_MS
+    }
+
+    pub(super) fn class_mut(&mut self, class: Class) -> &mut ClassView {
+        if class == Class::Topology { &mut self.state.topology } else { &mut self.state.identity }
+    }
+
+    pub(super) fn refused_mut(&mut self, class: Class) -> &mut Option<Refused> {
+        &mut self.refused[usize::from(class != Class::Topology)]
+    }
+
+    pub(super) fn frame(&mut self, frame: MetricFrame) {
+        // Totals of another process say nothing about this one's.
+        if self.frames.back().is_some_and(|last| last.boot_id != frame.boot_id) {
+            self.frames.clear();
+        }
+        self.frames.push_back(frame);
+        if self.frames.len() > N_FRAMES {
+            self.frames.pop_front();
+        }
+    }
+
+    pub(super) fn view(&self, id: &str, now_ms: i64) -> NodeView {
+        NodeView {
+            id: id.to_owned(),
+            version: self.version.clone(),
+            connected: self.is_connected(now_ms),
+            last_seen: rfc3339(self.last_seen_ms),
+            labels: self.labels.clone(),
+            boot_id: self.boot_id.clone(),
+            state: self.state.clone(),
+            metrics: rates(&self.frames),
+        }
+    }
+
+    pub(super) fn row(&self, id: &str) -> NodeRow {
+        NodeRow {
+            id: id.to_owned(),
+            version: self.version.clone(),
+            boot_id: self.boot_id.clone(),
+            labels: serde_json::to_string(&self.labels).unwrap_or_default(),
+            first_seen_ms: self.first_seen_ms,
+            last_seen_ms: self.last_seen_ms,
+            state: serde_json::to_string(&self.state).unwrap_or_default(),
+        }
+    }
+}
+
+/// A node that is only in the store. What this version cannot read shows as unknown.
+pub(super) fn offline(row: NodeRow) -> NodeView {
+    NodeView {
+        connected: false,
+        last_seen: rfc3339(row.last_seen_ms),
+        labels: serde_json::from_str(&row.labels).unwrap_or_default(),
+        state: serde_json::from_str(&row.state).unwrap_or_default(),
+        metrics: None,
+        id: row.id,
+        version: row.version,
+        boot_id: row.boot_id,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures of a minute are far below 2^52")]
+fn rates(frames: &VecDeque<MetricFrame>) -> Option<Rates> {
+    let (first, last) = (frames.front()?, frames.back()?);
+    let seconds = (last.unix_ms - first.unix_ms) as f64 / 1000.0;
+    let per_second = |from: u64, to: u64| {
+        if seconds > 0.0 { to.saturating_sub(from) as f64 / seconds } else { 0.0 }
+    };
+    Some(Rates {
+        requests_per_second: per_second(first.requests, last.requests),
+        errors_per_second: per_second(first.errors, last.errors),
+        open_streams: last.open_streams,
+        resident_bytes: last.resident_bytes,
+    })
+}

@@ -1,0 +1,132 @@
+//! The nodes as the admin API shows them, and as the store keeps them.
+
+use std::collections::BTreeMap;
+
+use gateway_wire::v1::{ConfigError, SpoolState};
+use serde::{Deserialize, Serialize};
+
+/// A node, connected or not.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeView {
+    pub id: String,
+    pub version: String,
+    pub connected: bool,
+    /// RFC 3339.
+    pub last_seen: String,
+    pub labels: BTreeMap<String, String>,
+    pub boot_id: String,
+    #[serde(flatten)]
+    pub state: State,
+    /// Over the last minute; `null` for a node that sends no frames.
+    pub metrics: Option<Rates>,
+}
+
+/// What a node said last.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    pub topology: ClassView,
+    pub identity: ClassView,
+    /// Why a class is not what it should be.
+    pub errors: Vec<Finding>,
+    pub inflight: u64,
+    pub spool: Spool,
+}
+
+/// One class on one node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassView {
+    /// What it serves by.
+    pub revision: u64,
+    /// `applied`, `applied_with_quarantine`, `rejected`, `incompatible`, `regressed` or `unknown`.
+    pub status: String,
+    /// What it would not take; only with the status that says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
+    /// Safe on its disk; 0 for a node that keeps nothing.
+    pub persisted: u64,
+}
+
+/// One finding of a node about a revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Finding {
+    pub class: String,
+    pub kind: String,
+    pub name: String,
+    pub field_path: String,
+    pub code: String,
+    pub message: String,
+}
+
+/// What a node still owes, and what it has lost.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Spool {
+    pub usage_bytes: u64,
+    pub usage_pending: u64,
+    pub usage_dropped: u64,
+    pub logs_pending: u64,
+    pub logs_dropped: u64,
+}
+
+/// From the node's metric frames.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rates {
+    pub requests_per_second: f64,
+    pub errors_per_second: f64,
+    pub open_streams: u64,
+    pub resident_bytes: u64,
+}
+
+/// How the nodes took a revision.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rollout {
+    pub applied: Vec<String>,
+    pub rejected: Vec<Rejection>,
+    pub offline: Vec<String>,
+    /// Connected, and silent about it so far.
+    pub pending: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Rejection {
+    pub node: String,
+    pub errors: Vec<Finding>,
+}
+
+// === impl ClassView ===
+
+impl Default for ClassView {
+    fn default() -> Self {
+        Self { revision: 0, status: "unknown".to_owned(), refused: None, persisted: 0 }
+    }
+}
+
+// === impl Finding ===
+
+impl Finding {
+    pub(super) fn new(class: &str, error: &ConfigError) -> Self {
+        Self {
+            class: class.to_owned(),
+            kind: error.kind.clone(),
+            name: error.name.clone(),
+            field_path: error.field_path.clone(),
+            code: error.code.clone(),
+            message: error.message.clone(),
+        }
+    }
+}
+
+impl From<SpoolState> for Spool {
+    fn from(spool: SpoolState) -> Self {
+        Self {
+            usage_bytes: spool.usage_bytes,
+            usage_pending: spool.usage_pending,
+            usage_dropped: spool.usage_dropped,
+            logs_pending: spool.logs_pending,
+            logs_dropped: spool.logs_dropped,
+        }
+    }
+}

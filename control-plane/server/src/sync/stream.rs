@@ -1,0 +1,244 @@
+//! One node's `Sync` stream: a task that sends what the node needs when the node can take it, and hears what it answers.
+//! It waits for its own node only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_model::kind;
+use gateway_wire::v1::control_msg::Msg;
+use gateway_wire::v1::node_msg::Msg as Received;
+use gateway_wire::v1::{Ack, BucketRequest, Class, ControlMsg, Hello, Incompatible, NodeMsg, Redirect};
+use gateway_wire::SCHEMA;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::session::{Answer, Need, Session};
+use crate::fleet::{Fleet, Seat, check_id};
+use crate::publish::Publisher;
+
+const HELLO: Duration = Duration::from_secs(10);
+const BOOKMARK: Duration = Duration::from_secs(10);
+/// A node that takes nothing for so long is let go; it comes back and gets everything merged.
+const STUCK: Duration = Duration::from_secs(30);
+/// Streams end after about this time, so that nodes spread over replicas again.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+/// A node that is sent away comes back within this time.
+const COME_BACK: u32 = 2000;
+
+/// What a stream works with.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) fleet: Arc<Fleet>,
+    /// Snapshots that may be on their way at a time.
+    pub(super) admission: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+}
+
+pub(super) type Outbound = mpsc::Sender<Result<ControlMsg, Status>>;
+
+/// One node, connected.
+struct Stream {
+    context: Context,
+    session: Session,
+    seat: Seat,
+    outbound: Outbound,
+}
+
+/// Serves a node until either side ends it.
+pub(super) async fn serve(context: Context, mut inbound: Streaming<NodeMsg>, outbound: Outbound) {
+    let stop = context.stop.clone();
+    let served = async {
+        let hello = tokio::time::timeout(HELLO, inbound.message()).await;
+        let hello = hello.map_err(|_| Status::deadline_exceeded("no `Hello` came"))??;
+        let Some(NodeMsg { msg: Some(Received::Hello(hello)) }) = hello else {
+            return Err(Status::invalid_argument("the first message must be a `Hello`"));
+        };
+        check(&hello)?;
+        let seat = context.fleet.connect(&hello, |class| context.publisher.head(class).epoch);
+        let session = Session::new(&hello, |class| seat.refused(class));
+        let node = &hello.node_id;
+        tracing::info!(node, version = hello.version, "node connected");
+        let mut stream = Stream { context, session, seat, outbound: outbound.clone() };
+        let ended = stream.run(inbound).await;
+        tracing::info!(node, "node disconnected");
+        ended
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
+        () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping")),
+    };
+    if let Err(status) = ended {
+        // Nobody may be there to hear it.
+        let _ = outbound.try_send(Err(status));
+    }
+}
+
+/// Whether this node can be talked to.
+fn check(hello: &Hello) -> Result<(), Status> {
+    let known = [SCHEMA.saturating_sub(1), SCHEMA];
+    if !known.contains(&hello.schema) {
+        let message = format!(
+            "this control plane speaks version {SCHEMA} of the contract and the one before, the node speaks {}; upgrade the older one",
+            hello.schema
+        );
+        return Err(Status::failed_precondition(message));
+    }
+    check_id(&hello.node_id)?;
+    check_id(&hello.boot_id)
+}
+
+// === impl Stream ===
+
+impl Stream {
+    async fn run(&mut self, mut inbound: Streaming<NodeMsg>) -> Result<(), Status> {
+        let mut announced = self.context.publisher.announced();
+        let mut bookmark = tokio::time::interval(BOOKMARK);
+        bookmark.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end_at = Instant::now() + MAX_AGE.mul_f64(rand::random_range(0.8..1.2));
+        let replaced = self.seat.replaced();
+        loop {
+            announced.borrow_and_update();
+            // Identity first: a revocation does not wait behind a large topology.
+            for class in [kind::Class::Identity, kind::Class::Topology] {
+                self.send_needed(class).await?;
+            }
+            tokio::select! {
+                received = inbound.message() => match received? {
+                    Some(NodeMsg { msg: Some(received) }) => self.receive(received).await?,
+                    // A message of a later version.
+                    Some(NodeMsg { msg: None }) => {}
+                    None => return Ok(()),
+                },
+                changed = announced.changed() => {
+                    if changed.is_err() {
+                        return Err(Status::unavailable("the control plane is stopping"));
+                    }
+                }
+                _ = bookmark.tick() => self.send_bookmarks().await?,
+                () = tokio::time::sleep_until(end_at) => {
+                    let retry_after_ms = rand::random_range(0..COME_BACK);
+                    return self.send(Msg::Redirect(Redirect { endpoint: String::new(), retry_after_ms })).await;
+                }
+                () = replaced.cancelled() => {
+                    return Err(Status::aborted("another connection of the same node has taken over"));
+                }
+            }
+        }
+    }
+
+    /// Everything that the node can take now.
+    async fn send_needed(&mut self, class: kind::Class) -> Result<(), Status> {
+        loop {
+            let head = self.context.publisher.head(class);
+            match self.session.need(wire(class), &head) {
+                Need::Nothing => return Ok(()),
+                Need::Delta { from } => {
+                    let delta = self.context.publisher.delta(class, from).await;
+                    match delta.map_err(|error| unavailable(&error))? {
+                        Some(mut delta) => {
+                            delta.nonce = self.session.sends(wire(class), &delta.epoch, delta.to_revision);
+                            self.send(Msg::Delta(delta)).await?;
+                        }
+                        None => self.send_snapshot(class).await?,
+                    }
+                }
+                Need::Snapshot => self.send_snapshot(class).await?,
+                Need::Incompatible { missing } => {
+                    self.session.told_incompatible(wire(class), head.revision);
+                    self.seat.incompatible(wire(class), head.revision, &missing);
+                    let (class, revision) = (wire(class).into(), head.revision);
+                    self.send(Msg::Incompatible(Incompatible { class, revision, features: missing })).await?;
+                }
+            }
+        }
+    }
+
+    async fn send_snapshot(&mut self, class: kind::Class) -> Result<(), Status> {
+        let admission = Arc::clone(&self.context.admission);
+        let _place = admission.acquire().await.map_err(|_| Status::unavailable("the control plane is stopping"))?;
+        let snapshot = self.context.publisher.snapshot(class).await.map_err(|error| unavailable(&error))?;
+        let nonce = self.session.sends(wire(class), &snapshot.epoch, snapshot.revision);
+        for message in snapshot.messages(wire(class), nonce) {
+            self.send(message).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_bookmarks(&mut self) -> Result<(), Status> {
+        for class in kind::Class::ALL {
+            if self.session.is_quiet(wire(class)) {
+                let bookmark = self.context.publisher.bookmark(class).await;
+                self.send(Msg::Bookmark(bookmark)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, received: Received) -> Result<(), Status> {
+        match received {
+            Received::Hello(_) => return Err(Status::invalid_argument("a second `Hello`")),
+            Received::Ack(ack) => self.acked(&ack),
+            Received::Heartbeat(heartbeat) => self.seat.heartbeat(heartbeat),
+            Received::Resync(resync) => {
+                if let Some(have) = &resync.have
+                    && have.class() != Class::Unspecified
+                {
+                    tracing::info!(node = self.seat.node(), reason = resync.reason, "node starts over");
+                    self.session.resync(have);
+                }
+            }
+            Received::Buckets(request) => self.repair(&request).await?,
+        }
+        Ok(())
+    }
+
+    fn acked(&mut self, ack: &Ack) {
+        match self.session.acked(ack) {
+            Answer::Applied { revision } => self.seat.applied(ack, revision),
+            Answer::Refused(refused) => self.seat.refuses(ack, refused),
+            // Unasked: the node tells that it is ahead of this database, or that a repair went in.
+            Answer::Stray if ack.nonce == 0 => self.seat.told(ack),
+            Answer::Stray => {}
+        }
+    }
+
+    async fn repair(&mut self, request: &BucketRequest) -> Result<(), Status> {
+        let Some(class) = kind::Class::ALL.into_iter().find(|class| wire(*class) == request.class()) else {
+            return Ok(());
+        };
+        let publisher = Arc::clone(&self.context.publisher);
+        match publisher.repair(class, request.revision, &request.bucket_hashes) {
+            Some(repair) => {
+                tracing::warn!(node = self.seat.node(), class = class.name(), n_buckets = repair.buckets.len(), "node has drifted");
+                self.send(Msg::Repair(repair)).await
+            }
+            // It is behind, and gets what is newer; or too much differs to be mended piece by piece.
+            None if request.revision == publisher.head(class).revision => self.send_snapshot(class).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, message: Msg) -> Result<(), Status> {
+        let message = Ok(ControlMsg { msg: Some(message) });
+        match tokio::time::timeout(STUCK, self.outbound.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the node has gone")),
+            Err(_) => Err(Status::deadline_exceeded("the node takes nothing; it may come back and start where it is")),
+        }
+    }
+}
+
+fn wire(class: kind::Class) -> Class {
+    match class {
+        kind::Class::Topology => Class::Topology,
+        kind::Class::Identity => Class::Identity,
+    }
+}
+
+fn unavailable(error: &anyhow::Error) -> Status {
+    tracing::error!("cannot serve a node: {error:#}");
+    Status::unavailable("the control plane cannot read its database")
+}
