@@ -12,7 +12,7 @@ use gateway_model::problem::Problem;
 use gateway_model::set::Set;
 
 use crate::policy::Overrides;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Provider, PublicModel, Snapshot};
 
 /// Validates and compiles. All or nothing: with any error there is no snapshot, and every error found is told. Takes time
 /// linear in the set; keys are not part of a snapshot.
@@ -27,17 +27,26 @@ pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
     let providers_by_name =
         providers.iter().map(|provider| (Arc::clone(&provider.name), Arc::clone(provider))).collect();
     let models = model::compile(&set.models, &providers_by_name, &mut problems);
+    let public_models = models.iter().map(|model| model::public(model)).chain(demo_models(&providers)).collect();
     let mut snapshot = Snapshot {
         revision,
         settings: settings::compile(&set.settings),
         providers,
         providers_by_name,
-        public_models: models.iter().map(|model| model::public(model)).collect(),
+        public_models,
         models: models.into_iter().map(|model| (Arc::clone(&model.name), model)).collect(),
         routes: Vec::new(),
     };
     snapshot.routes = route::compile(&set.routes, &snapshot, &mut problems);
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+}
+
+/// The one model of the built-in demo is offered by its direct address: there is nobody who would name it first.
+fn demo_models(providers: &[Arc<Provider>]) -> impl Iterator<Item = PublicModel> {
+    providers.iter().filter(|provider| provider.endpoint.is_demo()).map(|provider| PublicModel {
+        name: format!("{}/chat", provider.name).into(),
+        owned_by: Arc::clone(&provider.name),
+    })
 }
 
 #[cfg(test)]

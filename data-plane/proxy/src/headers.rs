@@ -40,6 +40,9 @@ pairs! {
     OVERHEAD_MS "overhead-duration-ms";
 }
 
+/// OpenAI's.
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 static OVERHEAD_US: HeaderName = HeaderName::from_static("x-gateway-overhead-duration-us");
 static DECISION: HeaderName = HeaderName::from_static("x-gateway-decision");
 static RETRIES: HeaderName = HeaderName::from_static("x-gateway-retries");
@@ -85,8 +88,12 @@ impl<'a> Writer<'a> {
         Self { headers, families }
     }
 
+    /// Also under the vendors' own names, which their SDKs show to callers.
     pub(crate) fn request_id(&mut self, id: &str) {
-        self.both(&REQUEST_ID, value(id));
+        let id = value(id);
+        self.headers.insert(&X_REQUEST_ID, id.clone());
+        self.headers.insert(&ANTHROPIC_REQUEST_ID, id.clone());
+        self.both(&REQUEST_ID, id);
     }
 
     pub(crate) fn target(&mut self, provider: &str, model: &str) {

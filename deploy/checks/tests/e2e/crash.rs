@@ -46,7 +46,7 @@ async fn each_admitted_request_has_one_usage_record_after_a_kill() {
         (rows.len() > STREAMS).then_some(rows)
     })
     .await;
-    let requests: BTreeSet<String> = rows.iter().map(|row| row["request_id"].to_string()).collect();
+    let requests: BTreeSet<String> = rows.iter().map(|row| row["id"].to_string()).collect();
     assert_eq!((rows.len(), requests.len()), (STREAMS + 1, STREAMS + 1), "one record each: {rows:?}");
     assert_eq!(upstream.requests().len(), STREAMS + 1, "one upstream request for each");
 }

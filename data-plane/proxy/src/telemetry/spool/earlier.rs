@@ -24,7 +24,6 @@ pub(super) struct Earlier {
     lane: u32,
     files: Vec<Found>,
     pub(super) recovered: Vec<UsageEvent>,
-    pub(super) n_settled: u64,
     last_seq: u64,
     /// Sent, and acknowledged.
     progress: Progress,
@@ -55,7 +54,7 @@ impl Earlier {
 
     fn scan(boot: String, lane: u32, files: Vec<Found>) -> Self {
         let mut open: AHashMap<String, UsageEvent> = AHashMap::new();
-        let (mut n_settled, mut last_seq) = (0, 0);
+        let mut last_seq = 0;
         for file in &files {
             let read = each(&file.path, |kind, payload| match kind {
                 Kind::Started => {
@@ -66,7 +65,6 @@ impl Earlier {
                 Kind::Settled => {
                     if let Some((seq, event)) = settled(payload) {
                         open.remove(&event.id);
-                        n_settled += 1;
                         last_seq = seq;
                     }
                 }
@@ -81,7 +79,7 @@ impl Earlier {
             event.settled_by = SettledBy::Recovery.into();
         }
         let progress = Progress::default();
-        Self { boot, lane, files, recovered, n_settled, last_seq, progress, acked_seq: 0, acked_recovered: 0 }
+        Self { boot, lane, files, recovered, last_seq, progress, acked_seq: 0, acked_recovered: 0 }
     }
 
     /// What has not been sent on this connection; `None` when everything has been.

@@ -20,8 +20,8 @@ const EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Keeper {
-    /// Dropped to end the thread.
-    running: mpsc::Sender<()>,
+    /// A message ends the thread after a last round; dropped, it ends at once.
+    last_round: mpsc::Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -29,19 +29,29 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn start(shared: Arc<Shared>, lanes: Vec<Arc<DiskLane>>) -> io::Result<Self> {
-        let (running, ended) = mpsc::channel::<()>();
+        let (last_round, commands) = mpsc::channel();
         let thread = std::thread::Builder::new().name("gateway-spool".to_owned()).spawn(move || {
-            while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(EVERY) {
-                keep(&shared, &lanes);
+            loop {
+                match commands.recv_timeout(EVERY) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => keep(&shared, &lanes),
+                    Ok(()) => return finish(&shared, &lanes),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                }
             }
-            finish(&shared, &lanes);
         })?;
-        Ok(Self { running, thread })
+        Ok(Self { last_round, thread })
     }
 
     /// One last round; blocks until the disk has everything.
     pub(super) fn stop(self) {
-        drop(self.running);
+        // Where it fails the thread is gone already.
+        let _ = self.last_round.send(());
+        self.abandon();
+    }
+
+    /// Ends the thread as it is.
+    pub(super) fn abandon(self) {
+        drop(self.last_round);
         // A panic in the thread was reported by it.
         let _ = self.thread.join();
     }

@@ -27,7 +27,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 pub(super) enum Source {
-    Disk(Cursor),
+    Disk(Box<Cursor>),
     Memory(Arc<MemoryLane>),
 }
 
@@ -48,10 +48,10 @@ impl Outbox {
     pub(crate) fn next(&mut self) -> Option<UsageBatch> {
         self.delete_done();
         // One boot at a time, so that each is deleted as soon as it is stored.
-        if let Some(earlier) = self.earlier.front_mut() {
-            if let Some(batch) = earlier.next() {
-                return Some(UsageBatch { boot_id: earlier.boot.clone(), ..batch });
-            }
+        if let Some(earlier) = self.earlier.front_mut()
+            && let Some(batch) = earlier.next()
+        {
+            return Some(UsageBatch { boot_id: earlier.boot.clone(), ..batch });
         }
         for _ in 0..self.lanes.len() {
             self.turn = (self.turn + 1) % self.lanes.len();
@@ -110,7 +110,7 @@ impl Outbox {
 impl Source {
     pub(super) fn disk(lane: Arc<DiskLane>) -> Self {
         let sent_seq = lane.acked_seq.load(Ordering::Acquire);
-        Self::Disk(Cursor { lane, reader: None, from_segment: 0, sent_seq, collector: Collector::default() })
+        Self::Disk(Box::new(Cursor { lane, reader: None, from_segment: 0, sent_seq, collector: Collector::default() }))
     }
 
     fn acknowledged(&self, ack: &IngestAck) {
