@@ -80,14 +80,14 @@ def free_port(n_in_a_row):
 
 
 def scores(results, kit):
-    """Percentages by suite, then by dialect and form."""
+    """Good and all exchanges by suite, then by dialect and form."""
     table = {}
     for result in results:
         good = kit.full_ok(result) if result["suite"] in WHOLE else kit.core_ok(result)
         row = f"{result['dialect']} {'stream' if result['stream'] else 'plain'}"
-        n_good, n_all = table.setdefault(result["suite"], {}).setdefault(row, [0, 0])
-        table[result["suite"]][row] = [n_good + bool(good), n_all + 1]
-    return {suite: {row: 100 * good / every for row, (good, every) in rows.items()} for suite, rows in table.items()}
+        n_good, n_all = table.setdefault(result["suite"], {}).get(row, (0, 0))
+        table[result["suite"]][row] = (n_good + bool(good), n_all + 1)
+    return table
 
 
 def refused(results):
@@ -101,25 +101,31 @@ def refused(results):
     return found
 
 
+def percent(n_good, n_all):
+    """One decimal, cut off: what is written down from a run never exceeds that run."""
+    return int(1000 * n_good / n_all) / 10
+
+
 def judge(measured, never, raise_floors):
     """Prints every score beside its floor; the exit code."""
     floors = json.loads(FLOORS.read_text())
     n_passed, failures, better = 0, list(never), {}
     for suite, rows in floors.items():
         for row, floor in rows.items():
-            score = measured.get(suite, {}).get(row)
-            if score is None:
+            n_good, n_all = measured.get(suite, {}).get(row, (0, 0))
+            if n_all == 0:
                 failures.append(f"{suite} {row}: nothing was judged")
                 continue
-            # One decimal, cut off: a floor written down from a run never exceeds that run.
-            score = int(score * 10) / 10
-            print(f"{suite:14} {row:28} {score:5.1f} %   floor {floor:5.1f} %")
+            score = percent(n_good, n_all)
+            print(f"{suite:14} {row:28} {n_good:4} of {n_all:4} = {score:5.1f} %   floor {floor:5.1f} %")
             if score < floor:
                 failures.append(f"{suite} {row}: {score} % is below the floor of {floor} %")
             else:
                 n_passed += 1
-            if score > floor:
-                better.setdefault(suite, {})[row] = score
+            # One exchange less than the run: on a busy machine one may run into a client's time limit.
+            candidate = percent(n_good - 1, n_all)
+            if candidate > floor:
+                better.setdefault(suite, {})[row] = candidate
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     if better and not failures:

@@ -141,7 +141,8 @@ impl Fleet {
                 Class::Identity => head_epoch(kind::Class::Identity),
             };
             let view = node.class_mut(have.class());
-            (view.revision, view.persisted) = if have.epoch == epoch { (have.revision, have.persisted) } else { (0, 0) };
+            (view.revision, view.persisted) =
+                if have.epoch == epoch { (have.revision, have.persisted) } else { (0, 0) };
         }
         let number = node.session.as_ref().map_or(0, |session| session.number) + 1;
         if let Some(other) = node.session.replace(Connection { number, replaced: replaced.clone() }) {
@@ -193,9 +194,8 @@ impl Fleet {
     async fn save(&self, now_ms: i64) -> Result<(), Error> {
         let unsaved: Vec<_> = {
             let mut nodes = self.lock();
-            let is_due = |node: &Node| {
-                node.is_unsaved || (node.session.is_some() && now_ms - node.saved_at_ms >= SAVE_ALIVE_MS)
-            };
+            let is_due =
+                |node: &Node| node.is_unsaved || (node.session.is_some() && now_ms - node.saved_at_ms >= SAVE_ALIVE_MS);
             let due = nodes.iter_mut().filter(|(_, node)| is_due(node));
             due.map(|(id, node)| {
                 node.is_unsaved = false;
@@ -256,7 +256,12 @@ impl Seat {
             *node.refused_mut(ack.class()) = Some(refused);
         });
         let class = ack.class().word();
-        tracing::error!(node = self.node, class, revision = ack.revision, "node refuses a revision, its old one serves on");
+        tracing::error!(
+            node = self.node,
+            class,
+            revision = ack.revision,
+            "node refuses a revision, its old one serves on"
+        );
         self.fleet.meters.config_nack(class);
         self.audit(ack);
     }

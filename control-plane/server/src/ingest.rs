@@ -101,7 +101,10 @@ fn check(node_id: &str, boot_id: &str, first_seq: u64, n_records: usize) -> Resu
 
 /// The node keeps what it has and comes again.
 fn refused(error: &Error) -> Status {
-    tracing::error!(error = error as &dyn std::error::Error, "what a node reports cannot be stored, it will come again");
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "what a node reports cannot be stored, it will come again"
+    );
     Status::unavailable("the control plane cannot write its database")
 }
 

@@ -107,7 +107,11 @@ impl FleetApi for FleetService {
 }
 
 /// Answers each message of a stream in order; the first that cannot be answered ends it.
-fn answer<T, F>(stop: &CancellationToken, request: Request<Streaming<T>>, mut answer: impl FnMut(T) -> F + Send + 'static) -> Response<Acks>
+fn answer<T, F>(
+    stop: &CancellationToken,
+    request: Request<Streaming<T>>,
+    mut answer: impl FnMut(T) -> F + Send + 'static,
+) -> Response<Acks>
 where
     T: Send + 'static,
     F: Future<Output = Result<IngestAck, Status>> + Send,

@@ -92,7 +92,11 @@ pub enum Content {
     Reasoning(ReasoningPart),
     Refusal(String),
     /// Something only the dialect it came from can say (a provider-run tool's call or result): verbatim JSON.
-    Opaque { kind: String, json: Box<RawValue>, dialect: Dialect },
+    Opaque {
+        kind: String,
+        json: Box<RawValue>,
+        dialect: Dialect,
+    },
 }
 
 /// Bytes by reference or inline. `media_type` is empty where unknown.
@@ -151,7 +155,11 @@ pub struct ReasoningPart {
 pub enum Tool {
     Function(Function),
     /// A provider-run tool, verbatim; only its own dialect can carry it.
-    Opaque { kind: String, json: Box<RawValue>, dialect: Dialect },
+    Opaque {
+        kind: String,
+        json: Box<RawValue>,
+        dialect: Dialect,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -12,30 +12,77 @@ use crate::usage::Usage;
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Who answers. `id` and `model` as the upstream said them, empty where it said none.
-    Start { id: String, model: String, created: Option<i64> },
-    Text { choice: u32, text: String },
-    Refusal { choice: u32, text: String },
-    Reasoning { choice: u32, text: String },
+    Start {
+        id: String,
+        model: String,
+        created: Option<i64>,
+    },
+    Text {
+        choice: u32,
+        text: String,
+    },
+    Refusal {
+        choice: u32,
+        text: String,
+    },
+    Reasoning {
+        choice: u32,
+        text: String,
+    },
     /// Signature over the reasoning so far (closes a thinking block).
-    ReasoningSignature { choice: u32, signature: String },
+    ReasoningSignature {
+        choice: u32,
+        signature: String,
+    },
     /// Encrypted reasoning, one whole block.
-    RedactedReasoning { choice: u32, data: String },
+    RedactedReasoning {
+        choice: u32,
+        data: String,
+    },
     /// A call begins; `call` counts calls within the choice from 0.
-    ToolCallStart { choice: u32, call: u32, id: String, name: String },
+    ToolCallStart {
+        choice: u32,
+        call: u32,
+        id: String,
+        name: String,
+    },
     /// A piece of the call's arguments, JSON text. A call without any piece has the arguments `{}`.
-    ToolCallArguments { choice: u32, call: u32, json: String },
+    ToolCallArguments {
+        choice: u32,
+        call: u32,
+        json: String,
+    },
     /// A citation or annotation on the text so far, verbatim in the dialect it came from.
-    Citation { choice: u32, kind: CitationKind, json: Box<RawValue> },
+    Citation {
+        choice: u32,
+        kind: CitationKind,
+        json: Box<RawValue>,
+    },
     /// OpenAI-form logprobs entries (`{content: […], refusal: …}`), verbatim.
-    Logprobs { choice: u32, json: Box<RawValue> },
+    Logprobs {
+        choice: u32,
+        json: Box<RawValue>,
+    },
     /// A block only the upstream's own dialect can say (provider-run tools), whole and verbatim.
-    Opaque { choice: u32, kind: String, json: Box<RawValue>, dialect: Dialect },
+    Opaque {
+        choice: u32,
+        kind: String,
+        json: Box<RawValue>,
+        dialect: Dialect,
+    },
     /// Totals so far; a later one replaces an earlier one.
     Usage(Usage),
-    Finish { choice: u32, reason: FinishReason, stop_sequence: Option<String> },
+    Finish {
+        choice: u32,
+        reason: FinishReason,
+        stop_sequence: Option<String>,
+    },
     /// Details beside the answer that a same-dialect caller should see again (`system_fingerprint`, `service_tier`, …). A name
     /// with a dot (`anthropic.container`) is for the dialect before the dot only.
-    Meta { name: String, json: Box<RawValue> },
+    Meta {
+        name: String,
+        json: Box<RawValue>,
+    },
     /// The upstream reported an error inside its reply.
     Error(Box<Failure>),
     /// The upstream's terminal mark: the reply is whole.

@@ -46,7 +46,8 @@ impl Facts {
     /// Scans a whole body. Refuses what is not one JSON object, a missing or empty model, wrong types, and members that
     /// occur twice (two readers could understand them differently).
     pub fn scan(body: &[u8]) -> Result<Self, Box<Failure>> {
-        let mut facts = Self { open_brace: body.iter().position(|byte| *byte == b'{').unwrap_or_default(), ..Self::default() };
+        let mut facts =
+            Self { open_brace: body.iter().position(|byte| *byte == b'{').unwrap_or_default(), ..Self::default() };
         let mut model = None;
         let mut stream = None;
         let mut max_tokens = None;
@@ -189,7 +190,9 @@ fn integer(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<
     let Some(raw) = at.map(|at| &body[at]).filter(|raw| *raw != b"null") else { return Ok(None) };
     match std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()) {
         Some(number) => Ok(Some(number)),
-        None => Err(Box::new(Failure::new(Code::InvalidRequest, format!("`{name}` must be a whole number of at least 0")).at(name))),
+        None => Err(Box::new(
+            Failure::new(Code::InvalidRequest, format!("`{name}` must be a whole number of at least 0")).at(name),
+        )),
     }
 }
 
@@ -205,7 +208,8 @@ mod tests {
 
     #[test]
     fn reads_what_routing_needs() {
-        let facts = Facts::scan(br#"{"messages":[{"model":"no"}],"model":"a\/b","stream":true,"max_tokens":5}"#).expect("valid");
+        let facts = Facts::scan(br#"{"messages":[{"model":"no"}],"model":"a\/b","stream":true,"max_tokens":5}"#)
+            .expect("valid");
         assert_eq!((facts.model.as_str(), facts.stream, facts.max_output_tokens), ("a/b", Some(true), Some(5)));
         assert!(!facts.include_usage);
     }
@@ -217,7 +221,10 @@ mod tests {
         assert_eq!(rewritten(spaced, &to_own), r#"{ "x": 1.0e0, "model" : "own", "y":"\u00e9" }"#);
         assert_eq!(rewritten(spaced, &Rewrite { model: "public", ..Rewrite::default() }), spaced);
         let streaming = Rewrite { model: "m", ask_usage: true, stream: Some(true) };
-        assert_eq!(rewritten(r#"{"model":"m"}"#, &streaming), r#"{"stream_options":{"include_usage":true},"stream":true,"model":"m"}"#);
+        assert_eq!(
+            rewritten(r#"{"model":"m"}"#, &streaming),
+            r#"{"stream_options":{"include_usage":true},"stream":true,"model":"m"}"#
+        );
         assert_eq!(
             rewritten(r#"{"model":"m","stream":true,"stream_options":{"x":1}}"#, &streaming),
             r#"{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true}}"#
@@ -229,10 +236,17 @@ mod tests {
     #[test]
     fn refuses_with_the_field_at_fault() {
         let cases = [
-            ("[]", None), ("{", None), ("{}", Some("model")), (r#"{"model":1}"#, Some("model")), (r#"{"model":""}"#, Some("model")),
-            (r#"{"model":"a","model":"b"}"#, Some("model")), (r#"{"model":"a","m\u006fdel":"b"}"#, Some("model")),
-            (r#"{"model":"a","stream":"yes"}"#, Some("stream")), (r#"{"model":"a","max_tokens":-1}"#, Some("max_tokens")),
-            (r#"{"model":"a","stream_options":[]}"#, Some("stream_options")), (r#"{"model":"a"} {}"#, None),
+            ("[]", None),
+            ("{", None),
+            ("{}", Some("model")),
+            (r#"{"model":1}"#, Some("model")),
+            (r#"{"model":""}"#, Some("model")),
+            (r#"{"model":"a","model":"b"}"#, Some("model")),
+            (r#"{"model":"a","m\u006fdel":"b"}"#, Some("model")),
+            (r#"{"model":"a","stream":"yes"}"#, Some("stream")),
+            (r#"{"model":"a","max_tokens":-1}"#, Some("max_tokens")),
+            (r#"{"model":"a","stream_options":[]}"#, Some("stream_options")),
+            (r#"{"model":"a"} {}"#, None),
         ];
         for (body, param) in cases {
             let failure = Facts::scan(body.as_bytes()).expect_err(body);

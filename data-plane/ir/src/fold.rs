@@ -58,8 +58,7 @@ pub fn fold(events: impl IntoIterator<Item = Event>) -> Reply {
 
 /// The events of a whole reply, so that it can be told as a stream. `fold(unfold(reply))` is the reply.
 pub fn unfold(reply: &Reply) -> Vec<Event> {
-    let mut events =
-        vec![Event::Start { id: reply.id.clone(), model: reply.model.clone(), created: reply.created }];
+    let mut events = vec![Event::Start { id: reply.id.clone(), model: reply.model.clone(), created: reply.created }];
     events.extend(reply.meta.iter().map(|(name, json)| Event::Meta { name: name.clone(), json: json.clone() }));
     for choice in &reply.choices {
         for block in &choice.blocks {
@@ -218,6 +217,9 @@ impl Reply {
     /// All visible text of the first choice; for counting and logs.
     pub fn text(&self) -> String {
         let blocks = self.choices.first().map(|choice| choice.blocks.as_slice()).unwrap_or_default();
-        blocks.iter().filter_map(|block| if let Block::Text { text, .. } = block { Some(text.as_str()) } else { None }).collect()
+        blocks
+            .iter()
+            .filter_map(|block| if let Block::Text { text, .. } = block { Some(text.as_str()) } else { None })
+            .collect()
     }
 }

@@ -276,10 +276,37 @@ mod tests {
     fn agrees_with_serde_json_on_what_is_json() {
         let long = "x".repeat(100);
         let cases = [
-            "", "{", "{}", "[]", "1", "{}x", "{}{}", "{,}", r#"{"a"}"#, r#"{"a":}"#, r#"{"a":1,}"#, r#"{"a":01}"#, r#"{"a":1.}"#,
-            r#"{"a":.5}"#, r#"{"a":+1}"#, r#"{"a":1e}"#, r#"{"a":-}"#, r#"{"a":tru}"#, r#"{"a":"\x"}"#, r#"{"a":"\u12g4"}"#,
-            r#"{"a":"\u12"}"#, "{\"a\":\"\n\"}", r#"{"a":"b"#, r#"{'a':1}"#, r#"{"a":[1,]}"#, r#"{"a":[1 2]}"#, r#"{"a":{"b":1}"#,
-            r#"{"a":nullx}"#, r#"{"a" 1}"#, "\u{feff}{}", r#"{"a":"é\u00e9"}"#,
+            "",
+            "{",
+            "{}",
+            "[]",
+            "1",
+            "{}x",
+            "{}{}",
+            "{,}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            r#"{"a":01}"#,
+            r#"{"a":1.}"#,
+            r#"{"a":.5}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":1e}"#,
+            r#"{"a":-}"#,
+            r#"{"a":tru}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":"\u12g4"}"#,
+            r#"{"a":"\u12"}"#,
+            "{\"a\":\"\n\"}",
+            r#"{"a":"b"#,
+            r#"{'a':1}"#,
+            r#"{"a":[1,]}"#,
+            r#"{"a":[1 2]}"#,
+            r#"{"a":{"b":1}"#,
+            r#"{"a":nullx}"#,
+            r#"{"a" 1}"#,
+            "\u{feff}{}",
+            r#"{"a":"é\u00e9"}"#,
         ];
         for case in cases.into_iter().map(str::to_owned).chain([format!(r#"{{"a":"{long}","b":"{long}\"{long}"}}"#)]) {
             let theirs = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&case).is_ok();
@@ -299,7 +326,8 @@ mod tests {
     #[test]
     fn an_escaped_name_is_still_the_name() {
         let mut hits = 0;
-        scan_object(br#"{"mod\u0065l":1,"model":2,"modal":3}"#, |member| hits += usize::from(member.is("model"))).expect("valid");
+        scan_object(br#"{"mod\u0065l":1,"model":2,"modal":3}"#, |member| hits += usize::from(member.is("model")))
+            .expect("valid");
         assert_eq!(hits, 2);
     }
 }

@@ -73,6 +73,14 @@ pub(crate) struct Answered {
     pub(crate) dropped: Vec<String>,
 }
 
+/// What goes to an upstream, apart from what its endpoint adds.
+struct Sent {
+    body: Pieces,
+    /// Headers that belong to the body.
+    headers: Vec<(&'static str, String)>,
+    dropped: Vec<String>,
+}
+
 /// Bytes pass, or the conversation is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -161,7 +169,7 @@ impl<'a> Outbound<'a> {
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let dialect = registry::dialect(target.provider.dialect);
         let upstream_streams = self.stream || target.provider.quirks.stream_only;
-        let (body, headers, dropped) = self.encode(target, lane, upstream_streams, dialect)?;
+        let Sent { body, headers, dropped } = self.encode(target, lane, upstream_streams, dialect)?;
         let first_byte = deadline.min(Instant::now() + policy.first_byte);
         let response = if target.provider.endpoint.is_demo() {
             demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
@@ -198,13 +206,13 @@ impl<'a> Outbound<'a> {
         lane: Lane,
         stream: bool,
         dialect: &'static dyn Dialect,
-    ) -> Result<(Pieces, Vec<(&'static str, String)>, Vec<String>), Box<Failure>> {
+    ) -> Result<Sent, Box<Failure>> {
         if lane == Lane::Pass {
             let is_openai = dialect.id() == gateway_ir::dialect::Dialect::OpenAiChat;
             let ask_usage = stream && is_openai && !target.provider.quirks.no_stream_options;
             let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
             let pieces = self.facts.rewrite(self.body, &rewrite);
-            return Ok((Pieces::joined_if_small(pieces), Vec::new(), Vec::new()));
+            return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
         }
         let request = match &mut self.decoded {
             Some(request) => request,
@@ -212,7 +220,7 @@ impl<'a> Outbound<'a> {
         };
         let upstream = Upstream { model: &target.model, stream, quirks: &target.provider.quirks };
         let encoded = dialect.encode_request(request, &upstream)?;
-        Ok((Pieces::from(encoded.body), encoded.headers, encoded.dropped))
+        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
     }
 
     fn request(&self, target: &Target, body: Pieces, headers: Vec<(&'static str, String)>) -> Request<Pieces> {
@@ -238,12 +246,7 @@ impl<'a> Outbound<'a> {
         request
     }
 
-    async fn streamed(
-        &self,
-        lane: Lane,
-        reading: Reading<'_>,
-        body: UpstreamBody,
-    ) -> Result<Answer, Box<Failure>> {
+    async fn streamed(&self, lane: Lane, reading: Reading<'_>, body: UpstreamBody) -> Result<Answer, Box<Failure>> {
         match (lane, self.stream) {
             (Lane::Pass, true) => {
                 let asked = !self.facts.include_usage && !reading.target.provider.quirks.no_stream_options;

@@ -14,15 +14,30 @@ use papaya::HashMap;
 
 /// Upper bounds in seconds, from what a gateway adds to what a long stream takes.
 const SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    600.0,
 ];
 const OVERHEAD_SECONDS: &[f64] =
     &[0.000_025, 0.000_05, 0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0];
 
 /// Upper bounds in microseconds of the latency histogram that goes to the control plane.
 pub(crate) const FRAME_BOUNDS_US: &[u64] = &[
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
-    30_000_000, 60_000_000, 300_000_000,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
 ];
 
 static METADATA: metrics::Metadata<'static> =
@@ -143,7 +158,13 @@ impl Meters {
         attempts.get_or_insert_with(labels.clone(), || self.attempt_meter(&labels)).increment(1);
     }
 
-    pub(crate) fn request_ended(&self, log: &v1::LogRecord, dialect: &'static str, ending: &'static str, target: Option<&Target>) {
+    pub(crate) fn request_ended(
+        &self,
+        log: &v1::LogRecord,
+        dialect: &'static str,
+        ending: &'static str,
+        target: Option<&Target>,
+    ) {
         self.inflight.decrement(1.0);
         let labels = RequestLabels {
             dialect,

@@ -129,7 +129,9 @@ fn configured_listen(settings: &Settings) -> anyhow::Result<SocketAddr> {
     let configured = settings.server.as_ref().and_then(|server| server.listen.as_deref());
     match configured {
         None => Ok(DEFAULT_LISTEN),
-        Some(text) => text.parse().with_context(|| format!("settings.server.listen: `{text}` is no address like 127.0.0.1:8080")),
+        Some(text) => {
+            text.parse().with_context(|| format!("settings.server.listen: `{text}` is no address like 127.0.0.1:8080"))
+        }
     }
 }
 

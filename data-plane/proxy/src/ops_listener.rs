@@ -26,7 +26,8 @@ pub(crate) struct OpsListener {
 
 impl OpsListener {
     pub(crate) async fn start(address: SocketAddr, ops: Arc<Ops>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on `{address}` (--ops-listen)"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("listening on `{address}` (--ops-listen)"))?;
         Ok(Self { acceptor: task::spawn_job(accept(listener, ops)) })
     }
 

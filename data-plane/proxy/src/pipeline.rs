@@ -73,7 +73,8 @@ impl Gateway {
                 let chat = Box::pin(self.chat(dialect, request, arrived));
                 AssertUnwindSafe(chat).catch_unwind().await.unwrap_or_else(|_| {
                     tracing::error!(%peer, "a request ended in a panic; the node serves on");
-                    let failure = Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
+                    let failure =
+                        Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
                     refusal::response(&failure, dialect, &request_id(), self.live.load().families())
                 })
             }
@@ -191,4 +192,3 @@ pub(crate) fn request_id() -> String {
     let id = uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid();
     id.hyphenated().to_string()
 }
-

@@ -260,10 +260,8 @@ impl Record {
 
     fn usage_event(&self) -> v1::UsageEvent {
         let target = self.target.as_deref();
-        let (usage, settled_by) = self.usage.unwrap_or((
-            gateway_engine::count::estimate(self.n_input_bytes, 0),
-            v1::SettledBy::Unspecified,
-        ));
+        let (usage, settled_by) =
+            self.usage.unwrap_or((gateway_engine::count::estimate(self.n_input_bytes, 0), v1::SettledBy::Unspecified));
         let cost = target.and_then(|target| target.price.as_ref()).map(|price| price::cost(&usage, price));
         v1::UsageEvent {
             id: self.log.id.clone(),

@@ -174,7 +174,18 @@ impl Relay {
         let now = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until((now + bounds.idle).min(bounds.deadline)));
         let shutdown = Box::pin(shutdown);
-        Self { upstream: Some(upstream), mode, bounds, alarm, last_heard: now, shutdown, record, trailers: None, done: false, cut: false }
+        Self {
+            upstream: Some(upstream),
+            mode,
+            bounds,
+            alarm,
+            last_heard: now,
+            shutdown,
+            record,
+            trailers: None,
+            done: false,
+            cut: false,
+        }
     }
 
     pub(crate) fn with_trailers(mut self, trailers: fn(&Record) -> http::HeaderMap) -> Self {

@@ -82,9 +82,9 @@ impl Server {
 
 async fn bind(listen: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(listen).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "`{listen}` is in use by another process: stop it, or choose another address with --listen"
-        ),
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("`{listen}` is in use by another process: stop it, or choose another address with --listen")
+        }
         std::io::ErrorKind::PermissionDenied => {
             anyhow::anyhow!("`{listen}` may not be opened by this user: choose a port above 1023 with --listen")
         }

@@ -39,7 +39,10 @@ pub(crate) struct UpstreamBody {
 }
 
 enum Inner {
-    Network { body: Incoming, lease: Option<Lease> },
+    Network {
+        body: Incoming,
+        lease: Option<Lease>,
+    },
     /// A reply made in this process (the `demo` provider).
     Local(demo::Script),
 }

@@ -83,7 +83,9 @@ fn plain(node: &Node) -> Value {
         Content::Number(number) => Value::Number(number.clone()),
         Content::Text(text) => Value::String(text.clone()),
         Content::List(items) => items.iter().map(plain).collect(),
-        Content::Map(members) => Value::Object(members.iter().map(|(name, _, node)| (name.clone(), plain(node))).collect()),
+        Content::Map(members) => {
+            Value::Object(members.iter().map(|(name, _, node)| (name.clone(), plain(node))).collect())
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use gateway_store::nodes::NodeRow;
 use gateway_wire::v1::{Ack, Class, MetricFrame};
 use tokio_util::sync::CancellationToken;
 
+use super::Refused;
 use super::view::{ClassView, Finding, NodeView, Rates, State};
 use crate::clock::rfc3339;
-use super::Refused;
 
 /// Frames come every five seconds; these cover a minute.
 const N_FRAMES: usize = 13;

@@ -39,8 +39,7 @@ pub(super) fn item(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Unsen
 }
 
 fn convert(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Why> {
-    let mut item =
-        v1::Item { kind: stored.kind.name().to_owned(), id: stored.id.clone(), ..v1::Item::default() };
+    let mut item = v1::Item { kind: stored.kind.name().to_owned(), id: stored.id.clone(), ..v1::Item::default() };
     item.body = Some(match stored.kind {
         ItemKind::Pepper => {
             let pepper = Pepper::open(vault, stored)?;

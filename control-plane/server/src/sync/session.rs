@@ -42,16 +42,22 @@ struct InFlight {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
-    Delta { from: u64 },
+    Delta {
+        from: u64,
+    },
     Snapshot,
     /// The node cannot read these kinds.
-    Incompatible { missing: Vec<String> },
+    Incompatible {
+        missing: Vec<String>,
+    },
 }
 
 /// What an acknowledgement means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    Applied { revision: u64 },
+    Applied {
+        revision: u64,
+    },
     Refused(Refused),
     /// Of something that was not sent on this stream, or not any more.
     Stray,
@@ -150,7 +156,8 @@ impl Session {
 
 impl Line {
     fn need(&self, head: &Head) -> Need {
-        if self.refused.as_ref().is_some_and(|refused| refused.epoch == head.epoch && refused.revision == head.revision) {
+        if self.refused.as_ref().is_some_and(|refused| refused.epoch == head.epoch && refused.revision == head.revision)
+        {
             return Need::Nothing;
         }
         let (epoch, revision) = match self.in_flight.back() {
@@ -174,12 +181,8 @@ mod tests {
     use super::*;
 
     fn hello(revision: u64) -> Hello {
-        let have = |class: Class| ClassState {
-            class: class.into(),
-            epoch: "e".to_owned(),
-            revision,
-            ..ClassState::default()
-        };
+        let have =
+            |class: Class| ClassState { class: class.into(), epoch: "e".to_owned(), revision, ..ClassState::default() };
         Hello {
             features: vec!["key".to_owned(), "model".to_owned()],
             have: vec![have(Class::Topology), have(Class::Identity)],
@@ -234,7 +237,8 @@ mod tests {
         session.told_incompatible(Class::Identity, 6);
         assert_eq!(session.need(Class::Identity, &strange), Need::Nothing, "said once");
         let first = session.sends(Class::Identity, "e", 6);
-        let have = ClassState { class: Class::Identity.into(), epoch: "e".to_owned(), revision: 5, ..ClassState::default() };
+        let have =
+            ClassState { class: Class::Identity.into(), epoch: "e".to_owned(), revision: 5, ..ClassState::default() };
         session.resync(&have);
         assert_eq!(session.acked(&ack(Class::Identity, first, Status::Applied)), Answer::Stray);
         assert_eq!(session.need(Class::Identity, &head(6)), Need::Snapshot);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::kind;
+use gateway_wire::SCHEMA;
 use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::node_msg::Msg as Received;
 use gateway_wire::v1::{Ack, BucketRequest, Class, ControlMsg, Hello, Incompatible, NodeMsg, Redirect};
-use gateway_wire::SCHEMA;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -212,7 +212,12 @@ impl Stream {
         let publisher = Arc::clone(&self.context.publisher);
         match publisher.repair(class, request.revision, &request.bucket_hashes) {
             Some(repair) => {
-                tracing::warn!(node = self.seat.node(), class = class.name(), n_buckets = repair.buckets.len(), "node has drifted");
+                tracing::warn!(
+                    node = self.seat.node(),
+                    class = class.name(),
+                    n_buckets = repair.buckets.len(),
+                    "node has drifted"
+                );
                 self.send(Msg::Repair(repair)).await
             }
             // It is behind, and gets what is newer; or too much differs to be mended piece by piece.

@@ -39,11 +39,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(75),
-            max_connections: 10_000,
-        }
+        Self { header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(75), max_connections: 10_000 }
     }
 }
 
@@ -51,7 +47,13 @@ pub(super) async fn serve(accepted: Accepted, limits: Limits, mut phase: watch::
     let Accepted { stream, peer, place } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let head = Arc::new(Head::default());
-    let io = TokioIo::new(HeadGuard { stream, head: Arc::clone(&head), limit: limits.header_timeout, deadline: None, h2: false });
+    let io = TokioIo::new(HeadGuard {
+        stream,
+        head: Arc::clone(&head),
+        limit: limits.header_timeout,
+        deadline: None,
+        h2: false,
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

@@ -34,7 +34,8 @@ where
 {
     let (sender, inbox) = mpsc::unbounded_channel();
     let load = Arc::new(Load::default());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a worker's runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a worker's runtime")?;
     let worker_load = Arc::clone(&load);
     let thread = std::thread::Builder::new()
         .name(format!("gateway-{index}"))

@@ -165,7 +165,10 @@ impl Subscriber {
             Err(errors) => {
                 for error in &errors {
                     let (kind, name, path) = (&error.kind, &error.name, &error.field_path);
-                    tracing::error!("revision {revision} of {class} is refused: {kind} `{name}` {path}: {}", error.message);
+                    tracing::error!(
+                        "revision {revision} of {class} is refused: {kind} `{name}` {path}: {}",
+                        error.message
+                    );
                 }
                 vec![self.replica.refused(&update, errors, apply_ms)]
             }

@@ -11,10 +11,10 @@ mod tests;
 
 use std::time::Duration;
 
+use gateway_wire::tree::Tree;
 use gateway_wire::v1::control_msg::Msg as Received;
 use gateway_wire::v1::node_msg::Msg as Sent;
 use gateway_wire::v1::{Ack, Class, ClassState, ConfigError, Item, ItemId, Status};
-use gateway_wire::tree::Tree;
 
 use line::Line;
 
@@ -30,7 +30,10 @@ pub(crate) enum Step {
     /// To be applied now; the outcome goes to [`Replica::applied`] or [`Replica::refused`].
     Apply(Box<Update>),
     /// Close the stream and come back later.
-    Leave { after: Duration, reason: String },
+    Leave {
+        after: Duration,
+        reason: String,
+    },
 }
 
 /// A change of one class, complete and verified.

@@ -93,7 +93,8 @@ impl Spool {
                     directory_dirty: AtomicBool::new(false),
                 });
                 let lanes: Vec<_> = indices.map(|index| Arc::new(DiskLane::new(index, Arc::clone(&shared)))).collect();
-                let keeper = Keeper::start(Arc::clone(&shared), lanes.clone()).context("starting the spool's thread")?;
+                let keeper =
+                    Keeper::start(Arc::clone(&shared), lanes.clone()).context("starting the spool's thread")?;
                 let earlier = Mutex::new(found);
                 let disk = Disk { shared, earlier, keeper: Mutex::new(Some(keeper)), _lock: lock };
                 let lanes = lanes.into_iter().map(|lane| Lane(Inner::Disk(lane))).collect();
@@ -105,7 +106,9 @@ impl Spool {
             )),
             Err(error) => {
                 let dir = dir.display();
-                tracing::warn!("usage spool `{dir}` cannot be used, usage is kept in memory and is lost with the process: {error}");
+                tracing::warn!(
+                    "usage spool `{dir}` cannot be used, usage is kept in memory and is lost with the process: {error}"
+                );
                 let lanes = indices.map(|index| Lane(Inner::Memory(Arc::new(MemoryLane::new(index))))).collect();
                 Ok(Self { boot: boot.to_owned(), lanes, disk: None })
             }

@@ -171,7 +171,13 @@ mod tests {
     use super::*;
 
     fn origin(tls: bool, host: &str, port: u16, allow_private: bool) -> Origin {
-        Origin { tls, host: host.into(), authority: bytes::Bytes::copy_from_slice(host.as_bytes()), port, allow_private }
+        Origin {
+            tls,
+            host: host.into(),
+            authority: bytes::Bytes::copy_from_slice(host.as_bytes()),
+            port,
+            allow_private,
+        }
     }
 
     #[tokio::test]
@@ -180,7 +186,9 @@ mod tests {
         let port = listener.local_addr().expect("its address").port();
         let tls = tls_client_config();
         // `localhost` stands for any name that resolves to an address that may not be called.
-        for (secure, host) in [(true, "127.0.0.1"), (true, "localhost"), (false, "127.0.0.1"), (true, "[::1]"), (true, "0.0.0.0")] {
+        for (secure, host) in
+            [(true, "127.0.0.1"), (true, "localhost"), (false, "127.0.0.1"), (true, "[::1]"), (true, "0.0.0.0")]
+        {
             let failure = connect(&origin(secure, host, port, false), &tls).await.err().expect("refused");
             assert_eq!(failure.code, Code::DestinationRefused, "{host}: {failure}");
         }

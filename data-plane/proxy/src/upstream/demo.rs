@@ -28,21 +28,31 @@ pub(super) struct Script {
 }
 
 /// The answer to an OpenAI chat request. `n_prompt_bytes` stands for its length in the made-up usage.
-pub(crate) fn answer(request_id: &str, model: &str, stream: bool, n_prompt_bytes: usize, created: i64) -> Response<UpstreamBody> {
+pub(crate) fn answer(
+    request_id: &str,
+    model: &str,
+    stream: bool,
+    n_prompt_bytes: usize,
+    created: i64,
+) -> Response<UpstreamBody> {
     let words: Vec<&str> = ANSWER.split_inclusive(' ').collect();
     let n_prompt = n_prompt_bytes.div_ceil(4);
-    let usage = json!({"prompt_tokens": n_prompt, "completion_tokens": words.len(), "total_tokens": n_prompt + words.len()});
+    let usage =
+        json!({"prompt_tokens": n_prompt, "completion_tokens": words.len(), "total_tokens": n_prompt + words.len()});
     let id = format!("chatcmpl-{request_id}");
     let (content_type, pieces) = if stream {
         let chunk = |delta: serde_json::Value, finish: Option<&str>| {
             let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
-            event(&json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]}))
+            event(
+                &json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]}),
+            )
         };
         let mut pieces = VecDeque::with_capacity(words.len() + 4);
         pieces.push_back(chunk(json!({"role": "assistant", "content": ""}), None));
         pieces.extend(words.iter().map(|word| chunk(json!({"content": word}), None)));
         pieces.push_back(chunk(json!({}), Some("stop")));
-        pieces.push_back(event(&json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model,
+        pieces
+            .push_back(event(&json!({"id": id, "object": "chat.completion.chunk", "created": created, "model": model,
             "choices": [], "usage": usage})));
         pieces.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
         ("text/event-stream", pieces)

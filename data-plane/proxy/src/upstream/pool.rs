@@ -111,11 +111,8 @@ impl Pool {
             origins.entry(origin.clone()).or_default().h2 = Some(h2.clone());
             return Ok(self.lease(origin, Connection::H2(h2)));
         }
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(100)
-            .max_buf_size(64 * 1024)
-            .handshake(transport.into_io())
-            .await?;
+        let (sender, connection) =
+            http1::Builder::new().max_headers(100).max_buf_size(64 * 1024).handshake(transport.into_io()).await?;
         task::spawn_connection(connection);
         Ok(self.lease(origin, Connection::H1(H1 { sender, born, idle_since: born })))
     }

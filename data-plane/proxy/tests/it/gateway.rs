@@ -146,4 +146,3 @@ pub(crate) fn anthropic_at(url: &str) -> String {
 fn with_key(yaml: &str) -> String {
     if yaml.contains("keys:") { yaml.to_owned() } else { format!("{yaml}keys:\n  - {{name: test, secret: {KEY}}}\n") }
 }
-

@@ -99,14 +99,26 @@ async fn each_event_leaves_at_once(config: String, upstream: Upstream, events: V
 async fn a_passing_event_leaves_before_the_next_arrives() {
     let upstream = Upstream::start().await;
     let config = openai_at(&upstream.url());
-    each_event_leaves_at_once(config, upstream, openai::stream("x", "alpha beta gamma", 7), &["alpha", "beta", "gamma"]).await;
+    each_event_leaves_at_once(
+        config,
+        upstream,
+        openai::stream("x", "alpha beta gamma", 7),
+        &["alpha", "beta", "gamma"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_translated_event_leaves_before_the_next_arrives() {
     let upstream = Upstream::start().await;
     let config = anthropic_at(&upstream.url());
-    each_event_leaves_at_once(config, upstream, anthropic::stream("x", "alpha beta gamma", 7), &["alpha", "beta", "gamma"]).await;
+    each_event_leaves_at_once(
+        config,
+        upstream,
+        anthropic::stream("x", "alpha beta gamma", 7),
+        &["alpha", "beta", "gamma"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -114,7 +126,8 @@ async fn usage_is_asked_for_and_kept_from_those_who_did_not_ask() {
     let upstream = Upstream::start().await;
     upstream.push(Script::sse(&openai::stream("own-name", "hello world", 7)));
     let gateway = Gateway::start(&openai_at(&upstream.url())).await;
-    let answer = gateway.chat(&json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}]})).await;
+    let answer =
+        gateway.chat(&json!({"model": "m", "stream": true, "messages": [{"role": "user", "content": "hi"}]})).await;
     assert_eq!(upstream.request(0).await.json()["stream_options"]["include_usage"], true);
     assert!(!answer.text.contains("\"usage\":{"), "{}", answer.text);
     assert!(answer.text.ends_with("data: [DONE]\n\n"));
@@ -140,7 +153,8 @@ async fn a_plain_reply_from_an_upstream_that_only_streams() {
 async fn the_default_of_stream_is_a_setting() {
     let upstream = Upstream::start().await;
     upstream.push(Script::sse(&openai::stream("own-name", "hello", 7)));
-    let gateway = Gateway::start(&format!("settings: {{chat: {{default_stream: true}}}}\n{}", openai_at(&upstream.url()))).await;
+    let gateway =
+        Gateway::start(&format!("settings: {{chat: {{default_stream: true}}}}\n{}", openai_at(&upstream.url()))).await;
     let answer = gateway.chat(&json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]})).await;
     assert!(answer.text.starts_with("data: "), "{}", answer.text);
 }

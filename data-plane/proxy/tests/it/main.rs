@@ -5,3 +5,5 @@ mod lanes;
 mod endings;
 mod refusals;
 mod reload;
+mod control;
+mod channel;

@@ -26,7 +26,8 @@ async fn each_fault_has_its_status_code_and_param() {
         assert!(error["message"].as_str().is_some_and(|message| message.len() > 10));
         assert!(answer.header("x-gateway-request-id").is_some(), "{body}");
     }
-    let bad_utf8 = gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth(KEY).body(&b"{\"model\":\"\xff\"}"[..]);
+    let bad_utf8 =
+        gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth(KEY).body(&b"{\"model\":\"\xff\"}"[..]);
     assert_eq!(read(bad_utf8).await.status, 400);
 }
 
@@ -69,7 +70,9 @@ async fn a_key_may_do_what_it_may() {
     );
     let gateway = Gateway::start(&config).await;
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    let ask = |key: &'static str| read(gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth(key).json(&body));
+    let ask = |key: &'static str| {
+        read(gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth(key).json(&body))
+    };
     assert_eq!(ask(KEY).await.status, 403);
     assert_eq!(ask("gone-key-0123456789abc").await.status, 401);
     assert_eq!(ask("off-key-0123456789abcd").await.status, 401);
@@ -77,7 +80,12 @@ async fn a_key_may_do_what_it_may() {
     let limited = ask("slow-key-0123456789abc").await;
     assert_eq!(limited.status, 429);
     let error = &limited.json()["error"];
-    assert_eq!((error["type"].as_str(), error["kind"].as_str()), (Some("rate_limit_exceeded"), Some("rpm")), "{}", limited.text);
+    assert_eq!(
+        (error["type"].as_str(), error["kind"].as_str()),
+        (Some("rate_limit_exceeded"), Some("rpm")),
+        "{}",
+        limited.text
+    );
     let after: u64 = limited.header("retry-after").and_then(|after| after.parse().ok()).expect("a true Retry-After");
     assert!((1..=60).contains(&after) && error["retry_after_seconds"].as_u64() == Some(after), "{}", limited.text);
     assert_eq!(limited.header("x-gateway-limit-kind"), Some("rpm"));
@@ -108,7 +116,9 @@ async fn bodies_and_heads_have_bounds() {
 
 #[tokio::test]
 async fn upstream_errors_reach_the_caller_with_their_words() {
-    for (status, retry_after) in [(400, None), (401, None), (404, None), (429, Some("7")), (500, None), (529, Some("7"))] {
+    for (status, retry_after) in
+        [(400, None), (401, None), (404, None), (429, Some("7")), (500, None), (529, Some("7"))]
+    {
         let upstream = Upstream::start().await;
         let error = openai::error("some_type", "the upstream's own words");
         let mut headers = vec![("content-type", "application/json")];

@@ -55,9 +55,15 @@ async fn readiness_health_metrics_and_models() {
     gateway.records(1).await;
     let metrics = read(gateway.client().get(gateway.url("/metrics"))).await.text;
     for name in [
-        "gateway_requests_total{", "gateway_upstream_attempts_total{", "gateway_tokens_total{", "gateway_requests_in_flight",
-        "gateway_request_duration_seconds", "gateway_overhead_seconds", "gateway_time_to_first_byte_seconds",
-        "gateway_config_revision", "gateway_uptime_seconds",
+        "gateway_requests_total{",
+        "gateway_upstream_attempts_total{",
+        "gateway_tokens_total{",
+        "gateway_requests_in_flight",
+        "gateway_request_duration_seconds",
+        "gateway_overhead_seconds",
+        "gateway_time_to_first_byte_seconds",
+        "gateway_config_revision",
+        "gateway_uptime_seconds",
     ] {
         assert!(metrics.contains(name), "no {name} in {metrics}");
     }

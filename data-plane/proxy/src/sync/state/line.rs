@@ -244,7 +244,9 @@ impl Line {
     pub(super) fn incompatible(&mut self, incompatible: &Incompatible) -> Step {
         let (class, revision) = (self.class.word(), incompatible.revision);
         let features = incompatible.features.join(", ");
-        tracing::error!("revision {revision} of {class} needs what this version does not know ({features}); upgrade this node");
+        tracing::error!(
+            "revision {revision} of {class} needs what this version does not know ({features}); upgrade this node"
+        );
         self.refused = Some((None, revision));
         Step::Nothing
     }

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use gateway_wire::v1::item::Body;
-use gateway_wire::v1::{
-    Bookmark, Codec, Delta, ItemList, Redirect, Repair, SnapshotBegin, SnapshotChunk, SnapshotEnd,
-};
-use prost::Message as _;
+use gateway_wire::v1::{Bookmark, Codec, Delta, ItemList, Redirect, Repair, SnapshotBegin, SnapshotChunk, SnapshotEnd};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 
@@ -171,9 +169,18 @@ impl Node {
 enum Event {
     Edit(u8, Option<u8>),
     /// From the node's revision plus an error, to the head minus a lag.
-    Delta { error: u8, lag: u8 },
-    Snapshot { lag: u8, lost: Option<u8>, swapped: bool },
-    Bookmark { lag: u8 },
+    Delta {
+        error: u8,
+        lag: u8,
+    },
+    Snapshot {
+        lag: u8,
+        lost: Option<u8>,
+        swapped: bool,
+    },
+    Bookmark {
+        lag: u8,
+    },
     Reconnect,
 }
 

@@ -23,7 +23,8 @@ impl Sink {
             LogSink::Stdout => Self::Stdout(BufWriter::new(io::stdout())),
             LogSink::File(path) => {
                 let file = File::options().append(true).create(true).mode(0o600).open(path);
-                let file = file.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
+                let file =
+                    file.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))?;
                 Self::File(BufWriter::new(file))
             }
         })

@@ -66,7 +66,8 @@ mod tests {
         let batch = collector.take(7).expect("the one held back");
         assert_eq!((batch.first_seq, batch.events[0].id.as_str()), (4, "4"));
         assert!(collector.take(7).is_none());
-        let large = |id: &str| UsageEvent { id: id.to_owned(), route: "x".repeat(MAX_BYTES / 2 + 1), ..UsageEvent::default() };
+        let large =
+            |id: &str| UsageEvent { id: id.to_owned(), route: "x".repeat(MAX_BYTES / 2 + 1), ..UsageEvent::default() };
         assert!(!collector.push(5, large("5")) && collector.push(6, large("6")));
         assert_eq!(collector.take(0).expect("one").events.len(), 1);
         assert_eq!(collector.take(0).expect("the other").first_seq, 6);

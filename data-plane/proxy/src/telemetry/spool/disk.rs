@@ -145,7 +145,8 @@ impl DiskLane {
         let mut buffer = std::mem::take(&mut state.buffer);
         // What does not fit a record is refused before a file is made for it.
         let fits = frame::write(&mut buffer, kind, payload);
-        let result = if fits { self.current(state).and_then(|current| current.put(&buffer, &self.shared)) } else { Ok(()) };
+        let result =
+            if fits { self.current(state).and_then(|current| current.put(&buffer, &self.shared)) } else { Ok(()) };
         state.buffer = buffer;
         match result {
             Ok(()) => {

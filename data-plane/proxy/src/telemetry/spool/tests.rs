@@ -236,6 +236,9 @@ fn a_record_is_cheap() {
 }
 
 proptest! {
+    // Each case is a dozen processes.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// Any order of events, acknowledgements, rewinds, closed files and deaths: nothing is lost, nothing twice after
     /// removal of equal ids, which is what ingest does.
     #[test]

@@ -1,0 +1,225 @@
+//! A control plane that says what a test tells it to, over the same pipe and messages as the real one.
+
+use std::io;
+use std::net::SocketAddr;
+
+use gateway_proxy::config::Endpoint;
+use gateway_wire::tree::Tree;
+use gateway_wire::v1::control_msg::Msg;
+use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
+use gateway_wire::v1::item::Body;
+use gateway_wire::v1::node_msg::Msg as NodeSays;
+use gateway_wire::v1::{
+    Ack, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord, MetricFrame, NodeMsg,
+    Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
+};
+use gateway_engine::identity::Peppers;
+use prost::Message as _;
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+const EPOCH: &str = "epoch";
+const PEPPER: [u8; 32] = [7; 32];
+
+pub struct Control {
+    pipe: mpsc::Sender<DuplexStream>,
+    streams: mpsc::Receiver<Stream>,
+    /// Batches of usage, each with the way to acknowledge it; dropped, it ends the stream.
+    pub usage: mpsc::Receiver<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
+    pub records: mpsc::Receiver<LogRecord>,
+    _server: tokio::task::JoinHandle<()>,
+}
+
+/// One `Sync` stream.
+pub struct Stream {
+    inbound: Streaming<NodeMsg>,
+    outbound: mpsc::Sender<Result<ControlMsg, Status>>,
+}
+
+#[derive(Clone)]
+struct Service {
+    streams: mpsc::Sender<Stream>,
+    usage: mpsc::Sender<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
+    records: mpsc::Sender<LogRecord>,
+}
+
+type Acks = ReceiverStream<Result<IngestAck, Status>>;
+
+#[tonic::async_trait]
+impl Fleet for Service {
+    type SyncStream = ReceiverStream<Result<ControlMsg, Status>>;
+    type UsageStream = Acks;
+    type LogsStream = Acks;
+    type MetricsStream = Acks;
+
+    async fn sync(&self, request: Request<Streaming<NodeMsg>>) -> Result<Response<Self::SyncStream>, Status> {
+        let (outbound, messages) = mpsc::channel(64);
+        let stream = Stream { inbound: request.into_inner(), outbound };
+        self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn usage(&self, request: Request<Streaming<UsageBatch>>) -> Result<Response<Acks>, Status> {
+        let (outbound, acks) = mpsc::channel(64);
+        let (mut inbound, usage) = (request.into_inner(), self.usage.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(batch)) = inbound.message().await {
+                let _ = usage.send((batch, outbound.clone())).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(acks)))
+    }
+
+    async fn logs(&self, request: Request<Streaming<LogBatch>>) -> Result<Response<Acks>, Status> {
+        let (outbound, acks) = mpsc::channel(64);
+        let (mut inbound, records) = (request.into_inner(), self.records.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(batch)) = inbound.message().await {
+                let up_to_seq = batch.first_seq + batch.records.len() as u64 - 1;
+                for record in batch.records {
+                    let _ = records.send(record).await;
+                }
+                let _ = outbound.send(Ok(IngestAck { up_to_seq, lane: 0, boot_id: batch.boot_id })).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(acks)))
+    }
+
+    async fn metrics(&self, request: Request<Streaming<MetricFrame>>) -> Result<Response<Acks>, Status> {
+        let (outbound, acks) = mpsc::channel(1);
+        let mut inbound = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(_)) = inbound.message().await {
+                let _ = outbound.send(Ok(IngestAck::default())).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(acks)))
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    pub fn start() -> Self {
+        let (pipe, incoming) = mpsc::channel(4);
+        let ((streams, streams_in), (usage, usage_in)) = (mpsc::channel(4), mpsc::channel(64));
+        let (records, records_in) = mpsc::channel(1024);
+        let service = FleetServer::new(Service { streams, usage, records });
+        let server = tonic::transport::Server::builder().add_service(service);
+        let connections = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
+        let server = tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
+        Self { pipe, streams: streams_in, usage: usage_in, records: records_in, _server: server }
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::Pipe(self.pipe.clone())
+    }
+
+    /// The next `Sync` stream, with what the node says first.
+    pub async fn stream(&mut self) -> (Stream, Hello) {
+        let wait = tokio::time::timeout(gateway_fake::PATIENCE, self.streams.recv());
+        let mut stream = wait.await.expect("the node connects").expect("the server runs");
+        let Some(NodeSays::Hello(hello)) = stream.next().await else { panic!("no `Hello` first") };
+        (stream, hello)
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    pub async fn send(&self, message: Msg) {
+        self.outbound.send(Ok(ControlMsg { msg: Some(message) })).await.expect("the node is there");
+    }
+
+    pub async fn snapshot(&self, class: Class, revision: u64, items: &[Item]) {
+        let encoded = ItemList { items: items.to_vec() }.encode_to_vec();
+        let data = zstd::encode_all(encoded.as_slice(), 1).expect("compression").into();
+        let (nonce, bytes) = (revision * 2 + u64::from(class == Class::Identity), encoded.len() as u64);
+        let (epoch, codec) = (EPOCH.to_owned(), Codec::Zstd.into());
+        let begin = SnapshotBegin { nonce, class: class.into(), epoch, revision, bytes, chunks: 1, codec };
+        self.send(Msg::Begin(begin)).await;
+        self.send(Msg::Chunk(SnapshotChunk { nonce, index: 0, data })).await;
+        self.send(Msg::End(SnapshotEnd { nonce, root_hash: Tree::of(items).root().to_vec() })).await;
+    }
+
+    /// `items` are all there are afterwards, `changed` those of them that are new.
+    pub async fn delta(&self, class: Class, from: u64, to: u64, changed: Vec<Item>, items: &[Item]) {
+        let delta = Delta {
+            nonce: 1000 + to,
+            class: class.into(),
+            epoch: EPOCH.to_owned(),
+            from_revision: from,
+            to_revision: to,
+            upsert: changed,
+            root_hash: Tree::of(items).root().to_vec(),
+            ..Delta::default()
+        };
+        self.send(Msg::Delta(delta)).await;
+    }
+
+    /// The node's next answer about a revision.
+    pub async fn ack(&mut self) -> Ack {
+        loop {
+            match self.next().await {
+                Some(NodeSays::Ack(ack)) => return ack,
+                Some(NodeSays::Heartbeat(_)) => {}
+                other => panic!("no answer: {other:?}"),
+            }
+        }
+    }
+
+    /// The node's next answer, in words.
+    pub async fn answer(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Some(NodeSays::Ack(ack)) => return format!("ack {}", ack.revision),
+                Some(NodeSays::Resync(resync)) => return format!("resync {}", resync.reason),
+                Some(NodeSays::Heartbeat(_)) => {}
+                other => panic!("no answer: {other:?}"),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<NodeSays> {
+        let wait = tokio::time::timeout(gateway_fake::PATIENCE, self.inbound.message());
+        wait.await.expect("the node says something").expect("a message")?.msg
+    }
+}
+
+pub fn document(kind: &str, id: &str, value: &Value) -> Item {
+    let body = Some(Body::Document(value.to_string().into_bytes().into()));
+    Item { kind: kind.to_owned(), id: id.to_owned(), body, ..Item::default() }
+}
+
+/// A provider `up` at this address, and a model `m` on it.
+pub fn topology(upstream: SocketAddr) -> Vec<Item> {
+    let base_url = format!("http://{upstream}/v1");
+    let provider = json!({
+        "name": "up", "kind": "openai-compatible", "base_url": base_url, "allow_private_networks": true,
+        "retry": {"max_attempts": 1},
+    });
+    let mut provider = document("provider", "p1", &provider);
+    provider.secrets.insert("api_key".to_owned(), crate::gateway::UPSTREAM_KEY.as_bytes().to_vec());
+    let model = json!({"name": "m", "targets": [{"provider": "up", "model": "own-name"}]});
+    vec![provider, document("model", "m1", &model)]
+}
+
+/// The pepper, and a key for everything with this secret.
+pub fn identity(secret: &str) -> Vec<Item> {
+    let pepper = Pepper { version: 1, value: PEPPER.to_vec() };
+    let pepper = Item { kind: "pepper".to_owned(), id: "1".to_owned(), body: Some(Body::Pepper(pepper)), ..Item::default() };
+    let (pepper_version, digest) = Peppers::new([(1, PEPPER)]).expect("a pepper").digest(secret).expect("a pepper");
+    let key = Key {
+        name: "test".to_owned(),
+        pepper_version,
+        digest: digest.to_vec(),
+        enabled: true,
+        models: vec!["*".to_owned()],
+        ..Key::default()
+    };
+    vec![pepper, Item { kind: "key".to_owned(), id: "vk_1".to_owned(), body: Some(Body::Key(key)), ..Item::default() }]
+}
