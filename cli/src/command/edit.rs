@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 use gateway_model::document;
@@ -18,7 +19,7 @@ use super::describe::{spec, unnamed};
 use super::get::single;
 use crate::args::{self, Gateway, Output, Wait};
 use crate::change;
-use crate::client::{Client, path};
+use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host::{self, variable};
 use crate::output::{text, yaml};
@@ -48,6 +49,9 @@ pub(crate) struct Edit {
     gateway: Gateway,
 }
 
+/// A text that is still refused after this often is not getting better.
+const MAX_OPENINGS: usize = 50;
+
 pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
     let client = Client::new(&edit.gateway)?;
     let item = single(&client, edit.kind, edit.name.as_deref()).await?.ok_or_else(|| unnamed(edit.kind))?;
@@ -55,31 +59,18 @@ pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
         Kind::Setting => path(&["settings"]),
         kind => path(&[kind.plural(), &text(&item, "/name")]),
     };
-    let before = spec(&item);
-    let before_text = yaml::emit(&before);
-    let draft = Draft::new(edit.kind)?;
-    let mut problems = Vec::new();
-    let mut shown = before_text.clone();
-    let after = loop {
-        let edited = draft.open(&notes(edit.kind, &item, &problems), &shown)?;
-        if edited == shown {
-            return unchanged(problems);
-        }
-        shown.clone_from(&edited);
-        problems = match check(edit.kind, &edited) {
-            Ok(after) if after == before => return unchanged(Vec::new()),
-            Ok(after) => {
-                let query = vec![("dry_run", "true".to_owned())];
-                match client.send(Method::PUT, &target, &query, Some(&after), edit.wait.longest()).await {
-                    Ok(_) => break after,
-                    Err(mut failure) if failure.exit == Exit::Refused => findings(&mut failure),
-                    Err(failure) => return Err(failure),
-                }
-            }
-            Err(problems) => problems,
-        };
+    let Some(after) = wish(&client, edit.kind, &item, &target).await? else {
+        host::say("nothing changed");
+        return Ok(Exit::Done);
     };
-    host::say(difference(&before_text, &yaml::emit(&after)).trim_end());
+    host::say(difference(&yaml::emit(&spec(&item)), &yaml::emit(&after)).trim_end());
+    let now = client.get(&target, &Query::new()).await?;
+    if now.get("revision") != item.get("revision") {
+        let message = format!("{} {} was changed by somebody else meanwhile", edit.kind, text(&item, "/name"));
+        return Err(
+            Failure::new(Exit::Refused, message).hint("nothing was applied; edit it again, from what it is now")
+        );
+    }
     let answer = client.send(Method::PUT, &target, &edit.wait.query(), Some(&after), edit.wait.longest()).await?;
     let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
     edit.output.format.print(&answer, |answer| {
@@ -90,13 +81,36 @@ pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
     Ok(change::exit(rollout))
 }
 
-/// Ends an edit that changes nothing: because nothing was meant to change, or because the user gave up on a refused text.
-fn unchanged(problems: Vec<Problem>) -> Result<Exit, Failure> {
-    if problems.is_empty() {
-        host::say("nothing changed");
-        return Ok(Exit::Done);
+/// What the user wants the item to be, once the gateway would accept it; `None` when that is what it is.
+async fn wish(client: &Client, kind: Kind, item: &Value, target: &str) -> Result<Option<Value>, Failure> {
+    let before = spec(item);
+    let mut shown = yaml::emit(&before);
+    let mut problems = Vec::new();
+    let draft = Draft::new(kind)?;
+    for _ in 0..MAX_OPENINGS {
+        let edited = draft.open(&notes(kind, item, &problems), &shown)?;
+        if edited == shown {
+            break;
+        }
+        shown.clone_from(&edited);
+        problems = match check(kind, &edited) {
+            Ok(after) if after == before => return Ok(None),
+            Ok(after) => match client.send(Method::PUT, target, &dry_run(), Some(&after), Duration::ZERO).await {
+                Ok(_) => return Ok(Some(after)),
+                Err(mut failure) if failure.exit == Exit::Refused => findings(&mut failure),
+                Err(failure) => return Err(failure),
+            },
+            Err(problems) => problems,
+        };
     }
-    Err(Failure::problems("given up: the text was not changed after it was refused", problems))
+    if problems.is_empty() {
+        return Ok(None);
+    }
+    Err(Failure::problems("given up: the text is refused and was left as it was", problems))
+}
+
+fn dry_run() -> Query {
+    vec![("dry_run", "true".to_owned())]
 }
 
 /// The edited text as a document of `kind`; secrets included where they were written.

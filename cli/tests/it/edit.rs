@@ -17,7 +17,7 @@ fn edit(local: &Local, script: &str) -> Outcome {
 #[test]
 fn an_edit_shows_the_difference_and_applies_it() {
     let local = gateway();
-    edit(&local, "echo 'match: {path: /v1/chat/completions}' >> \"$1\"")
+    edit(&local, "sed -i 's|^match: .*|match: {path: /v1/chat/completions}|' \"$1\"")
         .ended(0)
         .says(&["+match:"])
         .prints(&["route r changed", "running on node_"]);

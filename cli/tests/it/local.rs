@@ -36,9 +36,12 @@ impl Local {
         let mut child = command.spawn().expect("gatewayctl starts");
         let until = Instant::now() + PATIENCE;
         let ready = loop {
-            // The file appears whole, by rename.
+            // The file appears whole, by rename; one of an earlier start may still be there for a moment.
             if let Ok(text) = std::fs::read_to_string(&ready_file) {
-                break serde_json::from_str(&text).expect("the ready file is JSON");
+                let ready: Value = serde_json::from_str(&text).expect("the ready file is JSON");
+                if ready["pid"].as_u64() == Some(child.id().into()) {
+                    break ready;
+                }
             }
             let ended = child.try_wait().expect("the child can be asked");
             let log = || std::fs::read_to_string(world.path().join("up.log")).unwrap_or_default();

@@ -28,6 +28,8 @@ const MAX_IN_FLIGHT: usize = 8;
 
 /// At the end, what is still owed gets this long to be delivered. The rest stays in the spool.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// A control plane that is not there is asked this often more, a moment apart.
+const LAST_TRIES: u32 = 3;
 const LAST_TRY: Duration = Duration::from_millis(100);
 
 pub(crate) type Frames = Arc<dyn Fn() -> MetricFrame + Send + Sync>;
@@ -84,25 +86,28 @@ struct Retry<'a> {
     ending: &'a CancellationToken,
     backoff: Backoff,
     began: Instant,
+    n_last_tries: u32,
 }
 
 // === impl Retry ===
 
 impl<'a> Retry<'a> {
     fn new(what: &'static str, ending: &'a CancellationToken) -> Self {
-        Self { what, ending, backoff: Backoff::default(), began: Instant::now() }
+        Self { what, ending, backoff: Backoff::default(), began: Instant::now(), n_last_tries: 0 }
     }
 
-    async fn wait(&mut self, status: &Status) {
+    /// False where it is not worth another try: the process ends and the control plane is away.
+    async fn wait(&mut self, status: &Status) -> bool {
         let wait = self.backoff.next(self.began.elapsed());
         tracing::debug!("{} cannot be delivered, trying again in {wait:?}: {}", self.what, status.message());
-        // At the end its owner waits only a little longer.
         if self.ending.is_cancelled() {
+            self.n_last_tries += 1;
             tokio::time::sleep(wait.min(LAST_TRY)).await;
         } else {
             let _ = tokio::time::timeout(wait, self.ending.cancelled()).await;
         }
         self.began = Instant::now();
+        self.n_last_tries < LAST_TRIES
     }
 }
 

@@ -25,17 +25,23 @@ use tonic::{Request, Response, Status, Streaming};
 const EPOCH: &str = "epoch";
 const PEPPER: [u8; 32] = [7; 32];
 
-pub struct Control {
+pub(crate) struct Control {
     pipe: mpsc::Sender<DuplexStream>,
     streams: mpsc::Receiver<Stream>,
     /// Batches of usage, each with the way to acknowledge it; dropped, it ends the stream.
-    pub usage: mpsc::Receiver<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
-    pub records: mpsc::Receiver<LogRecord>,
-    _server: tokio::task::JoinHandle<()>,
+    pub(crate) usage: mpsc::Receiver<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
+    pub(crate) records: mpsc::Receiver<LogRecord>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
 }
 
 /// One `Sync` stream.
-pub struct Stream {
+pub(crate) struct Stream {
     inbound: Streaming<NodeMsg>,
     outbound: mpsc::Sender<Result<ControlMsg, Status>>,
 }
@@ -68,7 +74,10 @@ impl Fleet for Service {
         let (mut inbound, usage) = (request.into_inner(), self.usage.clone());
         tokio::spawn(async move {
             while let Ok(Some(batch)) = inbound.message().await {
-                let _ = usage.send((batch, outbound.clone())).await;
+                // Whoever does not take usage any more ends the stream.
+                if usage.send((batch, outbound.clone())).await.is_err() {
+                    return;
+                }
             }
         });
         Ok(Response::new(ReceiverStream::new(acks)))
@@ -104,7 +113,7 @@ impl Fleet for Service {
 // === impl Control ===
 
 impl Control {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (pipe, incoming) = mpsc::channel(4);
         let ((streams, streams_in), (usage, usage_in)) = (mpsc::channel(4), mpsc::channel(64));
         let (records, records_in) = mpsc::channel(1024);
@@ -112,15 +121,15 @@ impl Control {
         let server = tonic::transport::Server::builder().add_service(service);
         let connections = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
         let server = tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
-        Self { pipe, streams: streams_in, usage: usage_in, records: records_in, _server: server }
+        Self { pipe, streams: streams_in, usage: usage_in, records: records_in, server }
     }
 
-    pub fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Pipe(self.pipe.clone())
     }
 
     /// The next `Sync` stream, with what the node says first.
-    pub async fn stream(&mut self) -> (Stream, Hello) {
+    pub(crate) async fn stream(&mut self) -> (Stream, Hello) {
         let wait = tokio::time::timeout(gateway_fake::PATIENCE, self.streams.recv());
         let mut stream = wait.await.expect("the node connects").expect("the server runs");
         let Some(NodeSays::Hello(hello)) = stream.next().await else { panic!("no `Hello` first") };
@@ -131,11 +140,11 @@ impl Control {
 // === impl Stream ===
 
 impl Stream {
-    pub async fn send(&self, message: Msg) {
+    pub(crate) async fn send(&self, message: Msg) {
         self.outbound.send(Ok(ControlMsg { msg: Some(message) })).await.expect("the node is there");
     }
 
-    pub async fn snapshot(&self, class: Class, revision: u64, items: &[Item]) {
+    pub(crate) async fn snapshot(&self, class: Class, revision: u64, items: &[Item]) {
         let encoded = ItemList { items: items.to_vec() }.encode_to_vec();
         let data = zstd::encode_all(encoded.as_slice(), 1).expect("compression").into();
         let (nonce, bytes) = (revision * 2 + u64::from(class == Class::Identity), encoded.len() as u64);
@@ -147,7 +156,7 @@ impl Stream {
     }
 
     /// `items` are all there are afterwards, `changed` those of them that are new.
-    pub async fn delta(&self, class: Class, from: u64, to: u64, changed: Vec<Item>, items: &[Item]) {
+    pub(crate) async fn delta(&self, class: Class, from: u64, to: u64, changed: Vec<Item>, items: &[Item]) {
         let delta = Delta {
             nonce: 1000 + to,
             class: class.into(),
@@ -162,7 +171,7 @@ impl Stream {
     }
 
     /// The node's next answer about a revision.
-    pub async fn ack(&mut self) -> Ack {
+    pub(crate) async fn ack(&mut self) -> Ack {
         loop {
             match self.next().await {
                 Some(NodeSays::Ack(ack)) => return ack,
@@ -173,7 +182,7 @@ impl Stream {
     }
 
     /// The node's next answer, in words.
-    pub async fn answer(&mut self) -> String {
+    pub(crate) async fn answer(&mut self) -> String {
         loop {
             match self.next().await {
                 Some(NodeSays::Ack(ack)) => return format!("ack {}", ack.revision),
@@ -190,13 +199,13 @@ impl Stream {
     }
 }
 
-pub fn document(kind: &str, id: &str, value: &Value) -> Item {
+pub(crate) fn document(kind: &str, id: &str, value: &Value) -> Item {
     let body = Some(Body::Document(value.to_string().into_bytes().into()));
     Item { kind: kind.to_owned(), id: id.to_owned(), body, ..Item::default() }
 }
 
 /// A provider `up` at this address, and a model `m` on it.
-pub fn topology(upstream: SocketAddr) -> Vec<Item> {
+pub(crate) fn topology(upstream: SocketAddr) -> Vec<Item> {
     let base_url = format!("http://{upstream}/v1");
     let provider = json!({
         "name": "up", "kind": "openai-compatible", "base_url": base_url, "allow_private_networks": true,
@@ -209,7 +218,7 @@ pub fn topology(upstream: SocketAddr) -> Vec<Item> {
 }
 
 /// The pepper, and a key for everything with this secret.
-pub fn identity(secret: &str) -> Vec<Item> {
+pub(crate) fn identity(secret: &str) -> Vec<Item> {
     let pepper = Pepper { version: 1, value: PEPPER.to_vec() };
     let pepper = Item { kind: "pepper".to_owned(), id: "1".to_owned(), body: Some(Body::Pepper(pepper)), ..Item::default() };
     let (pepper_version, digest) = Peppers::new([(1, PEPPER)]).expect("a pepper").digest(secret).expect("a pepper");

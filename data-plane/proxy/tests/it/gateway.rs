@@ -45,10 +45,7 @@ impl Gateway {
         .await
         .expect("the node starts");
         node.ready().await;
-        // The test's own client; the node brings its provider along.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { node, dir, client }
+        Self { node, dir, client: client() }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -104,6 +101,13 @@ impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// A client that heeds no proxy of this machine.
+pub(crate) fn client() -> reqwest::Client {
+    // Installed by an earlier test, it is the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
 /// Sends and reads to the end.

@@ -136,11 +136,13 @@ fn a_bad_key_is_denied_and_holds_nobody_up() {
     assert_eq!(applier.identity(&[empty], &[])[0].kind, "pepper");
 }
 
+type Step = Box<dyn Fn(&mut Applier)>;
+
 #[test]
 fn ready_takes_both_classes() {
     for topology_first in [true, false] {
         let (mut applier, live) = applier();
-        let mut both: Vec<Box<dyn Fn(&mut Applier)>> = vec![
+        let mut both: Vec<Step> = vec![
             Box::new(|applier| applier.topology(&topology(&provider()), 1).expect("valid")),
             Box::new(|applier| drop(applier.identity(&[pepper(1), key("vk_1", "one", SECRET)], &[]))),
         ];

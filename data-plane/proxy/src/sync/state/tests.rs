@@ -251,7 +251,7 @@ fn play(class: Class, events: Vec<Event>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
     fn topology_converges_and_never_goes_back(events in proptest::collection::vec(event(), 0..60)) {

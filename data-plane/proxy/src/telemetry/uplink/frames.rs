@@ -24,7 +24,9 @@ pub(super) async fn deliver(
 ) {
     let mut retry = Retry::new("metrics", &ending);
     while let End::Broken(status) = stream(client.clone(), &identity, &frames, &ending).await {
-        retry.wait(&status).await;
+        if !retry.wait(&status).await {
+            return;
+        }
     }
 }
 

@@ -24,7 +24,9 @@ pub(super) async fn deliver(
     let mut in_flight = VecDeque::new();
     let mut retry = Retry::new("log records", &ending);
     while let End::Broken(status) = stream(client.clone(), &identity, &backlog, &mut in_flight, &ending).await {
-        retry.wait(&status).await;
+        if !retry.wait(&status).await {
+            return;
+        }
     }
 }
 

@@ -28,7 +28,9 @@ pub(super) async fn deliver(
     let Ok(mut outbox) = tokio::task::spawn_blocking(outbox).await else { return };
     let mut retry = Retry::new("usage", &ending);
     while let End::Broken(status) = stream(client.clone(), &identity, &mut outbox, &ending).await {
-        retry.wait(&status).await;
+        if !retry.wait(&status).await {
+            return;
+        }
     }
 }
 
