@@ -58,6 +58,11 @@ pub(crate) fn text(value: &Value, pointer: &str) -> String {
     }
 }
 
+/// A cell that is never empty.
+pub(crate) fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
 /// The number at `pointer`, 0 where there is none.
 pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)

@@ -11,7 +11,7 @@ use gateway_model::file;
 use gateway_model::kind::Kind;
 use gateway_model::problem::Problem;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use similar::TextDiff;
 
 use super::delete::warn_owned;
@@ -84,7 +84,8 @@ pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
 /// What the user wants the item to be, once the gateway would accept it; `None` when that is what it is.
 async fn wish(client: &Client, kind: Kind, item: &Value, target: &str) -> Result<Option<Value>, Failure> {
     let before = spec(item);
-    let mut shown = yaml::emit(&before);
+    // `{}` would be in the way of whoever writes the first field.
+    let mut shown = if before == json!({}) { String::new() } else { yaml::emit(&before) };
     let mut problems = Vec::new();
     let draft = Draft::new(kind)?;
     for _ in 0..MAX_OPENINGS {
@@ -115,7 +116,10 @@ fn dry_run() -> Query {
 
 /// The edited text as a document of `kind`; secrets included where they were written.
 fn check(kind: Kind, edited: &str) -> Result<Value, Vec<Problem>> {
-    let value = file::value("edited text", edited)?;
+    let value = match file::value("edited text", edited)? {
+        Value::Null => json!({}),
+        value => value,
+    };
     document::decode(kind, value.clone())?;
     Ok(value)
 }

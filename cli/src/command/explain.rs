@@ -64,6 +64,10 @@ fn allowed(record: &Value) -> String {
 }
 
 fn routed(record: &Value) -> String {
+    // Refused before it got that far.
+    if items(record, "/attempts").is_empty() && text(record, "/route").is_empty() {
+        return String::new();
+    }
     let rule = match text(record, "/route") {
         name if name.is_empty() => "no route matched, so it went to the model it names".to_owned(),
         name => format!("route {name} matched"),

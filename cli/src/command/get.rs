@@ -10,7 +10,7 @@ use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::table::{self, Column};
-use crate::output::{items, joined, text, when};
+use crate::output::{dash, items, joined, text, when};
 
 /// Show resources of a kind
 #[derive(Args, Debug)]
@@ -196,10 +196,6 @@ fn settings(items: &[Value]) -> String {
         return String::new();
     }
     table::render(&[Column::Text("SETTING"), Column::Text("VALUE")], set)
-}
-
-fn dash(text: String) -> String {
-    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// What it means that there is nothing, and how to change it.

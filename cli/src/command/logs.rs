@@ -10,7 +10,7 @@ use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::table::{self, Column};
-use crate::output::{Format, items, number, text, time};
+use crate::output::{Format, dash, items, number, text, time};
 
 /// Show requests: who asked for what, where it went, how it ended
 #[derive(Args, Debug)]
@@ -107,7 +107,6 @@ fn filters(logs: &Logs) -> Query {
 }
 
 fn row(record: &Value) -> Vec<String> {
-    let key = text(record, "/key_name");
     let target = match (text(record, "/provider"), text(record, "/upstream_model")) {
         (provider, _) if provider.is_empty() => "-".to_owned(),
         (provider, model) => format!("{provider}/{model}"),
@@ -119,13 +118,16 @@ fn row(record: &Value) -> Vec<String> {
     vec![
         started,
         text(record, "/id"),
-        if key.is_empty() { "-".to_owned() } else { key },
-        text(record, "/model"),
+        dash(text(record, "/key_name")),
+        dash(text(record, "/model")),
         target,
         text(record, "/status"),
         ending,
         format!("{}+{}", read_tokens(record), number(record, "/tokens/output")),
-        time::length_us(number(record, "/first_byte_us")),
+        match number(record, "/first_byte_us") {
+            0 => "-".to_owned(),
+            first => time::length_us(first),
+        },
         time::length_us(number(record, "/total_us")),
     ]
 }

@@ -81,8 +81,10 @@ pub(crate) fn run(up: Up) -> Result<ExitCode, Failure> {
 
 async fn serve(up: Up) -> Result<ExitCode, Failure> {
     let file = up.file.clone().map(|file| FileArgs { file, source: None });
-    // A file that cannot be read ends the command before anything has been made.
-    let source = file.as_ref().map(source::load).transpose()?;
+    // Refused before anything is made: the first key is shown once, at the start that makes it. With nothing stored yet, the
+    // file has to be right on its own.
+    let load = if up.data_dir.exists() { source::load } else { source::load_alone };
+    let source = file.as_ref().map(load).transpose()?;
     let standalone = gateway_standalone::start(options(&up, source.as_ref()));
     let standalone = standalone.await.map_err(|error| refused(error, source.as_ref()))?;
     context::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;

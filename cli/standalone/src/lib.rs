@@ -92,6 +92,9 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
         }
         None => None,
     };
+    if !options.data_dir.exists() {
+        check_free(&options)?;
+    }
     let control = gateway_server::start(gateway_server::config::Options {
         data_dir: options.data_dir.clone(),
         database_url: options.database_url,
@@ -223,6 +226,21 @@ async fn create(changes: &Changes, resource: Resource) -> anyhow::Result<bool> {
         Err(Refusal::Exists { kind, .. }) if kind == Kind::Provider.name() => Ok(false),
         Err(refusal) => Err(refusal.into()),
     }
+}
+
+/// Before the first start makes anything: the addresses of the node can be had. The first key is shown once, at the start that
+/// makes it; one that fails later would lose it.
+fn check_free(options: &Options) -> anyhow::Result<()> {
+    let set = match &options.seed {
+        Seed::File(file) => Set::from_resources(file.resources.iter().cloned()),
+        Seed::Look(_) => Set::default(),
+    };
+    let public = (listen(options.listen, &set)?, "--listen");
+    for (address, flag) in std::iter::once(public).chain(options.ops_listen.map(|address| (address, "--ops-listen"))) {
+        let bound = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+        bound.map_err(|error| explained(error, address, flag))?;
+    }
+    Ok(())
 }
 
 fn listen(named: Option<SocketAddr>, set: &Set) -> anyhow::Result<SocketAddr> {

@@ -46,3 +46,20 @@ fn garbage_is_opened_again_with_the_reasons() {
     edit(&local, "exit 3").ended(1).says(&["the editor", "nothing was changed"]);
     local.run(&["edit", "route", "missing"]).ended(4);
 }
+
+#[test]
+fn settings_are_edited_from_nothing_and_back() {
+    let local = gateway();
+    local.world.write("editor.sh", "echo 'chat: {default_stream: true}' >> \"$1\"");
+    let editor = [("EDITOR", "sh ./editor.sh")];
+    local
+        .world
+        .run_with(&editor, &["edit", "settings"])
+        .ended(0)
+        .says(&["+  default_stream: true"])
+        .prints(&["changed"]);
+    local.run(&["get", "settings"]).ended(0).prints(&["default_stream"]);
+    local.world.write("editor.sh", "sed -i '/^[^#]/d' \"$1\"");
+    local.world.run_with(&editor, &["edit", "settings"]).ended(0);
+    local.run(&["get", "settings"]).ended(0).says(&["every setting has its default"]);
+}

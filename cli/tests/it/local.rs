@@ -71,10 +71,8 @@ impl Local {
 
     /// A chat request; status and whole body.
     pub(crate) fn chat(&self, key: &str, model: &str, stream: bool) -> (u16, String) {
-        let body =
-            format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Say hello"}}]}}"#);
-        let bearer = format!("Bearer {key}");
-        http("POST", &format!("{}/v1/chat/completions", self.text("base_url")), &[("authorization", &bearer)], &body)
+        let url = format!("{}/v1/chat/completions", self.text("base_url"));
+        http("POST", &url, &format!("Bearer {key}"), &chat(model, stream))
     }
 
     /// Returns when `condition` holds.
@@ -105,23 +103,33 @@ impl Drop for Local {
     }
 }
 
-/// One HTTP/1.1 call on a connection of its own: status and body, framing taken off by the peer closing.
-fn http(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-    let rest = url.strip_prefix("http://").expect("an http URL");
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let mut stream = std::net::TcpStream::connect(authority).expect("the gateway accepts");
-    let mut request = format!("{method} /{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
-    stream.write_all(request.as_bytes()).expect("the gateway reads");
+/// One HTTP/1.1 call on a connection of its own: status and body, as they came.
+fn http(method: &str, url: &str, authorization: &str, body: &str) -> (u16, String) {
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("the gateway answers");
+    request(method, url, authorization, body).read_to_end(&mut answer).expect("the gateway answers");
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
     (status, body)
+}
+
+/// Sends a request; the answer can be read until the gateway closes the connection.
+fn request(method: &str, url: &str, authorization: &str, body: &str) -> std::net::TcpStream {
+    let rest = url.strip_prefix("http://").expect("an http URL");
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut stream = std::net::TcpStream::connect(authority).expect("the gateway accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let head = format!(
+        "{method} /{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\nauthorization: {authorization}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("the gateway reads");
+    stream
+}
+
+fn chat(model: &str, stream: bool) -> String {
+    format!(r#"{{"model":"{model}","stream":{stream},"messages":[{{"role":"user","content":"Say hello"}}]}}"#)
 }
 
 #[test]
@@ -209,6 +217,7 @@ fn a_bad_start_says_what_to_do_and_leaves_no_ready_file() {
             .ended(1)
             .says(&[&address, "in use", flag]);
         assert!(!stale.exists());
+        assert!(!world.path().join("gateway-data").exists(), "the first key would be lost");
     }
     let world = World::new();
     world.write("gateway.yaml", "models:\n  - name: m\n    targets: [{provider: nobody, model: x}]\n");
@@ -216,6 +225,24 @@ fn a_bad_start_says_what_to_do_and_leaves_no_ready_file() {
         .run(&["up", "-f", "gateway.yaml", "--admin-listen", "127.0.0.1:0"])
         .ended(1)
         .says(&["gateway.yaml:3:", "nobody"]);
+    assert!(!world.path().join("gateway-data").exists(), "the first key would be lost");
+}
+
+#[test]
+fn a_stream_in_flight_ends_well_when_the_gateway_is_told_to_stop() {
+    let local = Local::fresh();
+    let url = format!("{}/v1/chat/completions", local.text("base_url"));
+    let authorization = format!("Bearer {}", local.text("virtual_key"));
+    let mut stream = request("POST", &url, &authorization, &chat("demo/chat", true));
+    let mut answer = vec![0; 1];
+    stream.read_exact(&mut answer).expect("a first byte");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| local.stop().1);
+        stream.read_to_end(&mut answer).expect("the rest");
+        assert_eq!(stop.join().expect("it stops"), 0);
+    });
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.contains("data: [DONE]"), "{answer}");
 }
 
 #[test]

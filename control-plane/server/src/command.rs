@@ -1,7 +1,7 @@
 //! The command line of a control plane, shared by `gateway-control-plane` and `gatewayctl control-plane`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow};
 use gateway_model::file;
 use gateway_model::problem::Problem;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::change::Refusal;
 use crate::config::{DEFAULT_ADMIN_LISTEN, Options, variable};
@@ -49,6 +49,12 @@ pub struct ControlPlane {
     pub ready_file: Option<PathBuf>,
 }
 
+/// SIGTERM and SIGINT; one that comes early is kept until somebody waits for it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
 // === impl ControlPlane ===
 
 impl ControlPlane {
@@ -67,6 +73,8 @@ impl ControlPlane {
 
     async fn serve(self) -> anyhow::Result<()> {
         install_log();
+        // From here on a signal ends the program in order, also while it starts.
+        let mut signals = Signals::listen()?;
         remove_stale(self.ready_file.as_deref())?;
         // A file that is refused ends the command before anything has been made.
         let parsed = self.file.as_deref().map(read).transpose()?;
@@ -88,10 +96,28 @@ impl ControlPlane {
         if let Some(key) = running.minted_key() {
             eprintln!("first virtual key, shown once: {}", key.expose());
         }
-        stopped().await?;
+        signals.next().await;
         tokio::select! {
-            () = running.shutdown() => Ok(()),
-            again = stopped() => again,
+            () = running.shutdown() => {}
+            () = signals.next() => {}
+        }
+        Ok(())
+    }
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }
@@ -149,17 +175,12 @@ fn install_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("GATEWAY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     // Fails only if there is one already, and then that one is as good.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
-}
-
-async fn stopped() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }
 
 /// A ready file of an earlier run must not be taken for this one's.

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod world;
+mod node;
 mod access;
 mod apply;
 mod audit;
 mod bad_input;
+mod channel;
 mod history;
 mod keys;
 mod resources;

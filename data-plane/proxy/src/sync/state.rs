@@ -3,8 +3,8 @@
 //!
 //! What is held only ever goes forward within an epoch, and is always exactly what the control plane had at that revision.
 
-mod line;
 mod assembly;
+mod line;
 
 #[cfg(test)]
 mod tests;

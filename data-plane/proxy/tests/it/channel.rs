@@ -171,6 +171,7 @@ async fn usage_comes_again_until_it_is_acknowledged_and_survives_the_node() {
     let up_to_seq = again.first_seq;
     let ack = IngestAck { up_to_seq, lane: again.lane, boot_id: again.boot_id.clone() };
     stream.send(Ok(ack)).await.expect("the stream is there");
+    drop(stream);
 
     assert_eq!(world.chat(KEY).await.status, 200);
     let (unacknowledged, stream) = world.usage().await;

@@ -73,11 +73,13 @@ impl Fleet for Service {
         let (outbound, acks) = mpsc::channel(64);
         let (mut inbound, usage) = (request.into_inner(), self.usage.clone());
         tokio::spawn(async move {
-            while let Ok(Some(batch)) = inbound.message().await {
-                // Whoever does not take usage any more ends the stream.
-                if usage.send((batch, outbound.clone())).await.is_err() {
-                    return;
-                }
+            loop {
+                let received = tokio::select! {
+                    received = inbound.message() => received,
+                    () = usage.closed() => return,
+                };
+                let Ok(Some(batch)) = received else { return };
+                let _ = usage.send((batch, outbound.clone())).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(acks)))
