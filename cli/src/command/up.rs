@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gateway_model::secret::Secret;
-use gateway_proxy::command::{install_log, remove_stale, stopped, write_private};
+use gateway_proxy::command::{Signals, install_log, remove_stale, write_private};
 use gateway_standalone::{File, Options, Refused, Seed, Standalone};
 use serde_json::json;
 
@@ -85,26 +85,29 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
     // file has to be right on its own.
     let load = if up.data_dir.exists() { source::load } else { source::load_alone };
     let source = file.as_ref().map(load).transpose()?;
-    let standalone = gateway_standalone::start(options(&up, source.as_ref()));
-    let standalone = standalone.await.map_err(|error| refused(error, source.as_ref()))?;
+    let mut signals = Signals::listen()?;
+    let standalone = tokio::select! {
+        standalone = gateway_standalone::start(options(&up, source.as_ref())) => standalone,
+        () = signals.next() => return Ok(ExitCode::SUCCESS),
+    };
+    let standalone = standalone.map_err(|error| refused(error, source.as_ref()))?;
     context::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;
     if let Some(path) = &up.ready_file {
         write_private(path, &format!("{:#}\n", ready(&standalone)))?;
     }
     host::print(&screen::draw(&standalone, &up))?;
     let watch = file.filter(|_| up.watch).zip(source).map(|(file, source)| Watch::new(file, source));
-    let outcome = tokio::select! {
-        outcome = stopped() => outcome,
+    tokio::select! {
+        () = signals.next() => {}
         never = watch::follow(watch, &standalone) => match never {},
         never = standalone.attend() => match never {},
-    };
+    }
     host::say("stopping: open requests have 10 seconds to end; once more stops at once");
-    let ended = tokio::select! {
-        () = standalone.shutdown() => Ok(()),
-        again = stopped() => again,
-    };
+    tokio::select! {
+        () = standalone.shutdown() => {}
+        () = signals.next() => {}
+    }
     context::withdraw(&up.data_dir);
-    outcome.and(ended)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Drain, LogSink, Options, Source};
 use crate::{Node, start};
@@ -82,7 +82,8 @@ impl DataPlane {
             (None, false) => LogSink::Stdout,
         };
         remove_stale(self.ready_file.as_deref())?;
-        let node = start(Options {
+        let mut signals = Signals::listen()?;
+        let starting = start(Options {
             data_dir: self.data_dir,
             listen: self.listen,
             ops_listen: self.ops_listen,
@@ -93,8 +94,11 @@ impl DataPlane {
                 delay: Duration::from_secs(self.drain_delay),
                 timeout: Duration::from_secs(self.drain_timeout),
             },
-        })
-        .await?;
+        });
+        let node = tokio::select! {
+            node = starting => node?,
+            () = signals.next() => return Ok(()),
+        };
         node.ready().await;
         let base_url = format!("http://{}", node.addr());
         if let Some(path) = &self.ready_file {
@@ -102,11 +106,12 @@ impl DataPlane {
             write_private(path, &ready.to_string())?;
         }
         eprintln!("serving on {base_url}");
-        stopped().await?;
+        signals.next().await;
         tokio::select! {
-            () = Node::shutdown(node) => Ok(()),
-            stopped = stopped() => stopped,
+            () = Node::shutdown(node) => {}
+            () = signals.next() => {}
         }
+        Ok(())
     }
 }
 
@@ -119,13 +124,28 @@ pub fn install_log() {
     let _ = log.with_target(false).try_init();
 }
 
-/// Returns at SIGTERM or SIGINT.
-pub async fn stopped() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+/// Requests to stop, from the moment of listening on: none is missed, and none kills the process unasked.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    pub fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listening for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listening for SIGINT")?,
+        })
+    }
+
+    /// Returns at the next SIGTERM or SIGINT.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -45,8 +45,9 @@ const PROMISES: &[Promise] = &[
     },
 ];
 
-/// The targets that the promises are about.
-const GATEWAYS: [&str; 2] = ["node", "up"];
+/// The target that the promises are about, and the one that is told beside it: `up` is charged with its control plane too.
+const PROMISED: &str = "node";
+const REPORTED: &str = "up";
 
 // === impl Report ===
 
@@ -70,13 +71,14 @@ impl Report {
     fn promises(&self, out: &mut String) {
         line(out, format_args!("| promise | limit | node | fed by a control plane |\n|---|---|---|---|"));
         for promise in PROMISES {
-            let cells = GATEWAYS.map(|target| match (promise.read)(self, target) {
+            let node = match (promise.read)(self, PROMISED) {
                 Some(value) if value <= promise.limit => format!("{} ok", number(value)),
                 Some(value) => format!("{} **over**", number(value)),
                 None => "-".to_owned(),
-            });
+            };
+            let fed = optional((promise.read)(self, REPORTED));
             let (what, limit, unit) = (promise.what, number(promise.limit), promise.unit);
-            line(out, format_args!("| {what} | {limit} {unit} | {} | {} |", cells[0], cells[1]));
+            line(out, format_args!("| {what} | {limit} {unit} | {node} | {fed} |"));
         }
     }
 

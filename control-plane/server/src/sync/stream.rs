@@ -45,6 +45,8 @@ struct Stream {
     session: Session,
     seat: Seat,
     outbound: Outbound,
+    /// Classes whose hash the node has not been told on this stream: what it brought along may have drifted.
+    unchecked: Vec<kind::Class>,
 }
 
 /// Serves a node until either side ends it.
@@ -61,7 +63,8 @@ pub(super) async fn serve(context: Context, mut inbound: Streaming<NodeMsg>, out
         let session = Session::new(&hello, |class| seat.refused(class));
         let node = &hello.node_id;
         tracing::info!(node, version = hello.version, "node connected");
-        let mut stream = Stream { context, session, seat, outbound: outbound.clone() };
+        let unchecked = kind::Class::ALL.to_vec();
+        let mut stream = Stream { context, session, seat, outbound: outbound.clone(), unchecked };
         let ended = stream.run(inbound).await;
         tracing::info!(node, "node disconnected");
         ended
@@ -95,7 +98,7 @@ fn check(hello: &Hello) -> Result<(), Status> {
 impl Stream {
     async fn run(&mut self, mut inbound: Streaming<NodeMsg>) -> Result<(), Status> {
         let mut announced = self.context.publisher.announced();
-        let mut bookmark = tokio::time::interval(BOOKMARK);
+        let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
         bookmark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end_at = Instant::now() + MAX_AGE.mul_f64(rand::random_range(0.8..1.2));
         let replaced = self.seat.replaced();
@@ -105,6 +108,9 @@ impl Stream {
             for class in [kind::Class::Identity, kind::Class::Topology] {
                 self.send_needed(class).await?;
             }
+            let unchecked = std::mem::take(&mut self.unchecked);
+            self.send_bookmarks(&unchecked).await?;
+            self.unchecked = unchecked.into_iter().filter(|class| !self.session.is_quiet(wire(*class))).collect();
             tokio::select! {
                 received = inbound.message() => match received? {
                     Some(NodeMsg { msg: Some(received) }) => self.receive(received).await?,
@@ -117,7 +123,7 @@ impl Stream {
                         return Err(Status::unavailable("the control plane is stopping"));
                     }
                 }
-                _ = bookmark.tick() => self.send_bookmarks().await?,
+                _ = bookmark.tick() => self.send_bookmarks(&kind::Class::ALL).await?,
                 () = tokio::time::sleep_until(end_at) => {
                     let retry_after_ms = rand::random_range(0..COME_BACK);
                     return self.send(Msg::Redirect(Redirect { endpoint: String::new(), retry_after_ms })).await;
@@ -167,8 +173,9 @@ impl Stream {
         Ok(())
     }
 
-    async fn send_bookmarks(&mut self) -> Result<(), Status> {
-        for class in kind::Class::ALL {
+    /// Of those classes in which nothing is on its way.
+    async fn send_bookmarks(&mut self, classes: &[kind::Class]) -> Result<(), Status> {
+        for &class in classes {
             if self.session.is_quiet(wire(class)) {
                 let bookmark = self.context.publisher.bookmark(class).await;
                 self.send(Msg::Bookmark(bookmark)).await?;

@@ -77,14 +77,23 @@ impl Node {
         Self { outbound, inbound }
     }
 
-    /// Connects, takes and acknowledges both classes: identity first, then topology.
+    /// Connects, takes and acknowledges everything that is there. Returns identity and topology as they are then.
     pub(crate) async fn synced(control: &ControlPlane) -> (Self, Snapshot, Snapshot) {
+        let heads = control.app().store.heads().await.unwrap();
         let mut node = Self::connect(control, hello("boot1")).await;
-        let identity = node.snapshot().await;
-        let topology = node.snapshot().await;
+        let (mut identity, mut topology) = (node.snapshot().await, node.snapshot().await);
         assert_eq!((identity.class, topology.class), (Class::Identity, Class::Topology));
-        node.applied(identity.class, identity.nonce, identity.revision).await;
-        node.applied(topology.class, topology.nonce, topology.revision).await;
+        for class in [&identity, &topology] {
+            node.applied(class.class, class.nonce, class.revision).await;
+        }
+        // The publisher may have been a moment behind the store.
+        while identity.revision < heads.identity || topology.revision < heads.topology {
+            let Msg::Delta(delta) = node.next().await else { panic!("no change") };
+            let class = if delta.class() == Class::Identity { &mut identity } else { &mut topology };
+            node.applied(class.class, delta.nonce, delta.to_revision).await;
+            class.revision = delta.to_revision;
+            class.items.extend(delta.upsert);
+        }
         (node, identity, topology)
     }
 
@@ -122,7 +131,8 @@ impl Node {
 
     /// The next message of any kind, or why there is none.
     pub(crate) async fn any(&mut self) -> Result<Msg, Status> {
-        let received = tokio::time::timeout(PATIENCE, self.inbound.message()).await.expect("the control plane says something")?;
+        let received =
+            tokio::time::timeout(PATIENCE, self.inbound.message()).await.expect("the control plane says something")?;
         received.and_then(|message| message.msg).ok_or_else(|| Status::cancelled("the end"))
     }
 

@@ -62,7 +62,8 @@ impl World {
 
     async fn chat(&self, key: &str) -> Answer {
         let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-        read(client().post(format!("http://{}/v1/chat/completions", self.node.addr())).bearer_auth(key).json(&body)).await
+        read(client().post(format!("http://{}/v1/chat/completions", self.node.addr())).bearer_auth(key).json(&body))
+            .await
     }
 
     /// The next batch of usage; the sender acknowledges or ends its stream.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use gateway_engine::identity::Peppers;
 use gateway_proxy::config::Endpoint;
 use gateway_wire::tree::Tree;
 use gateway_wire::v1::control_msg::Msg;
@@ -10,10 +11,9 @@ use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as NodeSays;
 use gateway_wire::v1::{
-    Ack, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord, MetricFrame, NodeMsg,
-    Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
+    Ack, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord, MetricFrame,
+    NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
 };
-use gateway_engine::identity::Peppers;
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
@@ -122,7 +122,8 @@ impl Control {
         let service = FleetServer::new(Service { streams, usage, records });
         let server = tonic::transport::Server::builder().add_service(service);
         let connections = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
-        let server = tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
+        let server =
+            tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
         Self { pipe, streams: streams_in, usage: usage_in, records: records_in, server }
     }
 
@@ -222,7 +223,8 @@ pub(crate) fn topology(upstream: SocketAddr) -> Vec<Item> {
 /// The pepper, and a key for everything with this secret.
 pub(crate) fn identity(secret: &str) -> Vec<Item> {
     let pepper = Pepper { version: 1, value: PEPPER.to_vec() };
-    let pepper = Item { kind: "pepper".to_owned(), id: "1".to_owned(), body: Some(Body::Pepper(pepper)), ..Item::default() };
+    let pepper =
+        Item { kind: "pepper".to_owned(), id: "1".to_owned(), body: Some(Body::Pepper(pepper)), ..Item::default() };
     let (pepper_version, digest) = Peppers::new([(1, PEPPER)]).expect("a pepper").digest(secret).expect("a pepper");
     let key = Key {
         name: "test".to_owned(),
