@@ -3,9 +3,6 @@
 mod view;
 mod node;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::meters::Meters;
 use crate::task;
-use node::{Connection, Node};
+use node::{Connection, Node, Verdict};
 
 pub use view::{ClassView, Finding, NodeView, Rates, Rejection, Rollout, Spool, State};
 
@@ -168,23 +165,21 @@ impl Fleet {
         let now_ms = clock::unix_ms();
         let nodes = self.lock();
         let mut rollout = Rollout::default();
-        let is_live = |id: &str| nodes.get(id).is_some_and(|node| node.is_connected(now_ms));
         for (id, node) in nodes.iter() {
             if !node.is_connected(now_ms) {
                 rollout.offline.push(id.clone());
                 continue;
             }
-            let classes = [(&node.state.topology, target.topology), (&node.state.identity, target.identity)];
-            if classes.iter().all(|(class, target)| class.revision >= *target) {
-                rollout.applied.push(id.clone());
-            } else if classes.iter().any(|(class, target)| class.refused.is_some_and(|refused| refused >= *target)) {
-                rollout.rejected.push(Rejection { node: id.clone(), errors: node.state.errors.clone() });
-            } else {
-                rollout.pending.push(id.clone());
+            match node.verdict(target) {
+                Verdict::Applied => rollout.applied.push(id.clone()),
+                Verdict::Pending => rollout.pending.push(id.clone()),
+                Verdict::Rejected => {
+                    rollout.rejected.push(Rejection { node: id.clone(), errors: node.state.errors.clone() });
+                }
             }
         }
-        let known = |id: &String| nodes.contains_key(id);
-        rollout.offline.extend(stored.into_iter().map(|row| row.id).filter(|id| !known(id) && !is_live(id)));
+        rollout.offline.extend(stored.into_iter().map(|row| row.id).filter(|id| !nodes.contains_key(id)));
+        rollout.rejected.sort_by(|one, other| one.node.cmp(&other.node));
         for list in [&mut rollout.applied, &mut rollout.offline, &mut rollout.pending] {
             list.sort();
         }
@@ -269,7 +264,7 @@ impl Seat {
     /// Said without being asked: it is ahead of this database, or what had drifted is mended.
     pub(crate) fn told(&self, ack: &Ack) {
         self.change(|node| match ack.status() {
-            AckStatus::Rejected => node.answered(ack, "regressed", Some(ack.revision)),
+            AckStatus::Rejected => node.answered(ack, node::REGRESSED, Some(ack.revision)),
             _ => node.answered(ack, ack.status().word(), None),
         });
     }

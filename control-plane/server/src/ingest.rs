@@ -107,6 +107,3 @@ fn refused(error: &Error) -> Status {
     );
     Status::unavailable("the control plane cannot write its database")
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gateway_store::nodes::NodeRow;
+use gateway_store::revisions::Committed;
 use gateway_wire::v1::{Ack, Class, MetricFrame};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,17 @@ const N_FRAMES: usize = 13;
 const SILENT_MS: i64 = 15_000;
 /// Findings kept of one answer; a broken configuration may have as many as it has items.
 const MAX_ERRORS: usize = 100;
+
+/// Status of a class that is newer on the node than in the database: that was restored from an older copy.
+pub(super) const REGRESSED: &str = "regressed";
+
+/// What a node says to a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    Applied,
+    Pending,
+    Rejected,
+}
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -77,6 +89,22 @@ impl Node {
 
     pub(super) fn is_connected(&self, now_ms: i64) -> bool {
         self.session.is_some() && now_ms - self.last_seen_ms < SILENT_MS
+    }
+
+    /// Of both classes the worse one.
+    pub(super) fn verdict(&self, target: Committed) -> Verdict {
+        let verdict = |class: &ClassView, target: u64| {
+            if class.status == REGRESSED {
+                Verdict::Rejected
+            } else if class.revision >= target {
+                Verdict::Applied
+            } else if class.refused.is_some_and(|refused| refused >= target) {
+                Verdict::Rejected
+            } else {
+                Verdict::Pending
+            }
+        };
+        verdict(&self.state.topology, target.topology).max(verdict(&self.state.identity, target.identity))
     }
 
     pub(super) fn class_mut(&mut self, class: Class) -> &mut ClassView {
@@ -151,4 +179,60 @@ fn rates(frames: &VecDeque<MetricFrame>) -> Option<Rates> {
         open_streams: last.open_streams,
         resident_bytes: last.resident_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_class_decides() {
+        let target = Committed { topology: 7, identity: 3 };
+        for (topology, refused, status, identity, expected) in [
+            (7, None, "applied", 3, Verdict::Applied),
+            (9, None, "applied", 4, Verdict::Applied),
+            (6, None, "applied", 3, Verdict::Pending),
+            (7, None, "applied", 2, Verdict::Pending),
+            (6, Some(7), "rejected", 3, Verdict::Rejected),
+            (6, Some(7), "rejected", 2, Verdict::Rejected),
+            (5, Some(6), "rejected", 3, Verdict::Pending),
+            (6, Some(8), "incompatible", 3, Verdict::Rejected),
+            (50, Some(7), REGRESSED, 3, Verdict::Rejected),
+        ] {
+            let mut node = Node::new(0);
+            node.state.topology = ClassView { revision: topology, refused, status: status.to_owned(), persisted: 0 };
+            node.state.identity.revision = identity;
+            assert_eq!(node.verdict(target), expected, "{:?}", node.state);
+        }
+    }
+
+    #[test]
+    fn rates_are_differences_of_one_process() {
+        let frame = |boot: &str, seconds: i64, requests: u64| MetricFrame {
+            boot_id: boot.to_owned(),
+            unix_ms: seconds * 1000,
+            requests,
+            open_streams: 4,
+            ..MetricFrame::default()
+        };
+        let mut node = Node::new(0);
+        assert_eq!(rates(&node.frames), None);
+        for frame in [frame("a", 0, 1000), frame("b", 5, 10), frame("b", 15, 40)] {
+            node.frame(frame);
+        }
+        let rates = rates(&node.frames).expect("there are frames");
+        assert_eq!((rates.requests_per_second, rates.open_streams), (3.0, 4));
+        (0..100).for_each(|seconds| node.frame(frame("b", seconds, 0)));
+        assert_eq!(node.frames.len(), N_FRAMES);
+    }
+
+    #[test]
+    fn a_node_that_the_store_alone_knows_is_offline_and_survives_rubbish() {
+        let mut node = Node::new(7);
+        node.state.topology.revision = 3;
+        let view = offline(node.row("node_1"));
+        assert_eq!((view.id.as_str(), view.connected, view.state.topology.revision), ("node_1", false, 3));
+        let view = offline(NodeRow { state: "rubbish".to_owned(), ..node.row("node_1") });
+        assert_eq!(view.state.topology.status, "unknown");
+    }
 }

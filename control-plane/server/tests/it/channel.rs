@@ -8,7 +8,8 @@ use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as Says;
 use gateway_wire::v1::{
-    BucketRequest, Class, Hello, Item, LogBatch, LogRecord, Resync, SettledBy, TokenUsage, UsageBatch, UsageEvent,
+    Ack, BucketRequest, Class, ConfigError, Hello, Item, LogBatch, LogRecord, Resync, SettledBy, Status as AckStatus,
+    TokenUsage, UsageBatch, UsageEvent,
 };
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
@@ -245,6 +246,30 @@ async fn strangers_and_doubles_are_sent_away() {
     };
     assert_eq!(ended.code(), tonic::Code::Aborted, "{ended:?}");
     assert_eq!(node_view(&world).await["connected"], true, "the second speaks for it");
+}
+
+#[tokio::test]
+async fn a_node_that_is_ahead_keeps_what_it_has_and_shows_as_regressed() {
+    let world = World::new().await;
+    let epoch = world.control.app().store.heads().await.unwrap().epoch;
+    let state = vec![have(Class::Topology, &epoch, 50, &[]), have(Class::Identity, &epoch, 50, &[])];
+    let mut node = Node::connect(&world.control, Hello { have: state, ..hello("b") }).await;
+    for _ in 0..2 {
+        let Msg::Bookmark(bookmark) = node.any().await.unwrap() else { panic!("more than word of where the head is") };
+        let error = ConfigError { code: "revision_regressed".to_owned(), ..ConfigError::default() };
+        node.say(Says::Ack(Ack {
+            class: bookmark.class,
+            revision: bookmark.revision,
+            status: AckStatus::Rejected.into(),
+            errors: vec![error],
+            ..Ack::default()
+        }))
+        .await;
+    }
+    let view = eventually(&world, |view| view["identity"]["status"] == "regressed").await;
+    assert_eq!(view["topology"]["revision"], 50);
+    let made = world.call("POST", "/admin/keys?wait=applied", json!({"name": "k"})).await.expect(201);
+    assert_eq!(made["change"]["rollout"]["rejected"][0]["node"], "node_1", "{made}");
 }
 
 /// No hint: the database is written by another process. The poll alone must be enough.
