@@ -11,6 +11,8 @@ use gateway_server::fleet::Rollout;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -60,8 +62,13 @@ impl World {
 
     /// What the node says it serves by.
     async fn revision(&self) -> u64 {
-        let health = reqwest::get(format!("http://{}/health", self.node.addr())).await.expect("the node answers");
-        let health: Value = serde_json::from_str(&health.text().await.expect("a body")).expect("JSON");
+        let mut stream = TcpStream::connect(self.node.addr()).await.expect("the node listens");
+        let request = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("the node reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the node answers");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let health: Value = serde_json::from_str(body).expect("JSON");
         health["revision"].as_u64().expect("a revision")
     }
 
@@ -101,7 +108,8 @@ async fn random_changes_end_in_the_same_configuration() {
     let mut last = None;
     for _ in 0..60 {
         let name = format!("m{}", random.random_range(0..8));
-        let exists = world.control.changes().set().await.expect("the set").models.iter().any(|model| model.name == name);
+        let exists =
+            world.control.changes().set().await.expect("the set").models.iter().any(|model| model.name == name);
         let edit = match random.random_range(0..3) {
             0 if exists => Edit::Delete { kind: Kind::Model, name },
             1 => put(Kind::Key, json!({"name": name, "limits": {"rpm": random.random_range(1..1000)}})),
