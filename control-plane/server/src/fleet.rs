@@ -29,6 +29,8 @@ const MAX_NODES: usize = 10_000;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// A node that only says that it is alive is written this often.
 const SAVE_ALIVE_MS: i64 = 60_000;
+/// A node that has been gone for so long is known from the store only.
+const FORGET_MS: i64 = 60 * 60_000;
 /// Longest id of a node or of its boot.
 const MAX_ID: usize = 128;
 
@@ -199,6 +201,8 @@ impl Fleet {
             })
             .collect()
         };
+        self.lock()
+            .retain(|_, node| node.session.is_some() || node.is_unsaved || now_ms - node.last_seen_ms < FORGET_MS);
         for row in &unsaved {
             if let Err(error) = self.store.upsert_node(row).await {
                 if let Some(node) = self.lock().get_mut(&row.id) {

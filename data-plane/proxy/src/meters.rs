@@ -133,6 +133,16 @@ impl Meters {
         self.recorder.register_gauge(&name.into(), &METADATA)
     }
 
+    /// What waits for the control plane, and what was lost on the way.
+    #[expect(clippy::cast_precision_loss, reason = "sizes and counts stay far below 2^52")]
+    pub(crate) fn spool(&self, state: &v1::SpoolState) {
+        self.gauge("gateway_usage_spool_bytes").set(state.usage_bytes as f64);
+        self.gauge("gateway_usage_pending").set(state.usage_pending as f64);
+        self.gauge("gateway_log_records_pending").set(state.logs_pending as f64);
+        self.counter("gateway_usage_dropped_total").absolute(state.usage_dropped);
+        self.counter("gateway_log_records_dropped_total").absolute(state.logs_dropped);
+    }
+
     /// A counter outside the request path.
     pub fn counter(&self, name: &'static str) -> Counter {
         self.recorder.register_counter(&name.into(), &METADATA)
@@ -286,6 +296,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gateway_requests_total", Unit::Count, "requests answered, by dialect, provider, status and ending"),
         ("gateway_upstream_attempts_total", Unit::Count, "attempts at upstreams, by provider and outcome"),
         ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
+        ("gateway_usage_dropped_total", Unit::Count, "usage events that the spool could not keep"),
+        ("gateway_log_records_dropped_total", Unit::Count, "log records that reached no sink"),
         ("gateway_cost_nano_usd_total", Unit::Count, "cost in billionths of a US dollar, by provider"),
     ];
     for (name, unit, about) in counters {
@@ -298,6 +310,13 @@ fn describe(recorder: &PrometheusRecorder) {
     ];
     for (name, about) in histograms {
         recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
+    }
+    for (name, unit, about) in [
+        ("gateway_usage_spool_bytes", Unit::Bytes, "size of the usage spool on disk"),
+        ("gateway_usage_pending", Unit::Count, "usage events that the control plane has not acknowledged"),
+        ("gateway_log_records_pending", Unit::Count, "log records that wait for the control plane"),
+    ] {
+        recorder.describe_gauge(name.into(), Some(unit), about.into());
     }
     recorder.describe_gauge("gateway_requests_in_flight".into(), Some(Unit::Count), "requests being served now".into());
 }

@@ -78,7 +78,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         Some(address) => Some(ops_listener::OpsListener::start(address, Arc::clone(&ops)).await?),
         None => None,
     };
-    let upkeep = task::spawn_job(upkeep(meters));
+    let upkeep = task::spawn_job(upkeep(meters, telemetry.spool_state()));
     Ok(Node { server, sync, telemetry, ops, ops_listener, ending, live, drain, upkeep })
 }
 
@@ -117,10 +117,11 @@ impl Node {
     }
 }
 
-async fn upkeep(meters: Arc<Meters>) {
+async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
+        meters.spool(&spool());
         meters.upkeep();
     }
 }

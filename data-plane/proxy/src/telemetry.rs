@@ -63,10 +63,14 @@ impl Telemetry {
         &self.frames
     }
 
-    /// For heartbeats: what is owed and what was lost, as of each call.
+    /// What is owed and what was lost, as of each call.
     pub(crate) fn spool_state(&self) -> impl Fn() -> SpoolState + Send + Sync + use<> {
-        let (spool, backlog, losses) = (Arc::clone(&self.spool), self.logs.backlog(), self.logs.losses());
-        move || SpoolState { logs_pending: backlog.len() as u64, logs_dropped: losses.n_dropped(), ..spool.state() }
+        let (spool, losses) = (Arc::clone(&self.spool), self.logs.losses());
+        move || SpoolState {
+            logs_pending: losses.n_pending() as u64,
+            logs_dropped: losses.n_dropped(),
+            ..spool.state()
+        }
     }
 
     /// A control plane collects, over this channel.

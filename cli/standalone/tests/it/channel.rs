@@ -126,3 +126,23 @@ async fn random_changes_end_in_the_same_configuration() {
     assert_eq!(world.revision().await, last.revision.topology);
     world.stop().await;
 }
+
+/// Told, not judged: how long after its commit a revocation is in force on the node.
+#[tokio::test]
+async fn a_revocation_does_not_wait() {
+    const N_KEYS: usize = 20;
+    let world = World::new().await;
+    for number in 0..N_KEYS {
+        world.write(put(Kind::Key, json!({"name": format!("k{number}")}))).await;
+    }
+    let mut times = Vec::new();
+    for number in 0..N_KEYS {
+        let outcome = world.write(Edit::Delete { kind: Kind::Key, name: format!("k{number}") }).await;
+        let began = std::time::Instant::now();
+        assert_eq!(world.rollout(&outcome).await.applied, [world.node.node_id()]);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    println!("revocation, commit to acknowledgement: median {:?}, worst {:?}", times[N_KEYS / 2], times[N_KEYS - 1]);
+    world.stop().await;
+}

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use gateway_wire::v1::{ConfigError, SpoolState};
 use serde::{Deserialize, Serialize};
 
+/// Of each text that a node sends about itself, as many characters are kept.
+const MAX_TEXT: usize = 1000;
+
 /// A node, connected or not.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeView {
@@ -108,13 +111,14 @@ impl Default for ClassView {
 
 impl Finding {
     pub(super) fn new(class: &str, error: &ConfigError) -> Self {
+        let text = |text: &str| text.chars().take(MAX_TEXT).collect();
         Self {
             class: class.to_owned(),
-            kind: error.kind.clone(),
-            name: error.name.clone(),
-            field_path: error.field_path.clone(),
-            code: error.code.clone(),
-            message: error.message.clone(),
+            kind: text(&error.kind),
+            name: text(&error.name),
+            field_path: text(&error.field_path),
+            code: text(&error.code),
+            message: text(&error.message),
         }
     }
 }

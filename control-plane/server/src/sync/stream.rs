@@ -26,6 +26,9 @@ const STUCK: Duration = Duration::from_secs(30);
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// A node that is sent away comes back within this time.
 const COME_BACK: u32 = 2000;
+/// What a node may say about itself: names and values of labels, features, its version.
+const MAX_WORDS: usize = 256;
+const MAX_WORD: usize = 256;
 
 /// What a stream works with.
 #[derive(Clone)]
@@ -88,6 +91,13 @@ fn check(hello: &Hello) -> Result<(), Status> {
             hello.schema
         );
         return Err(Status::failed_precondition(message));
+    }
+    let words =
+        hello.labels.iter().flat_map(|(name, value)| [name, value]).chain(&hello.features).chain([&hello.version]);
+    let (n_words, longest) = words.fold((0, 0), |(n_words, longest), word| (n_words + 1, word.len().max(longest)));
+    if n_words > MAX_WORDS || longest > MAX_WORD {
+        let message = format!("a `Hello` may hold {MAX_WORDS} labels and features of {MAX_WORD} bytes at most");
+        return Err(Status::invalid_argument(message));
     }
     check_id(&hello.node_id)?;
     check_id(&hello.boot_id)

@@ -230,6 +230,7 @@ async fn strangers_and_doubles_are_sent_away() {
     for (name, hello) in [
         ("schema", Hello { schema: 99, ..hello("b") }),
         ("id", Hello { node_id: "../x".to_owned(), ..hello("b") }),
+        ("version", Hello { version: "x".repeat(1000), ..hello("b") }),
         ("boot", Hello { boot_id: String::new(), ..hello("b") }),
     ] {
         let mut node = Node::connect(&world.control, hello).await;

@@ -44,7 +44,7 @@ pub struct Lane {
     shared: Arc<Shared>,
 }
 
-/// How many records were lost, for whoever reports it.
+/// How many records wait or were lost, for whoever reports it.
 #[derive(Clone, Debug)]
 pub(crate) struct Losses(Arc<Shared>);
 
@@ -144,6 +144,11 @@ impl Losses {
     /// Records that reached no sink, in all.
     pub(crate) fn n_dropped(&self) -> u64 {
         self.0.n_dropped() + self.0.backlog.get().map_or(0, |backlog| backlog.n_dropped())
+    }
+
+    /// Records that wait for the control plane.
+    pub(crate) fn n_pending(&self) -> usize {
+        self.0.backlog.get().map_or(0, |backlog| backlog.len())
     }
 }
 
