@@ -49,6 +49,9 @@ pub(crate) struct Head {
     pub(crate) id: String,
 }
 
+/// Bytes of header names and values that a client may send.
+const MAX_HEAD: usize = 64 * 1024;
+
 /// Headers of the client that go on to an upstream of any kind; nothing else does.
 static FORWARDED: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
@@ -63,6 +66,11 @@ impl Gateway {
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         let arrived = Instant::now();
         let dialect = ingress::error_dialect(request.uri().path());
+        if head_bytes(request.headers()) > MAX_HEAD {
+            let failure =
+                Failure::new(Code::BodyTooLarge, "the request's headers are larger than 64 KiB").with_status(431);
+            return refusal::response(&failure, dialect, &request_id(), self.live.load().families());
+        }
         let operation = match ingress::operation(request.method(), request.uri().path()) {
             Ok(operation) => operation,
             Err(failure) => return refusal::response(&failure, dialect, &request_id(), self.live.load().families()),
@@ -151,6 +159,11 @@ impl Gateway {
         };
         identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())
     }
+}
+
+/// Names and values, without separators.
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn ask<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {

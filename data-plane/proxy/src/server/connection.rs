@@ -61,7 +61,8 @@ pub(super) async fn serve(accepted: Accepted, limits: Limits, mut phase: watch::
         // hyper starts this clock while the connection is still idle, so it is the idle limit; `HeadGuard` has the other.
         .header_read_timeout(limits.idle_timeout)
         .max_headers(100)
-        .max_buf_size(64 * 1024)
+        // Grows from 8 KiB only where reads fill it: a large body then comes in few pieces, or in one that is not copied.
+        .max_buf_size(512 * 1024)
         .keep_alive(true);
     builder
         .http2()

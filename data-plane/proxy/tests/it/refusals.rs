@@ -109,8 +109,11 @@ async fn bodies_and_heads_have_bounds() {
     assert_eq!(read(zipped).await.status, 415);
     let form = gateway.client().post(gateway.url("/v1/chat/completions")).bearer_auth(KEY);
     assert_eq!(read(form.header("content-type", "multipart/form-data; boundary=x").body("x")).await.status, 415);
-    let huge_head = gateway.client().get(gateway.url("/health")).header("x-filler", "x".repeat(300_000));
-    assert_eq!(read(huge_head).await.status, 431);
+    let large_head = gateway.client().get(gateway.url("/health")).header("x-filler", "x".repeat(70_000));
+    assert_eq!(read(large_head).await.status, 431);
+    // A head beyond every buffer may also be answered by closing the connection.
+    let huge_head = gateway.client().get(gateway.url("/health")).header("x-filler", "x".repeat(2_000_000));
+    assert!(huge_head.send().await.map_or(true, |refused| refused.status().as_u16() == 431));
     assert_eq!(read(gateway.client().get(gateway.url("/health"))).await.status, 200, "the node serves on");
 }
 
