@@ -4,6 +4,7 @@
 //! `relay`; whatever happened is in the `record`, which settles on drop. Life of a configuration: `sync`.
 
 pub mod config;
+pub mod link;
 pub mod clock;
 pub mod task;
 mod backoff;

@@ -10,14 +10,15 @@ use gateway_model::kind::settings::{Auth, Settings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_LISTEN, Drain, Options};
+use crate::config::{DEFAULT_LISTEN, Drain, Options, Source};
+use crate::link;
 use crate::meters::Meters;
 use crate::ops::Ops;
 use crate::pipeline::Gateway;
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
 use crate::state::Live;
-use crate::sync::Sync;
+use crate::sync::{Feed, Sync};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Client, tls_client_config};
 use crate::{ops_listener, task};
@@ -48,7 +49,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters)));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, move || frames.frame())?;
-    let sync = Sync::start(source, Arc::clone(&live), &telemetry).await?;
+    let sync = Sync::start(feed(source, &telemetry), Arc::clone(&live)).await?;
     let settings = sync.server_settings();
     let listen = match listen {
         Some(listen) => listen,
@@ -113,6 +114,21 @@ impl Node {
         self.sync.shutdown().await;
         if let Some(listener) = self.ops_listener {
             listener.shutdown().await;
+        }
+    }
+}
+
+/// Who brings the configuration also collects the telemetry; beside a file nobody does.
+fn feed(source: Source, telemetry: &Telemetry) -> Feed {
+    match source {
+        Source::File { path, watch } => {
+            telemetry.stand_alone();
+            Feed::File { path, watch }
+        }
+        Source::Fleet(endpoint) => {
+            let channel = link::channel(endpoint);
+            telemetry.connect(&channel);
+            Feed::Fleet { channel, reporter: telemetry.reporter() }
         }
     }
 }

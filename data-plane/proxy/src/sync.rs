@@ -5,7 +5,7 @@ mod apply;
 mod file;
 mod grpc;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use gateway_model::kind::settings::{Server, Settings};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
-use crate::config::Source;
 use crate::state::Live;
 use crate::task;
-use crate::telemetry::Telemetry;
+use crate::telemetry::Reporter;
 use apply::Applier;
 use file::FileSource;
 use grpc::Subscriber;
@@ -25,6 +25,12 @@ use state::Replica;
 
 /// The listener is configured too, so a start waits this long for a control plane to say how.
 const FIRST_REVISION: Duration = Duration::from_secs(2);
+
+/// Where configuration comes from.
+pub enum Feed {
+    File { path: PathBuf, watch: bool },
+    Fleet { channel: Channel, reporter: Reporter },
+}
 
 /// Keeps [`Live`] current.
 pub struct Sync {
@@ -39,27 +45,18 @@ pub struct Sync {
 impl Sync {
     /// From a file: it is applied when this returns, and one that cannot be used is an error. From a control plane: returns
     /// with the first revision, or without after two seconds.
-    pub async fn start(source: Source, live: Arc<Live>, telemetry: &Telemetry) -> anyhow::Result<Self> {
+    pub async fn start(feed: Feed, live: Arc<Live>) -> anyhow::Result<Self> {
         let applier = Applier::new(live);
         let (mut settings, served_with) = (applier.settings(), applier.served_with());
         let ending = CancellationToken::new();
-        let job = match source {
-            Source::File { path, watch } => {
+        let job = match feed {
+            Feed::File { path, watch } => {
                 let mut source = FileSource::new(path.clone(), applier);
                 source.reload().map_err(|refused| unusable(&path, &refused))?;
-                telemetry.stand_alone();
                 watch.then(|| task::spawn_job(file::watch(source, ending.clone())))
             }
-            Source::Fleet(endpoint) => {
-                let channel = grpc::channel(endpoint);
-                telemetry.connect(&channel);
-                let subscriber = Subscriber {
-                    identity: Arc::clone(telemetry.identity()),
-                    replica: Replica::new(),
-                    applier,
-                    frames: Arc::clone(telemetry.frames()),
-                    spool: Box::new(telemetry.spool_state()),
-                };
+            Feed::Fleet { channel, reporter } => {
+                let subscriber = Subscriber { reporter, replica: Replica::new(), applier };
                 let job = task::spawn_job(subscriber.run(channel, ending.clone()));
                 let _ = tokio::time::timeout(FIRST_REVISION, settings.wait_for(Option::is_some)).await;
                 Some(job)

@@ -19,6 +19,13 @@ use logs::Logs;
 use spool::Spool;
 use uplink::{Frames, Uplink};
 
+/// What the node says about itself on the stream that brings its configuration.
+pub struct Reporter {
+    pub identity: Arc<Identity>,
+    pub frames: Frames,
+    pub spool: Box<dyn Fn() -> SpoolState + Send + Sync>,
+}
+
 /// All telemetry of a node.
 pub struct Telemetry {
     identity: Arc<Identity>,
@@ -54,13 +61,10 @@ impl Telemetry {
         &self.identity.node_id
     }
 
-    pub(crate) fn identity(&self) -> &Arc<Identity> {
-        &self.identity
-    }
-
-    /// A frame as it would be sent now.
-    pub(crate) fn frames(&self) -> &Frames {
-        &self.frames
+    /// What the configuration's stream says about this node.
+    pub(crate) fn reporter(&self) -> Reporter {
+        let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
+        Reporter { identity, frames, spool: Box::new(self.spool_state()) }
     }
 
     /// What is owed and what was lost, as of each call.

@@ -19,17 +19,19 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway-standalone", &["gateway-server", "gateway-proxy", "gateway-model"]),
     ("gatewayctl", &["gateway-model", "gateway-standalone", "gateway-server", "gateway-proxy"]),
     ("gateway-fake", &[]),
+    ("gateway-testing", &[]),
     ("gateway-checks", &[]),
     ("gateway-bench", &[]),
 ];
 
 /// What tests may use beside the above.
 pub const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
-    ("gateway-proxy", &["gateway-fake"]),
-    ("gateway-server", &["gateway-fake"]),
-    ("gateway-standalone", &["gateway-fake"]),
-    ("gatewayctl", &["gateway-fake"]),
-    ("gateway-checks", &["gateway-fake"]),
+    ("gateway-store", &["gateway-testing"]),
+    ("gateway-proxy", &["gateway-fake", "gateway-testing"]),
+    ("gateway-server", &["gateway-fake", "gateway-testing"]),
+    ("gateway-standalone", &["gateway-fake", "gateway-testing"]),
+    ("gatewayctl", &["gateway-fake", "gateway-testing"]),
+    ("gateway-checks", &["gateway-fake", "gateway-testing"]),
 ];
 
 /// The two planes meet in `wire` and `model` only; these crates compose them.

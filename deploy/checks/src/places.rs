@@ -14,12 +14,22 @@ const PLACES: &[Place] = &[
     Place {
         what: "read the environment",
         patterns: &["env::var", "env::vars", "env::var_os"],
-        files: &["data-plane/proxy/src/config.rs", "control-plane/server/src/config.rs", "cli/src/host.rs"],
+        files: &[
+            "data-plane/proxy/src/config.rs",
+            "control-plane/server/src/config.rs",
+            "cli/src/host.rs",
+            "deploy/testing/",
+        ],
     },
     Place {
         what: "ask for the time of day",
         patterns: &["SystemTime::now", "Timestamp::now", "Zoned::now"],
-        files: &["data-plane/proxy/src/clock.rs", "control-plane/server/src/clock.rs", "cli/src/host.rs"],
+        files: &[
+            "data-plane/proxy/src/clock.rs",
+            "control-plane/server/src/clock.rs",
+            "cli/src/host.rs",
+            "deploy/testing/",
+        ],
     },
     Place {
         what: "start tasks",

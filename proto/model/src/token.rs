@@ -30,7 +30,14 @@ pub enum Form {
     Foreign,
 }
 
-/// A secret out of 32 random bytes.
+/// What a join token says: its own secret, and the fingerprint (SHA-256) of the authority that a node is to trust with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Join {
+    pub entropy: [u8; 32],
+    pub pin: [u8; 32],
+}
+
+/// A secret out of 32 random bytes. For [`Prefix::Join`] see [`encode_join`].
 pub fn encode(prefix: Prefix, entropy: &[u8; 32]) -> Secret {
     let mut text = String::with_capacity(prefix.text().len() + ENTROPY_CHARS + CHECKSUM_CHARS);
     text.push_str(prefix.text());
@@ -40,11 +47,31 @@ pub fn encode(prefix: Prefix, entropy: &[u8; 32]) -> Secret {
     Secret::new(text)
 }
 
+/// A join token. The pin stands in it so that a node's first contact is authenticated both ways.
+pub fn encode_join(join: &Join) -> Secret {
+    let mut text = String::with_capacity(Prefix::Join.text().len() + 2 * ENTROPY_CHARS + CHECKSUM_CHARS);
+    text.push_str(Prefix::Join.text());
+    push_base62(&mut text, &join.entropy, ENTROPY_CHARS);
+    push_base62(&mut text, &join.pin, ENTROPY_CHARS);
+    let checksum = crc32fast::hash(text.as_bytes());
+    push_base62(&mut text, &checksum.to_be_bytes(), CHECKSUM_CHARS);
+    Secret::new(text)
+}
+
+/// What a join token says; `None` for what is none: mistyped, cut short, or another kind of secret.
+pub fn decode_join(text: &str) -> Option<Join> {
+    if check(text) != Form::Ours(Prefix::Join) {
+        return None;
+    }
+    let (entropy, rest) = text.strip_prefix(Prefix::Join.text())?.split_at(ENTROPY_CHARS);
+    Some(Join { entropy: read_base62(entropy)?, pin: read_base62(&rest[..ENTROPY_CHARS])? })
+}
+
 pub fn check(text: &str) -> Form {
     let Some(prefix) = Prefix::ALL.into_iter().find(|prefix| text.starts_with(prefix.text())) else {
         return Form::Foreign;
     };
-    if !text.is_ascii() || text.len() != prefix.text().len() + ENTROPY_CHARS + CHECKSUM_CHARS {
+    if !text.is_ascii() || text.len() != prefix.text().len() + prefix.body_chars() + CHECKSUM_CHARS {
         return Form::BadChecksum;
     }
     let (body, given) = text.split_at(text.len() - CHECKSUM_CHARS);
@@ -70,9 +97,38 @@ fn push_base62(text: &mut String, number: &[u8], n_chars: usize) {
     text.extend(digits.into_iter().map(char::from));
 }
 
+/// A number of 256 bits, big-endian; `None` where the digits are none or name a larger one.
+fn read_base62(text: &str) -> Option<[u8; 32]> {
+    let mut number = [0_u8; 32];
+    for digit in text.bytes() {
+        let mut carry = u32::try_from(ALPHABET.iter().position(|known| *known == digit)?).ok()?;
+        for byte in number.iter_mut().rev() {
+            let value = u32::from(*byte) * 62 + carry;
+            *byte = (value & 0xff) as u8;
+            carry = value >> 8;
+        }
+        if carry != 0 {
+            return None;
+        }
+    }
+    Some(number)
+}
+
+// === impl Join ===
+
+impl std::fmt::Debug for Join {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Join(…)")
+    }
+}
+
 // === impl Prefix ===
 
 impl Prefix {
+    fn body_chars(self) -> usize {
+        if self == Self::Join { 2 * ENTROPY_CHARS } else { ENTROPY_CHARS }
+    }
+
     const ALL: [Self; 3] = [Self::VirtualKey, Self::Master, Self::Join];
 
     pub fn text(self) -> &'static str {
@@ -95,6 +151,20 @@ mod tests {
         let full = encode(Prefix::Master, &[255; 32]);
         assert_eq!(full.expose().len(), "gw_master_".len() + 49);
         assert_ne!(zero.expose()[8..51], full.expose()[10..53]);
+    }
+
+    #[test]
+    fn a_join_token_says_what_it_was_made_of() {
+        for join in [
+            Join { entropy: [0; 32], pin: [255; 32] },
+            Join { entropy: std::array::from_fn(|at| at as u8), pin: std::array::from_fn(|at| 200 - at as u8) },
+        ] {
+            let token = encode_join(&join);
+            assert_eq!(check(token.expose()), Form::Ours(Prefix::Join));
+            assert_eq!(decode_join(token.expose()), Some(join));
+            assert_eq!(decode_join(&token.expose()[..token.expose().len() - 1]), None);
+        }
+        assert_eq!(decode_join(encode(Prefix::VirtualKey, &[7; 32]).expose()), None);
     }
 
     #[test]

@@ -26,3 +26,6 @@ pub const FEATURES: &[&str] = &["provider", "model", "route", "price", "setting"
 pub const PEPPER_KIND: &str = "pepper";
 /// Kind of the identity items that carry virtual keys; their id is the key id (`vk_…`).
 pub const KEY_KIND: &str = "key";
+
+/// Name in the fleet listener's certificate, whatever address it is reached at: nodes trust the authority, not a host name.
+pub const FLEET_SERVER_NAME: &str = "control-plane.gateway.internal";

@@ -1,63 +1,33 @@
 //! Configuration over the fleet channel: connect, say what is held, feed the state machine, apply, answer; again and again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::node_msg::Msg as Sent;
-use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, SpoolState, control_msg};
+use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, control_msg};
 use gateway_wire::{FEATURES, SCHEMA};
-use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::apply::Applier;
 use super::state::{Content, Replica, Step, Update};
 use crate::backoff::Backoff;
 use crate::clock;
-use crate::config;
-use crate::telemetry::identity::Identity;
-use crate::telemetry::uplink::Frames;
+use crate::telemetry::Reporter;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
-const KEEPALIVE: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Acknowledgements are bounded by what the control plane sends without waiting for them; this holds all of them.
 const OUTBOUND: usize = 64;
-const PIPE: usize = 256 * 1024;
-
-/// One channel for all streams of a node. Connects when it is first used, and again after it broke.
-pub(super) fn channel(endpoint: config::Endpoint) -> Channel {
-    let config::Endpoint::Pipe(pipe) = endpoint;
-    // The name is not looked up: the connector knows the way.
-    Endpoint::from_static("http://control-plane")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(tower::service_fn(move |_| {
-            let pipe = pipe.clone();
-            async move {
-                let (ours, theirs) = tokio::io::duplex(PIPE);
-                let gone = |_| std::io::Error::other("the control plane of this process has stopped");
-                pipe.send(theirs).await.map_err(gone)?;
-                Ok::<_, std::io::Error>(TokioIo::new(ours))
-            }
-        }))
-}
 
 /// The node's end of the `Sync` stream.
 pub(super) struct Subscriber {
-    pub(super) identity: Arc<Identity>,
+    pub(super) reporter: Reporter,
     pub(super) replica: Replica,
     pub(super) applier: Applier,
-    pub(super) frames: Frames,
-    pub(super) spool: Box<dyn Fn() -> SpoolState + Send + Sync>,
 }
 
 /// How a connection ended.
@@ -177,8 +147,8 @@ impl Subscriber {
 
     fn hello(&mut self) -> Hello {
         Hello {
-            node_id: self.identity.node_id.clone(),
-            boot_id: self.identity.boot_id.clone(),
+            node_id: self.reporter.identity.node_id.clone(),
+            boot_id: self.reporter.identity.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema: SCHEMA,
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
@@ -190,9 +160,10 @@ impl Subscriber {
     fn heartbeat(&mut self) -> Heartbeat {
         Heartbeat {
             state: self.replica.have(),
-            inflight: (self.frames)().inflight,
-            spool: Some((self.spool)()),
+            inflight: (self.reporter.frames)().inflight,
+            spool: Some((self.reporter.spool)()),
             clock_unix_ms: clock::unix_ms(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -1,0 +1,15 @@
+//! What tests of several crates need: a real Postgres of their own, and a place for the figures that they measure. It starts
+//! only what it ends again, and listens on loopback only.
+
+mod ports;
+pub mod figure;
+pub mod postgres;
+
+pub use ports::free_port;
+pub use postgres::Postgres;
+
+/// What a test needs is not installed: said loudly, and a failure where `CI` is set.
+pub fn missing(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what}");
+    eprintln!("SKIPPED: {what}");
+}
