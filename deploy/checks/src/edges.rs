@@ -20,6 +20,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gatewayctl", &["gateway-model", "gateway-standalone", "gateway-server", "gateway-proxy"]),
     ("gateway-fake", &[]),
     ("gateway-testing", &[]),
+    ("gateway-sim", &["gateway-server", "gateway-proxy", "gateway-store", "gateway-model", "gateway-wire"]),
     ("gateway-checks", &[]),
     ("gateway-bench", &[]),
 ];
@@ -31,11 +32,12 @@ pub const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("gateway-server", &["gateway-fake", "gateway-testing"]),
     ("gateway-standalone", &["gateway-fake", "gateway-testing"]),
     ("gatewayctl", &["gateway-fake", "gateway-testing"]),
+    ("gateway-sim", &["gateway-testing"]),
     ("gateway-checks", &["gateway-fake", "gateway-testing"]),
 ];
 
 /// The two planes meet in `wire` and `model` only; these crates compose them.
-const BOTH_PLANES: [&str; 2] = ["gateway-standalone", "gatewayctl"];
+const BOTH_PLANES: [&str; 3] = ["gateway-standalone", "gatewayctl", "gateway-sim"];
 
 /// Edges between our crates that the tables do not have, and crates that they do not know.
 pub fn check(packages: &[Package]) -> Vec<String> {
