@@ -22,7 +22,9 @@ use gateway_ir::failure::Failure;
 use gateway_ir::fold::Reply;
 use gateway_ir::usage::Usage;
 
-use crate::dialect::{Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream};
+use crate::dialect::{
+    ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream,
+};
 
 /// `POST /v1/messages`.
 pub struct AnthropicMessages;
@@ -32,22 +34,6 @@ pub struct AnthropicMessages;
 impl Dialect for AnthropicMessages {
     fn id(&self) -> Id {
         Id::AnthropicMessages
-    }
-
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-        decode::request(body)
-    }
-
-    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {
-        reply::encode(reply, context)
-    }
-
-    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder> {
-        Box::new(stream_encode::Encoder::new(context))
-    }
-
-    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes {
-        error::encode(failure, request_id)
     }
 
     fn encode_request(&self, request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
@@ -64,6 +50,24 @@ impl Dialect for AnthropicMessages {
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
         error::decode(status, body)
+    }
+}
+
+impl ClientDialect for AnthropicMessages {
+    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        decode::request(body)
+    }
+
+    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {
+        reply::encode(reply, context)
+    }
+
+    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context))
+    }
+
+    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes {
+        error::encode(failure, request_id)
     }
 
     /// Usage is part of every Anthropic stream, so that there is nothing to ask for and nothing to take out.

@@ -1,8 +1,8 @@
 //! What a dialect is: bytes ⇄ canonical values, both directions, without I/O.
 //!
-//! The same module serves clients (inbound: `decode_request`, `encode_reply`, `stream_encoder`, `encode_error`) and upstreams
-//! (outbound: `encode_request`, `decode_reply`, `stream_decoder`, `decode_error`). Streams are push parsers: bytes in, events
-//! out, whatever the chunk boundaries.
+//! Every dialect is spoken to upstreams ([`Dialect`]); some are spoken by clients too ([`ClientDialect`]), and only these can
+//! have the same dialect on both sides, so that bytes pass. Streams are push parsers: bytes in, events out, whatever the chunk
+//! boundaries.
 
 use bytes::{Bytes, BytesMut};
 use gateway_ir::chat::ChatRequest;
@@ -13,21 +13,9 @@ use gateway_ir::fold::Reply;
 use gateway_ir::quirks::Quirks;
 use gateway_ir::usage::Usage;
 
-/// A wire language. One `static` value per dialect, listed in [`crate::registry`].
+/// A wire language, as we speak it to upstreams. One `static` value per dialect, listed in [`crate::registry`].
 pub trait Dialect: Send + Sync {
     fn id(&self) -> Id;
-
-    // ---- inbound: we are the server
-
-    /// Reads a client's request. Errors name the field.
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>>;
-    /// A whole reply, as the client expects it.
-    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes;
-    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder>;
-    /// Body of an error answer (status and headers are the caller's business).
-    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes;
-
-    // ---- outbound: we are the client
 
     /// The upstream's request. What the upstream cannot be told is named in `dropped`, or refused.
     fn encode_request(&self, request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>>;
@@ -36,6 +24,22 @@ pub trait Dialect: Send + Sync {
     fn stream_decoder(&self) -> Box<dyn StreamDecoder>;
     /// An error answer of the upstream. `body` is capped by the caller.
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure;
+
+    /// The media type of its streams.
+    fn stream_media_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+}
+
+/// A wire language that clients speak as well.
+pub trait ClientDialect: Dialect {
+    /// Reads a client's request. Errors name the field.
+    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>>;
+    /// A whole reply, as the client expects it.
+    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes;
+    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder>;
+    /// Body of an error answer (status and headers are the caller's business).
+    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes;
 
     // ---- same dialect on both sides: the bytes pass
 

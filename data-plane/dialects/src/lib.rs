@@ -6,6 +6,8 @@ pub mod dialect;
 pub mod framing;
 mod fields;
 mod writer;
+mod reading;
+mod call_id;
 pub mod openai_chat;
 pub mod anthropic_messages;
 pub mod registry;

@@ -11,10 +11,10 @@ use gateway_ir::failure::Failure;
 use gateway_ir::fold::Reply;
 use gateway_ir::usage::Usage;
 
-use crate::dialect::{Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream};
+use crate::dialect::{
+    ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream,
+};
 
-mod reading;
-mod call_id;
 mod finish;
 mod usage;
 mod reasoning;
@@ -42,22 +42,6 @@ impl Dialect for OpenAiChat {
         Id::OpenAiChat
     }
 
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-        decode::request(body)
-    }
-
-    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {
-        reply::encode(reply, context)
-    }
-
-    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder> {
-        Box::new(stream_encode::Encoder::new(context.clone()))
-    }
-
-    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes {
-        error::encode(failure, request_id)
-    }
-
     fn encode_request(&self, request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
         encode::request(request, upstream)
     }
@@ -72,6 +56,24 @@ impl Dialect for OpenAiChat {
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
         error::decode(status, body)
+    }
+}
+
+impl ClientDialect for OpenAiChat {
+    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        decode::request(body)
+    }
+
+    fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {
+        reply::encode(reply, context)
+    }
+
+    fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder> {
+        Box::new(stream_encode::Encoder::new(context.clone()))
+    }
+
+    fn encode_error(&self, failure: &Failure, request_id: &str) -> Bytes {
+        error::encode(failure, request_id)
     }
 
     fn stream_tap(&self, options: TapOptions) -> Box<dyn StreamTap> {

@@ -3,7 +3,7 @@
 use gateway_ir::dialect::Dialect as Id;
 
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::Dialect;
+use crate::dialect::{ClientDialect, Dialect};
 use crate::openai_chat::OpenAiChat;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
@@ -11,5 +11,13 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
     match id {
         Id::OpenAiChat => &OpenAiChat,
         Id::AnthropicMessages => &AnthropicMessages,
+    }
+}
+
+/// The dialect of an id, if clients speak it.
+pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
+    match id {
+        Id::OpenAiChat => Some(&OpenAiChat),
+        Id::AnthropicMessages => Some(&AnthropicMessages),
     }
 }

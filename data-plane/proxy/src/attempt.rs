@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_dialects::dialect::{Dialect, ReplyContext, StreamDecoder, Upstream};
+use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
 use gateway_dialects::registry;
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
@@ -36,7 +36,7 @@ const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 /// A chat request on its way to some upstream.
 pub(crate) struct Outbound<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) inbound: &'static dyn Dialect,
+    pub(crate) inbound: &'static dyn ClientDialect,
     pub(crate) body: &'a Bytes,
     pub(crate) facts: &'a Facts,
     /// The client gets a stream.
@@ -113,7 +113,7 @@ impl Lane {
 impl<'a> Outbound<'a> {
     pub(crate) fn new(
         client: &'a Client,
-        inbound: &'static dyn Dialect,
+        inbound: &'static dyn ClientDialect,
         body: &'a Bytes,
         facts: &'a Facts,
         stream: bool,
@@ -191,7 +191,7 @@ impl<'a> Outbound<'a> {
         let answer = match (upstream_streams, is_json(response.headers())) {
             // Asked for a stream, answered with a whole reply: still an answer.
             (true, false) => {
-                must_be_stream(response.headers(), target)?;
+                must_be_stream(response.headers(), dialect.stream_media_type(), target)?;
                 self.streamed(lane, reading, response.into_body()).await?
             }
             _ => self.whole(lane, reading, response).await?,
@@ -277,7 +277,7 @@ impl<'a> Outbound<'a> {
             if json::scan_object(&bytes, |_| ()).is_err() {
                 return Err(reading.garbage("is not a JSON object"));
             }
-            let usage = reading.dialect.usage_of_reply(&bytes);
+            let usage = self.inbound.usage_of_reply(&bytes);
             return Ok(Answer::Whole { bytes, usage });
         }
         let events = reading.dialect.decode_reply(&bytes)?;
@@ -391,10 +391,10 @@ fn content_type(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// An HTML page with status 200 (a login, a proxy's error) is no answer. A missing type is taken for a stream.
-fn must_be_stream(headers: &HeaderMap, target: &Target) -> Result<(), Box<Failure>> {
+fn must_be_stream(headers: &HeaderMap, expected: &str, target: &Target) -> Result<(), Box<Failure>> {
     let acceptable = content_type(headers).is_none_or(|kind| {
         let kind = kind.to_ascii_lowercase();
-        kind.starts_with("text/event-stream") || kind.starts_with("text/plain") || kind.starts_with("application/octet")
+        kind.starts_with(expected) || kind.starts_with("text/plain") || kind.starts_with("application/octet")
     });
     if acceptable {
         return Ok(());

@@ -1,5 +1,7 @@
 //! Method and path → what is asked. Nothing else of the request is looked at here.
 
+use gateway_dialects::dialect::ClientDialect;
+use gateway_dialects::registry;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::Method;
@@ -52,6 +54,11 @@ pub(crate) fn error_dialect(path: &str) -> Dialect {
         "/v1/messages" | "/anthropic/v1/messages" => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
     }
+}
+
+/// What the callers of an operation speak.
+pub(crate) fn spoken(dialect: Dialect) -> &'static dyn ClientDialect {
+    registry::client_dialect(dialect).expect("the paths above name only dialects that clients speak")
 }
 
 fn unknown(method: &Method, path: &str) -> Box<Failure> {
@@ -123,6 +130,10 @@ mod tests {
             let method = method.parse().expect("a method");
             let found = operation(&method, path).map_err(|failure| failure.status);
             assert_eq!(found, expected, "{method} {path}");
+            assert_eq!(spoken(error_dialect(path)).id(), error_dialect(path));
+            if let Ok(Operation::Chat(dialect)) = found {
+                assert_eq!(spoken(dialect).id(), dialect);
+            }
         }
     }
 }

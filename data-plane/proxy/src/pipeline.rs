@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use gateway_dialects::registry;
 use gateway_engine::identity::{self, Caller};
 use gateway_engine::limits;
 use gateway_engine::resolve::{self, Ask};
@@ -134,7 +133,7 @@ impl Gateway {
         let rate = permit.rate();
         record.admitted(permit);
         let forwarded = forwarded(&head.headers, dialect, &head.id);
-        let inbound = registry::dialect(dialect);
+        let inbound = ingress::spoken(dialect);
         let mut outbound = Outbound::new(&self.client, inbound, &body, &facts, stream, forwarded, hints.no_retry);
         let answered = outbound.run(&resolved, record).await?;
         Ok(reply::Outcome {

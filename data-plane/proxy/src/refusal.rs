@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use gateway_dialects::registry;
 use gateway_engine::snapshot::HeaderFamilies;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
@@ -11,6 +10,7 @@ use http::{Response, StatusCode};
 
 use crate::body::ReplyBody;
 use crate::headers::Writer;
+use crate::ingress;
 
 /// The answer to a request that failed before its reply began.
 pub(crate) fn response(
@@ -19,7 +19,7 @@ pub(crate) fn response(
     request_id: &str,
     families: HeaderFamilies,
 ) -> Response<ReplyBody> {
-    let body = registry::dialect(dialect).encode_error(failure, request_id);
+    let body = ingress::spoken(dialect).encode_error(failure, request_id);
     let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let headers = response.headers_mut();

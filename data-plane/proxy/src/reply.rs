@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use gateway_dialects::dialect::{ReplyContext, TapOptions};
-use gateway_dialects::registry;
+use gateway_dialects::dialect::{ClientDialect, ReplyContext, TapOptions};
 use gateway_engine::limits::Rate;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::fold::Reply;
@@ -14,6 +13,7 @@ use http::{HeaderMap, Response, StatusCode};
 use crate::attempt::{Answer, Answered, reply_context};
 use crate::body::ReplyBody;
 use crate::headers::Writer;
+use crate::ingress;
 use crate::pipeline::{Gateway, Head};
 use crate::record::{Ending, Record};
 use crate::relay::{Bounds, Mode, Relay, Translation};
@@ -42,7 +42,7 @@ pub(crate) fn response(
     let Outcome { answered, route, model, stream, include_usage, rate } = outcome;
     let Answered { answer, target, status, idle, deadline, dropped } = answered;
     let context = reply_context(&head.id, &model, include_usage);
-    let inbound = registry::dialect(dialect);
+    let inbound = ingress::spoken(dialect);
     record.status(status);
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -117,12 +117,7 @@ fn figures(writer: &mut Writer<'_>, record: &Record) {
     writer.latency(record.elapsed_us(), record.overhead_us());
 }
 
-fn folded(
-    inbound: &'static dyn gateway_dialects::dialect::Dialect,
-    reply: &Reply,
-    context: &ReplyContext,
-    stream: bool,
-) -> Bytes {
+fn folded(inbound: &'static dyn ClientDialect, reply: &Reply, context: &ReplyContext, stream: bool) -> Bytes {
     if !stream {
         return inbound.encode_reply(reply, context);
     }

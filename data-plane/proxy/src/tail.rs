@@ -1,14 +1,14 @@
 //! A whole JSON reply that is too large to be held: it passes, and only its tail is kept, where usage stands.
 
 use bytes::Bytes;
-use gateway_dialects::dialect::{Dialect, Seen, StreamTap};
+use gateway_dialects::dialect::{ClientDialect, Seen, StreamTap};
 use gateway_ir::failure::Failure;
 
 /// Usage is looked for in this much of the end.
 const KEPT: usize = 64 * 1024;
 
 pub(crate) struct Tail {
-    dialect: &'static dyn Dialect,
+    dialect: &'static dyn ClientDialect,
     /// What had been read before it was known to be too large; forwarded first.
     first: Option<Bytes>,
     kept: Vec<u8>,
@@ -18,7 +18,7 @@ pub(crate) struct Tail {
 // === impl Tail ===
 
 impl Tail {
-    pub(crate) fn new(dialect: &'static dyn Dialect, first: Bytes) -> Self {
+    pub(crate) fn new(dialect: &'static dyn ClientDialect, first: Bytes) -> Self {
         let mut tail = Self { dialect, first: None, kept: Vec::new(), seen: Seen::default() };
         tail.keep(&first);
         tail.first = Some(first);

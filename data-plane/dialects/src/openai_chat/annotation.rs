@@ -7,7 +7,7 @@ use gateway_ir::event::CitationKind;
 use gateway_ir::fold::Block;
 use serde_json::value::RawValue;
 
-use super::reading::{members_of, text};
+use crate::reading::{members_of, text};
 use crate::writer::{Array, Object};
 
 /// Writes the member `annotations`, which every whole reply has.

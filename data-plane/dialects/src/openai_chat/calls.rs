@@ -7,8 +7,8 @@ use gateway_ir::event::Event;
 use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
-use super::call_id::call_id;
-use super::reading::{Shape, garbage, members_of, text, unsigned};
+use crate::call_id::call_id;
+use crate::reading::{Shape, garbage, members_of, text, unsigned};
 
 /// More calls in one choice than any server makes.
 const MAX_CALLS: usize = 1024;

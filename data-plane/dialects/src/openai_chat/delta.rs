@@ -5,10 +5,10 @@ use gateway_ir::event::{CitationKind, Event, FinishReason};
 use gateway_ir::failure::{Code, Failure};
 use serde_json::value::RawValue;
 
-use super::call_id::hash;
 use super::calls::Calls;
-use super::reading::{Shape, elements, garbage, is_meant, members, members_of, says_something, text, unsigned};
 use super::{error, finish, usage};
+use crate::call_id::hash;
+use crate::reading::{Shape, elements, garbage, is_meant, members, members_of, says_something, text, unsigned};
 
 /// More choices than any server gives.
 const MAX_CHOICES: usize = 256;

@@ -6,8 +6,8 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use serde_json::value::RawValue;
 
-use super::reading::members_of;
 use crate::dialect::{Encoded, Upstream};
+use crate::reading::members_of;
 use crate::writer::{Object, object};
 
 mod content;

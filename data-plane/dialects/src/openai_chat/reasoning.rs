@@ -6,7 +6,7 @@ use gateway_ir::chat::ReasoningPart;
 use gateway_ir::fold::Block;
 use serde_json::value::RawValue;
 
-use super::reading::{elements, members_of, text};
+use crate::reading::{elements, members_of, text};
 use crate::writer::{Array, Object};
 
 /// Who signs; others have formats of their own, which are passed on but not understood.

@@ -10,9 +10,9 @@ use gateway_ir::fold::{Block, Choice, Reply};
 use serde_json::value::RawValue;
 
 use super::delta::Reader;
-use super::reading::{Shape, elements, members_of};
 use super::{annotation, finish, reasoning, usage};
 use crate::dialect::ReplyContext;
+use crate::reading::{Shape, elements, members_of};
 use crate::writer::{Object, object};
 
 /// An upstream's whole reply as events.

@@ -5,9 +5,9 @@ use gateway_ir::failure::Failure;
 
 use super::delta::Reader;
 use super::error;
-use super::reading::{Shape, garbage};
 use crate::dialect::StreamDecoder;
 use crate::framing::sse;
+use crate::reading::{Shape, garbage};
 
 pub(super) const TERMINAL_MARK: &[u8] = b"[DONE]";
 

@@ -5,7 +5,7 @@ use gateway_ir::failure::Failure;
 use gateway_ir::quirks::Quirks;
 
 use super::OpenAiChat;
-use crate::dialect::{Dialect, Encoded, ReplyContext, Upstream};
+use crate::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, Upstream};
 
 mod request;
 mod upstream;

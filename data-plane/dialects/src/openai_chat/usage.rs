@@ -4,7 +4,7 @@ use gateway_ir::usage::Usage;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::reading::{members_of, unsigned};
+use crate::reading::{members_of, unsigned};
 use crate::writer::Object;
 
 /// The member's name as it is written.

@@ -1,7 +1,7 @@
 //! The OpenAI chat dialect on recorded traffic and on arbitrary streams.
 
 use bytes::{Bytes, BytesMut};
-use gateway_dialects::dialect::{Dialect, ReplyContext, TapOptions, Upstream};
+use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, TapOptions, Upstream};
 use gateway_dialects::openai_chat::OpenAiChat;
 use gateway_ir::event::Event;
 use gateway_ir::fold::{Block, Reply, fold, unfold};

@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>()) {
         use crate::anthropic_messages::AnthropicMessages;
-        use crate::dialect::Dialect;
+        use crate::dialect::{ClientDialect, Dialect};
         let half = at.index(bytes.len() + 1);
         decode_pieces([&bytes[..half], &bytes[half..]]).ok();
         tap_pieces([&bytes[..half], &bytes[half..]]);

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::checker;
 use super::support::{context, decode_pieces, encode_stream, gist, gist_of, tap_pieces, translate, value};
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::Dialect;
+use crate::dialect::{ClientDialect, Dialect};
 use crate::openai_chat::OpenAiChat;
 
 const OURS: &str = "anthropic-messages";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::support::{context, value};
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::Dialect;
+use crate::dialect::{ClientDialect, Dialect};
 
 fn raw(json: Value) -> Box<RawValue> {
     RawValue::from_string(json.to_string()).expect("JSON")

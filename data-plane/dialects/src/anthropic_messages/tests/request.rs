@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::support::{translate, value};
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::Dialect;
+use crate::dialect::ClientDialect;
 
 /// `members` on top of a minimal request.
 fn body(members: Value) -> Value {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::checker::legal;
 use super::support::{Tapped, context, decode_pieces, encode_stream, gist_of, tap_pieces};
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::{Dialect, TapOptions};
+use crate::dialect::{ClientDialect, TapOptions};
 
 /// The bytes of events, as Anthropic frames them.
 fn frames(events: &[Value]) -> String {

@@ -8,14 +8,14 @@ use gateway_ir::quirks::Quirks;
 use serde_json::{Value, json};
 
 use crate::anthropic_messages::AnthropicMessages;
-use crate::dialect::{Dialect, Encoded, ReplyContext, Seen, TapOptions, Upstream};
+use crate::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, Seen, TapOptions, Upstream};
 
 pub(super) fn context() -> ReplyContext {
     ReplyContext { request_id: "r1".to_owned(), model: "asked".to_owned(), created: 7, include_usage: true }
 }
 
 /// A request of `inbound` as it goes to an Anthropic upstream.
-pub(super) fn translate(inbound: &dyn Dialect, body: &Value, quirks: &Quirks) -> Result<Encoded, Box<Failure>> {
+pub(super) fn translate(inbound: &dyn ClientDialect, body: &Value, quirks: &Quirks) -> Result<Encoded, Box<Failure>> {
     let request = inbound.decode_request(body.to_string().as_bytes())?;
     AnthropicMessages.encode_request(&request, &Upstream { model: "claude", stream: false, quirks })
 }

@@ -9,8 +9,8 @@ use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
 use super::content;
+use crate::call_id::call_id;
 use crate::fields::{self, Fields, Path};
-use crate::openai_chat::call_id::call_id;
 use crate::openai_chat::reasoning;
 
 /// Calls whose result has not come yet, so that a result without an id finds its call.

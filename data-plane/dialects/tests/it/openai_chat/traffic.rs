@@ -1,6 +1,6 @@
 //! Recorded replies of many servers: decoded, told again, passed.
 
-use gateway_dialects::dialect::{Dialect, TapOptions};
+use gateway_dialects::dialect::{ClientDialect, Dialect, TapOptions};
 use gateway_dialects::openai_chat::OpenAiChat;
 use gateway_ir::event::FinishReason;
 use gateway_ir::fold::{Reply, fold};

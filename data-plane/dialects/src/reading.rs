@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 /// Whether a choice holds a `message` or a `delta`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Whole,
     Chunk,
 }
@@ -20,14 +20,14 @@ struct Members<F>(F);
 struct Elements<F>(F);
 
 /// Calls `visit` for each member of the object `text`. Fails if it is not one JSON object.
-pub(super) fn members<'a>(text: &'a [u8], visit: impl FnMut(&str, &'a RawValue)) -> serde_json::Result<()> {
+pub(crate) fn members<'a>(text: &'a [u8], visit: impl FnMut(&str, &'a RawValue)) -> serde_json::Result<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     deserializer.deserialize_map(Members(visit))?;
     deserializer.end()
 }
 
 /// The same for a value that has been proven to be JSON; anything but an object has no members.
-pub(super) fn members_of<'a>(raw: &'a RawValue, visit: impl FnMut(&str, &'a RawValue)) {
+pub(crate) fn members_of<'a>(raw: &'a RawValue, visit: impl FnMut(&str, &'a RawValue)) {
     if raw.get().starts_with('{') {
         // The text is known to be JSON; only an impossible name can fail, and ends the visit.
         members(raw.get().as_bytes(), visit).ok();
@@ -35,19 +35,19 @@ pub(super) fn members_of<'a>(raw: &'a RawValue, visit: impl FnMut(&str, &'a RawV
 }
 
 /// Calls `visit` for each element; anything but an array has none.
-pub(super) fn elements<'a>(raw: &'a RawValue, visit: impl FnMut(&'a RawValue)) {
+pub(crate) fn elements<'a>(raw: &'a RawValue, visit: impl FnMut(&'a RawValue)) {
     if raw.get().starts_with('[') {
         serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Elements(visit)).ok();
     }
 }
 
 /// A string that is there and not empty.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     json::string(raw.get().as_bytes()).filter(|text| !text.is_empty())
 }
 
 /// A whole number, also where a float was written.
-pub(super) fn unsigned(raw: &RawValue) -> Option<u64> {
+pub(crate) fn unsigned(raw: &RawValue) -> Option<u64> {
     let text = raw.get();
     text.parse().ok().or_else(|| {
         let float: f64 = text.parse().ok()?;
@@ -57,12 +57,12 @@ pub(super) fn unsigned(raw: &RawValue) -> Option<u64> {
 }
 
 /// Whether a value says anything: not null, not an empty string, array or object.
-pub(super) fn says_something(raw: &RawValue) -> bool {
+pub(crate) fn says_something(raw: &RawValue) -> bool {
     !matches!(raw.get(), "null" | "\"\"" | "[]" | "{}")
 }
 
 /// The same, where a server may fill an object it does not mean with empty members (Snowflake does).
-pub(super) fn is_meant(raw: &RawValue) -> bool {
+pub(crate) fn is_meant(raw: &RawValue) -> bool {
     if !raw.get().starts_with('{') {
         return says_something(raw);
     }
@@ -72,7 +72,7 @@ pub(super) fn is_meant(raw: &RawValue) -> bool {
 }
 
 /// The failure for a reply that makes no sense.
-pub(super) fn garbage(message: impl Into<Cow<'static, str>>) -> Box<Failure> {
+pub(crate) fn garbage(message: impl Into<Cow<'static, str>>) -> Box<Failure> {
     Box::new(Failure::new(Code::UpstreamGarbage, message))
 }
 
