@@ -14,6 +14,7 @@ use gateway_ir::usage::Usage;
 use crate::dialect::{
     ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream,
 };
+use crate::refused;
 
 mod finish;
 mod usage;
@@ -55,7 +56,7 @@ impl Dialect for OpenAiChat {
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> Failure {
-        error::decode(status, body)
+        refused::decode(status, body)
     }
 }
 

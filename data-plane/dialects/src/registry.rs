@@ -4,6 +4,7 @@ use gateway_ir::dialect::Dialect as Id;
 
 use crate::anthropic_messages::AnthropicMessages;
 use crate::dialect::{ClientDialect, Dialect};
+use crate::gemini_generate::GeminiGenerate;
 use crate::openai_chat::OpenAiChat;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
@@ -11,6 +12,7 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
     match id {
         Id::OpenAiChat => &OpenAiChat,
         Id::AnthropicMessages => &AnthropicMessages,
+        Id::GeminiGenerate => &GeminiGenerate,
     }
 }
 
@@ -19,5 +21,6 @@ pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
     match id {
         Id::OpenAiChat => Some(&OpenAiChat),
         Id::AnthropicMessages => Some(&AnthropicMessages),
+        Id::GeminiGenerate => None,
     }
 }

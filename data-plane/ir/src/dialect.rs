@@ -9,17 +9,20 @@ pub enum Dialect {
     OpenAiChat,
     /// `POST /v1/messages`, <https://docs.anthropic.com/en/api/messages>.
     AnthropicMessages,
+    /// `POST /v1beta/models/{model}:generateContent`, <https://ai.google.dev/api/generate-content>.
+    GeminiGenerate,
 }
 
 // === impl Dialect ===
 
 impl Dialect {
-    pub const ALL: [Self; 2] = [Self::OpenAiChat, Self::AnthropicMessages];
+    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::AnthropicMessages, Self::GeminiGenerate];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
             Self::AnthropicMessages => "anthropic-messages",
+            Self::GeminiGenerate => "gemini-generate",
         }
     }
 

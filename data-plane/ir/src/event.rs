@@ -95,6 +95,8 @@ pub enum CitationKind {
     OpenAi,
     /// Anthropic `citations` entry.
     Anthropic,
+    /// Only where it was found: `{"url", "title"}`.
+    Source,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

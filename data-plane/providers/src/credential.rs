@@ -12,6 +12,7 @@ pub(crate) fn header(auth: Auth, secret: &Secret) -> Option<Result<(HeaderName, 
         Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", secret.expose())),
         Auth::XApiKey => (HeaderName::from_static("x-api-key"), secret.expose().to_owned()),
         Auth::ApiKey => (HeaderName::from_static("api-key"), secret.expose().to_owned()),
+        Auth::XGoogApiKey => (HeaderName::from_static("x-goog-api-key"), secret.expose().to_owned()),
         Auth::None => return None,
     };
     Some(HeaderValue::try_from(text).map_err(|_| Unsendable).map(|mut value| {

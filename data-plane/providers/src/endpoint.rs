@@ -25,6 +25,8 @@ const AZURE_API_VERSION: &str = "2024-10-21";
 /// Where a provider's chat operation is and what every request to it carries. Cheap to read, never changes.
 pub struct Endpoint {
     url: Url,
+    /// Where the vendor has another one for streams.
+    stream_url: Option<Url>,
     headers: HeaderMap,
     allow_private_networks: bool,
     is_demo: bool,
@@ -37,9 +39,9 @@ impl Endpoint {
     pub fn compile(provider: &Provider, row: &Row) -> Result<Self, Vec<Problem>> {
         let is_demo = row.id == "demo";
         let mut problems = Vec::new();
-        let url = match (provider.base_url.as_deref().or(row.base_url.as_deref()), is_demo) {
-            (_, true) => Some(Url::nowhere()),
-            (Some(base_url), false) => operation(provider, row, base_url)
+        let urls = match (provider.base_url.as_deref().or(row.base_url.as_deref()), is_demo) {
+            (_, true) => Some((Url::nowhere(), None)),
+            (Some(base_url), false) => operations(provider, row, base_url)
                 .inspect_err(|fault| {
                     problems.push(Problem::error(fault.code, path(provider, "base_url"), fault.message.clone()));
                 })
@@ -51,9 +53,9 @@ impl Endpoint {
             }
         };
         let headers = headers(provider, row, &mut problems);
-        match url {
-            Some(url) if problems.is_empty() => {
-                Ok(Self { url, headers, allow_private_networks: provider.allow_private_networks, is_demo })
+        match urls {
+            Some((url, stream_url)) if problems.is_empty() => {
+                Ok(Self { url, stream_url, headers, allow_private_networks: provider.allow_private_networks, is_demo })
             }
             _ => Err(problems),
         }
@@ -61,8 +63,8 @@ impl Endpoint {
 
     /// The whole URI of the chat operation. A clone without allocation, unless the model is a part of the path; then the
     /// model is percent-encoded into it.
-    pub fn uri(&self, model: &str) -> Uri {
-        self.url.for_model(model)
+    pub fn uri(&self, model: &str, stream: bool) -> Uri {
+        self.stream_url.as_ref().filter(|_| stream).unwrap_or(&self.url).for_model(model)
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.
@@ -105,7 +107,27 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// The URL of the chat operation under `base_url`.
+/// The URLs of the chat operation under `base_url`: for a whole reply, and for a stream where that is another one.
+fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Option<Url>), url::Fault> {
+    let base = || url::Base::parse(base_url, provider.allow_private_networks);
+    match (row.chat_path.as_deref(), row.dialect.as_str()) {
+        (None, "gemini-generate") => {
+            let base = base()?;
+            // Roots are written with and without the version.
+            let is_versioned = base.path().ends_with("/v1beta") || base.path().ends_with("/v1");
+            let before = if is_versioned { "/models/" } else { "/v1beta/models/" };
+            let stream = base.clone().around_model(before, ":streamGenerateContent?alt=sse")?;
+            Ok((base.around_model(before, ":generateContent")?, Some(stream)))
+        }
+        (None, "bedrock-converse") => {
+            let stream = base()?.around_model("/model/", "/converse-stream")?;
+            Ok((base()?.around_model("/model/", "/converse")?, Some(stream)))
+        }
+        _ => operation(provider, row, base_url).map(|url| (url, None)),
+    }
+}
+
+/// The URL of the chat operation where there is one.
 fn operation(provider: &Provider, row: &Row, base_url: &str) -> Result<Url, url::Fault> {
     let base = url::Base::parse(base_url, provider.allow_private_networks)?;
     let is_v1 = base.path().ends_with("/openai/v1");
@@ -122,6 +144,8 @@ fn operation(provider: &Provider, row: &Row, base_url: &str) -> Result<Url, url:
     base.fixed(match (row.chat_path.as_deref(), row.dialect.as_str()) {
         (Some(path), _) => path,
         (None, "anthropic-messages") => "/v1/messages",
+        (None, "cohere-v2") => "/v2/chat",
+        (None, "ollama-chat") => "/api/chat",
         (None, _) => "/chat/completions",
     })
 }

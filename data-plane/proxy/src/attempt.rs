@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
-use gateway_dialects::registry;
+use gateway_dialects::{registry, signed_id};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing;
@@ -100,11 +100,13 @@ impl Lane {
 
     /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing the target declares needs the
     /// content to be read.
-    pub(crate) fn choose(inbound: gateway_ir::dialect::Dialect, target: &Target, stream: bool) -> Self {
+    pub(crate) fn choose(inbound: gateway_ir::dialect::Dialect, target: &Target, stream: bool, body: &[u8]) -> Self {
         let provider = &target.provider;
         let same = inbound == provider.dialect;
         let folds = provider.quirks.stream_only && !stream;
-        if same && !folds && !provider.quirks.needs_content() { Self::Pass } else { Self::Translate }
+        // Ids that carry another vendor's signature are longer than this one takes.
+        let may_pass = same && !folds && !provider.quirks.needs_content() && !signed_id::is_in(body);
+        if may_pass { Self::Pass } else { Self::Translate }
     }
 }
 
@@ -134,7 +136,7 @@ impl<'a> Outbound<'a> {
         loop {
             let policy = resolved.policy(&target, self.stream);
             let deadline = began + policy.total;
-            let lane = Lane::choose(self.inbound.id(), &target, self.stream);
+            let lane = Lane::choose(self.inbound.id(), &target, self.stream, self.body);
             let n_made = record.attempt_began(&target, lane.name());
             let failure = match self.attempt(&target, lane, &policy, deadline, record.id()).await {
                 Ok((answer, status, dropped)) => {
@@ -174,7 +176,7 @@ impl<'a> Outbound<'a> {
         let response = if target.provider.endpoint.is_demo() {
             demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
         } else {
-            let request = self.request(target, body, headers);
+            let request = self.request(target, upstream_streams, body, headers);
             let origin = origin(target);
             let sent = timeout_at(first_byte, self.client.send(&origin, request, policy.connect)).await;
             let late = |_| match first_byte == deadline {
@@ -223,11 +225,17 @@ impl<'a> Outbound<'a> {
         Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
     }
 
-    fn request(&self, target: &Target, body: Pieces, headers: Vec<(&'static str, String)>) -> Request<Pieces> {
+    fn request(
+        &self,
+        target: &Target,
+        stream: bool,
+        body: Pieces,
+        headers: Vec<(&'static str, String)>,
+    ) -> Request<Pieces> {
         let endpoint = &target.provider.endpoint;
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = endpoint.uri(&target.model);
+        *request.uri_mut() = endpoint.uri(&target.model, stream);
         let sent = request.headers_mut();
         sent.clone_from(endpoint.headers());
         for (name, value) in &self.forwarded {
@@ -430,6 +438,7 @@ async fn refusal(
     if failure.message.is_empty() {
         failure.message = format!("`{}` answered with status {status}", target.provider.name).into();
     }
+    let retry_after = retry_after.or(failure.retry_after);
     Box::new(failure.with_retry_after(retry_after))
 }
 

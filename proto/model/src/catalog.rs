@@ -42,6 +42,8 @@ pub enum Auth {
     XApiKey,
     /// `api-key: …`
     ApiKey,
+    /// `x-goog-api-key: …`
+    XGoogApiKey,
     None,
 }
 
@@ -57,7 +59,7 @@ pub const QUIRKS: &[(&str, &str)] = &[
 ];
 
 /// Kinds of the design whose dialects this version does not speak yet.
-pub const UNSUPPORTED: &[&str] = &["gemini", "vertex", "bedrock", "cohere", "mistral", "voyage", "jina"];
+pub const UNSUPPORTED: &[&str] = &["vertex", "bedrock", "voyage", "jina"];
 
 #[derive(Deserialize)]
 struct Table {
@@ -92,7 +94,8 @@ mod tests {
         assert_eq!(ids.len(), rows().len(), "an id occurs twice");
         for row in rows() {
             assert!(
-                ["openai-chat", "anthropic-messages"].contains(&row.dialect.as_str()),
+                ["openai-chat", "anthropic-messages", "gemini-generate", "cohere-v2", "ollama-chat"]
+                    .contains(&row.dialect.as_str()),
                 "{}: {}",
                 row.id,
                 row.dialect

@@ -2,7 +2,6 @@
 //!
 //! The order of members is fixed, so that the same conversation is the same bytes and the provider's prompt cache hits.
 
-mod dropped;
 mod blocks;
 mod turns;
 mod thinking;
@@ -15,10 +14,10 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 
 use self::blocks::Block;
-use self::dropped::Dropped;
 use self::thinking::Thinking;
 use self::turns::{Conversation, Turn};
 use crate::dialect::{Encoded, Upstream};
+use crate::dropped::Dropped;
 use crate::writer::{self, Object};
 
 const SELF: Dialect = Dialect::AnthropicMessages;

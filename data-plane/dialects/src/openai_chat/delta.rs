@@ -6,9 +6,10 @@ use gateway_ir::failure::{Code, Failure};
 use serde_json::value::RawValue;
 
 use super::calls::Calls;
-use super::{error, finish, usage};
+use super::{finish, usage};
 use crate::call_id::hash;
 use crate::reading::{Shape, elements, garbage, is_meant, members, members_of, says_something, text, unsigned};
+use crate::refused;
 
 /// More choices than any server gives.
 const MAX_CHOICES: usize = 256;
@@ -59,7 +60,7 @@ impl Reader {
     /// Reads one object and appends what it says. Nothing is appended on `Err`.
     pub(super) fn read(&mut self, data: &[u8], shape: Shape, events: &mut Vec<Event>) -> Result<(), Box<Failure>> {
         let parts = Parts::read(data)?;
-        let failure = if parts.may_be_error { error::inside(data) } else { None };
+        let failure = if parts.may_be_error { refused::inside(data) } else { None };
         if parts.choices.is_none() && parts.usage.is_none() && failure.is_none() && shape == Shape::Whole {
             return Err(garbage("the upstream's reply has no `choices`"));
         }

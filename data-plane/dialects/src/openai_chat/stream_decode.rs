@@ -4,10 +4,10 @@ use gateway_ir::event::Event;
 use gateway_ir::failure::Failure;
 
 use super::delta::Reader;
-use super::error;
 use crate::dialect::StreamDecoder;
 use crate::framing::sse;
 use crate::reading::{Shape, garbage};
+use crate::refused;
 
 pub(super) const TERMINAL_MARK: &[u8] = b"[DONE]";
 
@@ -60,7 +60,7 @@ impl State {
         if event.name == b"error" {
             self.ended = true;
             let failure =
-                error::inside(data).unwrap_or_else(|| garbage("the upstream reported an error inside its stream"));
+                refused::inside(data).unwrap_or_else(|| garbage("the upstream reported an error inside its stream"));
             events.push(Event::Error(failure));
             return Ok(());
         }

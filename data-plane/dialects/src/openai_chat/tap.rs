@@ -12,6 +12,7 @@ use super::{error, scan, usage};
 use crate::dialect::{Seen, StreamTap, TapOptions};
 use crate::framing::passing::{Passing, Verdict};
 use crate::framing::sse;
+use crate::refused;
 
 /// No longer event can be the terminal mark and nothing else.
 const MAX_TERMINAL_EVENT: usize = 64;
@@ -128,7 +129,7 @@ impl Watch {
 }
 
 fn error_in(event: &sse::Event<'_>) -> Option<Box<Failure>> {
-    let told = error::inside(&event.data);
+    let told = refused::inside(&event.data);
     if told.is_none() && event.name == b"error" {
         let message = "the upstream reported an error inside its stream";
         return Some(Box::new(Failure::new(Code::UpstreamError, message)));

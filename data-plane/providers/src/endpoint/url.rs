@@ -33,6 +33,7 @@ enum Target {
 }
 
 /// A base URL that has been checked.
+#[derive(Clone)]
 pub(super) struct Base {
     scheme: Scheme,
     authority: Authority,

@@ -11,8 +11,9 @@ use gateway_ir::failure::Failure;
 use gateway_ir::json;
 use serde_json::value::RawValue;
 
-use super::dropped::Dropped;
 use super::{SELF, refused};
+use crate::dropped::Dropped;
+use crate::signed_id;
 use crate::writer::{Array, Object};
 
 /// One block, ready to be written.
@@ -96,6 +97,7 @@ fn tool_result<'r>(result: &'r ToolResult, dropped: &mut Dropped) -> Result<Kind
 /// Anthropic takes letters, digits, `_` and `-` in ids of calls. Others are replaced, and a hash keeps different ids apart;
 /// call and result are changed alike, since the same id gives the same text.
 fn tool_id(id: &str) -> Cow<'_, str> {
+    let id = signed_id::plain(id);
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     if !id.is_empty() && id.chars().all(is_plain) {
         return Cow::Borrowed(id);

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use gateway_ir::chat::{ChatRequest, Reasoning, ToolChoice};
 
 use super::SELF;
-use super::dropped::Dropped;
 use super::turns::Conversation;
+use crate::dropped::Dropped;
 
 /// The least budget Anthropic accepts.
 const LEAST_BUDGET: u64 = 1024;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::SELF;
 use super::blocks::{self, Block, Kind};
-use super::dropped::Dropped;
+use crate::dropped::Dropped;
 
 /// What is said, in Anthropic's order.
 pub(super) struct Conversation<'r> {

@@ -6,6 +6,7 @@ use gateway_ir::extra::Extra;
 use gateway_ir::failure::Failure;
 
 use super::{Context, content, foreign_name, unsupported};
+use crate::signed_id;
 use crate::writer::{Array, Object};
 
 /// Media that came with tool results, which can only be text: told by the user right after them.
@@ -112,7 +113,7 @@ fn write_assistant(
 fn write_call(call: &Content, calls: &mut Array<'_>) {
     match call {
         Content::ToolCall(ToolCall { id, name, arguments }) => calls.object(|object| {
-            object.string("id", id);
+            object.string("id", signed_id::plain(id));
             object.string("type", "function");
             object.object("function", |function| {
                 function.string("name", name);
@@ -132,7 +133,7 @@ fn write_result<'m>(
     context: &mut Context<'_>,
 ) -> Result<(), Box<Failure>> {
     object.string("role", "tool");
-    object.string("tool_call_id", &result.call_id);
+    object.string("tool_call_id", signed_id::plain(&result.call_id));
     // Documented is text alone; who wrote more in this dialect knows the server.
     let can_stay = |part: &Part| context.is_native || matches!(part.content, Content::Text(_) | Content::Opaque { .. });
     let (texts, others): (Vec<&Part>, Vec<&Part>) = result.parts.iter().partition(|part| can_stay(part));

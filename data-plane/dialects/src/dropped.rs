@@ -2,7 +2,7 @@
 
 /// Collects names; few, so that comparing is cheaper than hashing, and capped.
 #[derive(Debug, Default)]
-pub(super) struct Dropped {
+pub(crate) struct Dropped {
     names: Vec<String>,
 }
 
@@ -13,7 +13,7 @@ const LONGEST: usize = 80;
 // === impl Dropped ===
 
 impl Dropped {
-    pub(super) fn note(&mut self, name: impl Into<String>) {
+    pub(crate) fn note(&mut self, name: impl Into<String>) {
         // Some names are the client's own member names, which can be anything.
         let name: String = name.into().chars().filter(|letter| matches!(letter, ' '..='~')).take(LONGEST).collect();
         if self.names.len() < MOST && !self.names.contains(&name) {
@@ -21,13 +21,13 @@ impl Dropped {
         }
     }
 
-    pub(super) fn note_if(&mut self, condition: bool, name: &str) {
+    pub(crate) fn note_if(&mut self, condition: bool, name: &str) {
         if condition {
             self.note(name);
         }
     }
 
-    pub(super) fn into_names(self) -> Vec<String> {
+    pub(crate) fn into_names(self) -> Vec<String> {
         self.names
     }
 }
