@@ -1,4 +1,5 @@
 //! How a stream of bytes is cut into messages. Knows no dialect.
 
+pub(crate) mod ndjson;
 pub mod sse;
 pub(crate) mod passing;

@@ -14,4 +14,6 @@ pub mod signed_id;
 pub mod openai_chat;
 pub mod anthropic_messages;
 pub mod gemini_generate;
+pub mod cohere_v2;
+pub mod ollama_chat;
 pub mod registry;

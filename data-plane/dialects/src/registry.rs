@@ -3,8 +3,10 @@
 use gateway_ir::dialect::Dialect as Id;
 
 use crate::anthropic_messages::AnthropicMessages;
+use crate::cohere_v2::CohereV2;
 use crate::dialect::{ClientDialect, Dialect};
 use crate::gemini_generate::GeminiGenerate;
+use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
@@ -13,6 +15,8 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
         Id::OpenAiChat => &OpenAiChat,
         Id::AnthropicMessages => &AnthropicMessages,
         Id::GeminiGenerate => &GeminiGenerate,
+        Id::CohereV2 => &CohereV2,
+        Id::OllamaChat => &OllamaChat,
     }
 }
 
@@ -21,6 +25,6 @@ pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
     match id {
         Id::OpenAiChat => Some(&OpenAiChat),
         Id::AnthropicMessages => Some(&AnthropicMessages),
-        Id::GeminiGenerate => None,
+        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat => None,
     }
 }

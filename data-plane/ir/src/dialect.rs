@@ -11,18 +11,25 @@ pub enum Dialect {
     AnthropicMessages,
     /// `POST /v1beta/models/{model}:generateContent`, <https://ai.google.dev/api/generate-content>.
     GeminiGenerate,
+    /// `POST /v2/chat`, <https://docs.cohere.com/reference/chat>.
+    CohereV2,
+    /// `POST /api/chat`, <https://docs.ollama.com/api/chat>.
+    OllamaChat,
 }
 
 // === impl Dialect ===
 
 impl Dialect {
-    pub const ALL: [Self; 3] = [Self::OpenAiChat, Self::AnthropicMessages, Self::GeminiGenerate];
+    pub const ALL: [Self; 5] =
+        [Self::OpenAiChat, Self::AnthropicMessages, Self::GeminiGenerate, Self::CohereV2, Self::OllamaChat];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
             Self::AnthropicMessages => "anthropic-messages",
             Self::GeminiGenerate => "gemini-generate",
+            Self::CohereV2 => "cohere-v2",
+            Self::OllamaChat => "ollama-chat",
         }
     }
 

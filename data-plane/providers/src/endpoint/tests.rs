@@ -42,7 +42,7 @@ fn requests_go_to_the_base_url_and_the_tail_of_the_dialect() {
         ("anthropic", Some("https://proxy.example/team/a/"), "https://proxy.example/team/a/v1/messages"),
         ("openai-compatible", Some("http://[::1]:8000/v1"), "http://[::1]:8000/v1/chat/completions"),
         ("openai-compatible", Some("http://127.0.0.1:9"), "http://127.0.0.1:9/chat/completions"),
-        ("ollama", Some("http://127.0.0.1:11434"), "http://127.0.0.1:11434/v1/chat/completions"),
+        ("ollama", Some("http://127.0.0.1:11434"), "http://127.0.0.1:11434/api/chat"),
         (
             "azure",
             Some("https://r.openai.azure.com"),
