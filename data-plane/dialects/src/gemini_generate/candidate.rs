@@ -2,7 +2,7 @@
 //! cannot disagree.
 
 use gateway_ir::dialect::Dialect;
-use gateway_ir::event::{CitationKind, Event};
+use gateway_ir::event::{CitationKind, Event, FinishReason};
 use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
@@ -33,7 +33,8 @@ struct Candidate {
     n_calls: u32,
     /// A call whose arguments come in pieces.
     open: Option<Open>,
-    finished: bool,
+    /// Why it stopped, as said last: more may follow a first `STOP` where Google runs tools of its own.
+    reason: Option<FinishReason>,
 }
 
 #[derive(Debug)]
@@ -59,9 +60,24 @@ impl Reader {
         self.failed
     }
 
-    /// Every candidate that began has said why it stopped, and one has.
-    pub(super) fn is_whole(&self) -> bool {
-        !self.failed && !self.candidates.is_empty() && self.candidates.iter().all(|candidate| candidate.finished)
+    /// The upstream has said all. Tells why each candidate stopped; false where one did not say, so that the reply is cut.
+    pub(super) fn end(&mut self, events: &mut Vec<Event>) -> bool {
+        if self.failed || self.candidates.is_empty() || self.candidates.iter().any(|one| one.reason.is_none()) {
+            return false;
+        }
+        for candidate in &mut self.candidates {
+            candidate.close(events);
+            let said = candidate.reason.take();
+            let reason = match said {
+                // Gemini says so also where it waits for the results of its calls.
+                Some(FinishReason::Stop) if candidate.n_calls > 0 => Some(FinishReason::ToolCalls),
+                said => said,
+            };
+            let choice = candidate.index;
+            events.extend(reason.map(|reason| Event::Finish { choice, reason, stop_sequence: None }));
+        }
+        events.push(Event::End);
+        true
     }
 
     pub(super) fn read(&mut self, data: &[u8], events: &mut Vec<Event>) -> Result<(), Box<Failure>> {
@@ -96,9 +112,8 @@ impl Reader {
             self.candidate(raw, position, events)?;
         }
         if blocked.is_some() && self.candidates.is_empty() {
-            self.candidates.push(Candidate { finished: true, ..Candidate::default() });
-            let reason = gateway_ir::event::FinishReason::ContentFilter;
-            events.push(Event::Finish { choice: 0, reason, stop_sequence: None });
+            let reason = Some(FinishReason::ContentFilter);
+            self.candidates.push(Candidate { reason, ..Candidate::default() });
         }
         events.extend(usage.map(|raw| Event::Usage(usage::read(raw))));
         let meta =
@@ -144,14 +159,8 @@ impl Reader {
         if let Some(grounding) = grounding {
             cite(grounding, index, events);
         }
-        if let Some(reason) = reason
-            && reason != "FINISH_REASON_UNSPECIFIED"
-            && !candidate.finished
-        {
-            candidate.close(events);
-            candidate.finished = true;
-            let reason = finish::reason(&reason, candidate.n_calls > 0);
-            events.push(Event::Finish { choice: index, reason, stop_sequence: None });
+        if let Some(reason) = reason.filter(|reason| reason != "FINISH_REASON_UNSPECIFIED") {
+            candidate.reason = Some(finish::reason(&reason));
         }
         Ok(())
     }

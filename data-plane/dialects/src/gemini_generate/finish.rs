@@ -2,10 +2,8 @@
 
 use gateway_ir::event::FinishReason;
 
-/// `has_calls`: Gemini says `STOP` also where it waits for the results of its calls.
-pub(super) fn reason(said: &str, has_calls: bool) -> FinishReason {
+pub(super) fn reason(said: &str) -> FinishReason {
     match said {
-        "STOP" if has_calls => FinishReason::ToolCalls,
         "STOP" => FinishReason::Stop,
         "MAX_TOKENS" => FinishReason::Length,
         "SAFETY"

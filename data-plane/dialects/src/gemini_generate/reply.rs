@@ -8,16 +8,13 @@ use crate::dialect::StreamDecoder;
 use crate::framing::sse;
 use crate::reading::garbage;
 
-/// Reads a whole reply. A whole reply is over, whether or not every candidate says why it stopped.
+/// Reads a whole reply.
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
     let mut events = Vec::new();
     let mut reader = Reader::default();
     reader.read(body, &mut events)?;
-    if !reader.has_failed() {
-        if !reader.is_whole() {
-            return Err(garbage("the upstream's reply has no finished candidate"));
-        }
-        events.push(Event::End);
+    if !reader.has_failed() && !reader.end(&mut events) {
+        return Err(garbage("the upstream's reply has no finished candidate"));
     }
     Ok(events)
 }
@@ -41,9 +38,7 @@ impl StreamDecoder for Decoder {
         let reader = &mut self.reader;
         // What is left may be half an event, which is a cut and not garbage.
         self.parser.finish(|event| read(reader, &event, events).or(Ok(())))?;
-        if self.reader.is_whole() {
-            events.push(Event::End);
-        }
+        self.reader.end(events);
         Ok(())
     }
 }
