@@ -97,6 +97,7 @@ pub(crate) fn provider(kind: &str) -> Provider {
         allow_private_networks: false,
         quirks: Vec::new(),
         azure: None,
+        aws: None,
         retry: None,
         timeouts: None,
         breaker: None,

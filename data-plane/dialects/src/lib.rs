@@ -16,4 +16,5 @@ pub mod anthropic_messages;
 pub mod gemini_generate;
 pub mod cohere_v2;
 pub mod ollama_chat;
+pub mod bedrock_converse;
 pub mod registry;

@@ -3,6 +3,7 @@
 use gateway_ir::dialect::Dialect as Id;
 
 use crate::anthropic_messages::AnthropicMessages;
+use crate::bedrock_converse::BedrockConverse;
 use crate::cohere_v2::CohereV2;
 use crate::dialect::{ClientDialect, Dialect};
 use crate::gemini_generate::GeminiGenerate;
@@ -17,6 +18,7 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
         Id::GeminiGenerate => &GeminiGenerate,
         Id::CohereV2 => &CohereV2,
         Id::OllamaChat => &OllamaChat,
+        Id::BedrockConverse => &BedrockConverse,
     }
 }
 
@@ -25,6 +27,6 @@ pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
     match id {
         Id::OpenAiChat => Some(&OpenAiChat),
         Id::AnthropicMessages => Some(&AnthropicMessages),
-        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat => None,
+        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }
 }

@@ -15,13 +15,21 @@ pub enum Dialect {
     CohereV2,
     /// `POST /api/chat`, <https://docs.ollama.com/api/chat>.
     OllamaChat,
+    /// `POST /model/{model}/converse`, <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
+    BedrockConverse,
 }
 
 // === impl Dialect ===
 
 impl Dialect {
-    pub const ALL: [Self; 5] =
-        [Self::OpenAiChat, Self::AnthropicMessages, Self::GeminiGenerate, Self::CohereV2, Self::OllamaChat];
+    pub const ALL: [Self; 6] = [
+        Self::OpenAiChat,
+        Self::AnthropicMessages,
+        Self::GeminiGenerate,
+        Self::CohereV2,
+        Self::OllamaChat,
+        Self::BedrockConverse,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -30,6 +38,7 @@ impl Dialect {
             Self::GeminiGenerate => "gemini-generate",
             Self::CohereV2 => "cohere-v2",
             Self::OllamaChat => "ollama-chat",
+            Self::BedrockConverse => "bedrock-converse",
         }
     }
 

@@ -14,6 +14,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::credential;
+use crate::sign::sigv4::Signer;
 use url::Url;
 
 /// The version of Anthropic's API that the `anthropic-messages` dialect speaks.
@@ -28,6 +29,7 @@ pub struct Endpoint {
     /// Where the vendor has another one for streams.
     stream_url: Option<Url>,
     headers: HeaderMap,
+    signer: Option<Signer>,
     allow_private_networks: bool,
     is_demo: bool,
 }
@@ -39,7 +41,7 @@ impl Endpoint {
     pub fn compile(provider: &Provider, row: &Row) -> Result<Self, Vec<Problem>> {
         let is_demo = row.id == "demo";
         let mut problems = Vec::new();
-        let urls = match (provider.base_url.as_deref().or(row.base_url.as_deref()), is_demo) {
+        let urls = match (base_url(provider, row).as_deref(), is_demo) {
             (_, true) => Some((Url::nowhere(), None)),
             (Some(base_url), false) => operations(provider, row, base_url)
                 .inspect_err(|fault| {
@@ -54,9 +56,14 @@ impl Endpoint {
         };
         let headers = headers(provider, row, &mut problems);
         match urls {
-            Some((url, stream_url)) if problems.is_empty() => {
-                Ok(Self { url, stream_url, headers, allow_private_networks: provider.allow_private_networks, is_demo })
-            }
+            Some((url, stream_url)) if problems.is_empty() => Ok(Self {
+                url,
+                stream_url,
+                headers,
+                signer: signer(provider),
+                allow_private_networks: provider.allow_private_networks,
+                is_demo,
+            }),
             _ => Err(problems),
         }
     }
@@ -70,6 +77,11 @@ impl Endpoint {
     /// Sent with every request, the credential among them, which is marked sensitive.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// What proves who we are where a header that is the same for every request does not.
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     pub fn tls(&self) -> bool {
@@ -105,6 +117,23 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// The provider's own, else the catalogue's.
+fn base_url(provider: &Provider, row: &Row) -> Option<String> {
+    let region = provider.aws.as_ref().map_or("", |aws| aws.region.as_str());
+    provider.base_url.clone().or_else(|| Some(row.base_url.as_ref()?.replace("{region}", region)))
+}
+
+fn signer(provider: &Provider) -> Option<Signer> {
+    let aws = provider.aws.as_ref()?;
+    Some(Signer {
+        access_key_id: aws.access_key_id.clone()?,
+        secret_access_key: aws.secret_access_key.clone()?,
+        session_token: aws.session_token.clone(),
+        region: aws.region.clone(),
+        service: "bedrock",
+    })
 }
 
 /// The URLs of the chat operation under `base_url`: for a whole reply, and for a stream where that is another one.

@@ -4,4 +4,5 @@
 pub mod destination;
 pub mod quirks;
 pub mod credential;
+pub mod sign;
 pub mod endpoint;

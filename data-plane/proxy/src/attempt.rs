@@ -236,11 +236,16 @@ impl<'a> Outbound<'a> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = endpoint.uri(&target.model, stream);
+        let signature = endpoint
+            .signer()
+            .map(|signer| signer.sign(request.uri(), request.body().as_slices(), clock::unix_seconds()))
+            .unwrap_or_default();
         let sent = request.headers_mut();
         sent.clone_from(endpoint.headers());
         for (name, value) in &self.forwarded {
             sent.entry(name).or_insert_with(|| value.clone());
         }
+        sent.extend(signature);
         for (name, value) in headers {
             // Lists such as `anthropic-beta` are joined with what the client sent.
             let value = match sent.get(name).and_then(|other| other.to_str().ok()) {

@@ -56,6 +56,11 @@ impl Pieces {
         if pieces.len() > 1 && n_bytes <= SMALL { Self::from(Bytes::from(pieces.concat())) } else { Self::new(pieces) }
     }
 
+    /// What has not been sent yet.
+    pub fn as_slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces.iter().map(AsRef::as_ref)
+    }
+
     pub fn len(&self) -> u64 {
         self.n_bytes
     }

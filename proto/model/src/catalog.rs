@@ -13,7 +13,7 @@ pub struct Row {
     pub title: String,
     /// Name of its wire language.
     pub dialect: String,
-    /// `None`: a provider of this kind must say its own.
+    /// `None`: a provider of this kind must say its own. `{region}` stands for that of `aws`.
     pub base_url: Option<String>,
     /// The base URL is a host root (any path prefix is kept), not a versioned API root.
     #[serde(default)]
@@ -59,7 +59,7 @@ pub const QUIRKS: &[(&str, &str)] = &[
 ];
 
 /// Kinds of the design whose dialects this version does not speak yet.
-pub const UNSUPPORTED: &[&str] = &["vertex", "bedrock", "voyage", "jina"];
+pub const UNSUPPORTED: &[&str] = &["vertex", "voyage", "jina"];
 
 #[derive(Deserialize)]
 struct Table {
@@ -94,8 +94,15 @@ mod tests {
         assert_eq!(ids.len(), rows().len(), "an id occurs twice");
         for row in rows() {
             assert!(
-                ["openai-chat", "anthropic-messages", "gemini-generate", "cohere-v2", "ollama-chat"]
-                    .contains(&row.dialect.as_str()),
+                [
+                    "openai-chat",
+                    "anthropic-messages",
+                    "gemini-generate",
+                    "cohere-v2",
+                    "ollama-chat",
+                    "bedrock-converse"
+                ]
+                .contains(&row.dialect.as_str()),
                 "{}: {}",
                 row.id,
                 row.dialect

@@ -17,6 +17,7 @@ fn provider(kind: &str, base_url: Option<&str>) -> Provider {
         allow_private_networks: base_url.is_some_and(|url| url.starts_with("http:")),
         quirks: Vec::new(),
         azure: None,
+        aws: None,
         retry: None,
         timeouts: None,
         breaker: None,

@@ -34,6 +34,8 @@ pub struct Provider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure: Option<Azure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<Aws>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -48,6 +50,22 @@ pub struct Azure {
     /// The `api-version` query parameter. Default `2024-10-21`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
+}
+
+/// What only `kind: bedrock` has. With an access key requests are signed (AWS Signature Version 4); without one, `api_key` is
+/// a Bedrock API key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// `us-east-1`, `eu-central-1` …
+    pub region: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    #[serde(default, skip_serializing)]
+    pub secret_access_key: Option<Secret>,
+    /// Of temporary credentials.
+    #[serde(default, skip_serializing)]
+    pub session_token: Option<Secret>,
 }
 
 pub(crate) fn is_false(value: &bool) -> bool {

@@ -141,6 +141,7 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     if provider.azure.is_some() && provider.kind != "azure" {
         findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
     }
+    aws(provider, findings);
     if let Some(key) = &provider.api_key {
         if key.expose().trim().is_empty() {
             findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
@@ -154,6 +155,41 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
         findings.error(problem.code, "breaker.enabled", problem.message);
     }
     policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
+}
+
+fn aws(provider: &Provider, findings: &mut Findings<'_>) {
+    let Some(aws) = &provider.aws else {
+        if provider.kind == "bedrock" {
+            findings.error(Code::MissingField, "aws", "give at least `region`; a provider of kind `bedrock` is in one");
+        }
+        return;
+    };
+    if provider.kind != "bedrock" {
+        findings.error(Code::Conflict, "aws", "belongs to providers of kind `bedrock`");
+    }
+    let is_name =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !is_name(&aws.region) {
+        findings.error(Code::InvalidValue, "aws.region", "is no region like `us-east-1`");
+    }
+    if aws.access_key_id.as_ref().is_some_and(|id| !is_name(id)) {
+        findings.error(Code::InvalidValue, "aws.access_key_id", "holds other characters than an access key id has");
+    }
+    if aws.access_key_id.is_some() && provider.api_key.is_some() {
+        let message = "requests are either signed with `aws` or carry this key; give one of them";
+        findings.error(Code::Conflict, "api_key", message);
+    }
+    for (path, secret) in [("aws.secret_access_key", &aws.secret_access_key), ("aws.session_token", &aws.session_token)]
+    {
+        if let Some(secret) = secret {
+            if secret.expose().is_empty() || !secret.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+                findings.error(Code::InvalidValue, path, "is empty, or holds a space or a line break");
+            }
+            if aws.access_key_id.is_none() {
+                findings.error(Code::Conflict, path, "means nothing without `aws.access_key_id`");
+            }
+        }
+    }
 }
 
 fn unknown_kind(kind: &str, findings: &mut Findings<'_>) {

@@ -1,0 +1,3 @@
+//! Credentials that are arithmetic over the request, one scheme per file.
+
+pub mod sigv4;
