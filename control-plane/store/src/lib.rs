@@ -13,6 +13,7 @@ pub mod revisions;
 pub mod usage;
 pub mod logs;
 pub mod nodes;
+pub mod membership;
 
 pub use error::Error;
 pub use item::{ItemKind, StoredItem};
