@@ -9,6 +9,7 @@ mod data_dir;
 mod meters;
 pub mod vault;
 pub mod credential;
+pub mod authority;
 mod view;
 pub mod change;
 pub mod fleet;
