@@ -13,6 +13,7 @@ pub(crate) mod variable {
     pub(crate) const ADMIN_URL: &str = "GATEWAY_ADMIN_URL";
     pub(crate) const MASTER_KEY: &str = "GATEWAY_MASTER_KEY";
     pub(crate) const DATA_DIR: &str = "GATEWAY_DATA_DIR";
+    pub(crate) const KEK_FILE: &str = "GATEWAY_KEK_FILE";
     pub(crate) const EDITOR: &str = "EDITOR";
     pub(crate) const VISUAL: &str = "VISUAL";
     /// Read by the commands that serve, in their own crates.

@@ -51,12 +51,22 @@ pub(crate) struct Up {
     /// Serve /health, /ready and /metrics here instead of on the public API's address
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<SocketAddr>,
-    /// Keeps this loopback address for nodes that join; that they join is not part of this version, and who calls is told so
+    /// Address where further nodes join; one that is not loopback is consent to be reached from outside [default:
+    /// 127.0.0.1:8082 if it is free]
     #[arg(long, value_name = "ADDRESS")]
     fleet_listen: Option<SocketAddr>,
+    /// Name or address under which nodes reach it, where that is not the one above; may be repeated
+    #[arg(long = "fleet-host", value_name = "NAME")]
+    fleet_hosts: Vec<String>,
     /// Database of the control plane [default: SQLite in the data directory]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// Key-encryption key, 32 bytes in base64 [default: `kek.key` in the data directory]
+    #[arg(long, env = variable::KEK_FILE, hide_env_values = true, value_name = "FILE")]
+    kek_file: Option<PathBuf>,
+    /// Master key, in place of GATEWAY_MASTER_KEY [default: `master.key` in the data directory]
+    #[arg(long, value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
     /// Worker threads of the data plane [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -100,7 +110,6 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
     tokio::select! {
         () = signals.next() => {}
         never = watch::follow(watch, &standalone) => match never {},
-        never = standalone.attend() => match never {},
     }
     host::say("stopping: open requests have 10 seconds to end; once more stops at once");
     tokio::select! {
@@ -122,6 +131,9 @@ fn options(up: &Up, source: Option<&Source>) -> Options {
         ops_listen: up.ops_listen,
         admin_listen: up.admin_listen,
         fleet_listen: up.fleet_listen,
+        fleet_hosts: up.fleet_hosts.clone(),
+        kek_file: up.kek_file.clone(),
+        master_key_file: up.master_key_file.clone(),
         database_url: up.database_url.clone(),
         workers: up.workers,
         seed,
@@ -144,14 +156,14 @@ fn refused(error: anyhow::Error, source: Option<&Source>) -> Failure {
     }
 }
 
-/// What programs need to use the gateway. Nodes cannot join over the network in this version, so these two are null.
+/// What programs need to use the gateway.
 fn ready(standalone: &Standalone) -> serde_json::Value {
     json!({
         "base_url": standalone.base_url(),
         "admin_url": standalone.admin_url(),
-        "fleet_url": null,
+        "fleet_url": standalone.fleet_url(),
         "master_key": standalone.master_key().expose(),
-        "join_token": null,
+        "join_token": standalone.join_token().map(Secret::expose),
         "virtual_key": standalone.minted_key().map(Secret::expose),
         "pid": std::process::id(),
     })

@@ -1,11 +1,9 @@
 //! Both planes in one process: a control plane over its data directory, a node fed over an in-memory pipe that carries the
 //! same gRPC messages as the network does. It composes; what the planes do is theirs.
 
-mod fleet_port;
 mod local;
 mod sample;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,8 +18,7 @@ use gateway_proxy::Node;
 use gateway_proxy::config::{DEFAULT_LISTEN, Drain, Endpoint, LogSink, Source};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
-
-use crate::fleet_port::FleetPort;
+use gateway_server::config::DEFAULT_FLEET_LISTEN;
 
 /// How to start.
 pub struct Options {
@@ -30,9 +27,13 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     pub ops_listen: Option<SocketAddr>,
     pub admin_listen: SocketAddr,
-    /// Kept for the fleet's channel; loopback only.
+    /// Where further nodes join. `None`: loopback port 8082, or nowhere if something else listens there.
     pub fleet_listen: Option<SocketAddr>,
+    /// Names or addresses under which nodes reach it; the first one stands in its URL.
+    pub fleet_hosts: Vec<String>,
     pub database_url: Option<String>,
+    pub kek_file: Option<PathBuf>,
+    pub master_key_file: Option<PathBuf>,
     pub workers: Option<usize>,
     pub seed: Seed,
 }
@@ -67,7 +68,6 @@ pub struct Refused {
 pub struct Standalone {
     control: ControlPlane,
     node: Node,
-    fleet_port: Option<FleetPort>,
     made: Vec<Made>,
     model: Option<String>,
 }
@@ -80,28 +80,17 @@ pub struct Made {
     pub from: String,
 }
 
+const FLEET_FLAG: &str = "--fleet-listen";
 /// From the first connection to the first applied revision; thousands of providers take a fraction of it.
 const READY: Duration = Duration::from_secs(30);
 
 /// Returns when the first revision runs and every address is bound. A refused file ends it with [`Refused`] as the error's
 /// root.
 pub async fn start(options: Options) -> anyhow::Result<Standalone> {
-    let fleet_port = match options.fleet_listen {
-        Some(address) => {
-            Some(FleetPort::bind(address).await.map_err(|error| explained(error, address, "--fleet-listen"))?)
-        }
-        None => None,
-    };
     if !options.data_dir.exists() {
         check_free(&options)?;
     }
-    let control = gateway_server::start(gateway_server::config::Options {
-        data_dir: options.data_dir.clone(),
-        database_url: options.database_url,
-        admin_listen: options.admin_listen,
-        admin_hosts: Vec::new(),
-    });
-    let control = control.await.map_err(|error| explained(error, options.admin_listen, "--admin-listen"))?;
+    let control = control(&options).await?;
     let changes = control.changes();
     let (made, probed) = match options.seed {
         Seed::File(file) => {
@@ -135,7 +124,7 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     if tokio::time::timeout(READY, node.ready()).await.is_err() {
         bail!("the node did not run the configuration within {} s; what it said about it is above", READY.as_secs());
     }
-    Ok(Standalone { control, node, fleet_port, made, model: sample::model(&set, &probed) })
+    Ok(Standalone { control, node, made, model: sample::model(&set, &probed) })
 }
 
 // === impl Standalone ===
@@ -148,6 +137,16 @@ impl Standalone {
 
     pub fn admin_url(&self) -> String {
         format!("http://{}", self.control.admin_addr())
+    }
+
+    /// Where further nodes join, if they can.
+    pub fn fleet_url(&self) -> Option<String> {
+        self.control.fleet_url()
+    }
+
+    /// With what they join: good for a day, any number of times.
+    pub fn join_token(&self) -> Option<&Secret> {
+        self.control.join_token()
     }
 
     pub fn master_key(&self) -> &Secret {
@@ -172,14 +171,6 @@ impl Standalone {
     /// Makes the configuration what a file says, as at the start.
     pub async fn apply(&self, file: File) -> anyhow::Result<Outcome> {
         apply(self.control.changes(), file).await
-    }
-
-    /// What must go on while it serves. Never returns; dropped at the end.
-    pub async fn attend(&self) -> Infallible {
-        match &self.fleet_port {
-            Some(port) => port.refuse().await,
-            None => std::future::pending().await,
-        }
     }
 
     /// Drains the node, then ends the control plane, which stores what the node still had to say. Open requests have
@@ -228,6 +219,29 @@ async fn create(changes: &Changes, resource: Resource) -> anyhow::Result<bool> {
     }
 }
 
+async fn control(options: &Options) -> anyhow::Result<ControlPlane> {
+    let start = |fleet_listen| {
+        gateway_server::start(gateway_server::config::Options {
+            database_url: options.database_url.clone(),
+            fleet_listen,
+            fleet_hosts: options.fleet_hosts.clone(),
+            kek_file: options.kek_file.clone(),
+            master_key_file: options.master_key_file.clone(),
+            ..gateway_server::config::Options::new(options.data_dir.clone(), options.admin_listen)
+        })
+    };
+    let fleet_listen = options.fleet_listen.unwrap_or(DEFAULT_FLEET_LISTEN);
+    match (start(Some(fleet_listen)).await, options.fleet_listen) {
+        (Ok(control), _) => Ok(control),
+        (Err(error), None) if is_taken(&error, FLEET_FLAG) => {
+            // Nobody has asked for the port, so that it does not stand in the way of a start.
+            start(None).await.map_err(|error| explained(error, options.admin_listen, "--admin-listen"))
+        }
+        (Err(error), Some(address)) if is_taken(&error, FLEET_FLAG) => Err(explained(error, address, FLEET_FLAG)),
+        (Err(error), _) => Err(explained(error, options.admin_listen, "--admin-listen")),
+    }
+}
+
 /// Before the first start makes anything: the addresses of the node can be had. The first key is shown once, at the start that
 /// makes it; one that fails later would lose it.
 fn check_free(options: &Options) -> anyhow::Result<()> {
@@ -252,12 +266,17 @@ fn listen(named: Option<SocketAddr>, set: &Set) -> anyhow::Result<SocketAddr> {
     }
 }
 
+/// Whether an address was taken, and the message says that this flag chooses another one.
+fn is_taken(error: &anyhow::Error, flag: &str) -> bool {
+    let in_use = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    };
+    error.chain().any(in_use) && error.chain().any(|cause| cause.to_string().contains(flag))
+}
+
 /// An address that is taken is the most common reason not to start; it names the flag that helps.
 fn explained(error: anyhow::Error, address: SocketAddr, flag: &str) -> anyhow::Error {
-    let is_taken = error.chain().any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-    });
-    if is_taken {
+    if is_taken(&error, "") {
         anyhow::anyhow!(
             "{address} is in use; stop the program that listens there, or choose another address with {flag}"
         )

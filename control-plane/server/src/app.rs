@@ -10,6 +10,7 @@ use crate::change::Changes;
 use crate::credential::{MasterKey, Pepper};
 use crate::fleet::Fleet;
 use crate::ingest::Tail;
+use crate::members::Members;
 use crate::meters::Meters;
 
 /// The control plane's parts, made once at start.
@@ -21,6 +22,7 @@ pub struct App {
     pub master_key: MasterKey,
     pub hosts: Hosts,
     pub fleet: Arc<Fleet>,
+    pub members: Arc<Members>,
     pub tail: Tail,
     pub meters: Arc<Meters>,
     /// Cancelled when the process stops, so that answers without an end get one.

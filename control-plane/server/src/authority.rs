@@ -262,7 +262,10 @@ mod tests {
         for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
             let issued = authority.issue(&csr(algorithm), "node_1", "epoch-1", NOW_MS).expect("issued");
             let identity = &issued.identity;
-            assert_eq!((identity.node_id.as_str(), identity.not_after_ms), ("node_1", 1_800_000_000_000 + NODE_LIFE_MS));
+            assert_eq!(
+                (identity.node_id.as_str(), identity.not_after_ms),
+                ("node_1", 1_800_000_000_000 + NODE_LIFE_MS)
+            );
             assert_eq!(identity.serial.len(), 2 * SERIAL_LEN);
             let (_, read) = x509_parser::parse_x509_certificate(&issued.certificate).expect("ours");
             let names = read.subject_alternative_name().expect("readable").expect("there").value.general_names.clone();

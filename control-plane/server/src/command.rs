@@ -14,16 +14,20 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::change::Refusal;
-use crate::config::{DEFAULT_ADMIN_LISTEN, Options, variable};
+use crate::config::{self, DEFAULT_ADMIN_LISTEN, DEFAULT_FLEET_LISTEN, Options, variable};
 use crate::control_plane::{ControlPlane as Running, start};
 
-/// Run a control plane: the source of truth that gatewayctl talks to.
+/// Run a control plane: the source of truth that gatewayctl talks to and nodes follow.
 ///
 /// The first start makes the database, the master key and a first virtual key. The key-encryption key `kek.key` in the data
 /// directory opens the stored provider credentials: back it up.
 ///
+/// Several replicas share one Postgres database, one key-encryption key and one master key.
+///
 /// Examples:
 ///   gateway-control-plane
+///   gateway-control-plane --database-url postgres://gateway@db/gateway --kek-file kek.key --master-key-file master.key \
+///     --fleet-listen 10.0.0.7:8082
 ///   gateway-control-plane --data-dir /var/lib/gateway --admin-listen 10.0.0.7:8081 --admin-host gateway.example.com
 ///   gateway-control-plane -f gateway.yaml --ready-file /run/gateway/ready.json
 #[derive(Debug, clap::Parser)]
@@ -32,7 +36,7 @@ pub struct ControlPlane {
     /// Database, master key and key-encryption key.
     #[arg(long, value_name = "DIR", default_value = "gateway-data")]
     pub data_dir: PathBuf,
-    /// Another SQLite database than `gateway.db` in the data directory: sqlite:///path/to/file.db
+    /// Another database than `gateway.db` in the data directory: postgres://… for several replicas, or sqlite:///path/to/file.db
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// Address of the admin API. One that is not loopback is consent to be reached from outside.
@@ -41,10 +45,22 @@ pub struct ControlPlane {
     /// Host name under which the admin API is called, beside loopback and its address; may be repeated.
     #[arg(long = "admin-host", value_name = "NAME")]
     pub admin_hosts: Vec<String>,
+    /// Address for nodes on other machines. One that is not loopback is consent to be reached from outside.
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_FLEET_LISTEN)]
+    pub fleet_listen: SocketAddr,
+    /// Name or address under which nodes reach the fleet listener, where it is not the one above; may be repeated.
+    #[arg(long = "fleet-host", value_name = "NAME")]
+    pub fleet_hosts: Vec<String>,
+    /// Key-encryption key that all replicas on a database share: 32 bytes in base64 [default: `kek.key` in the data directory]
+    #[arg(long, value_name = "FILE", env = config::KEK_FILE, hide_env_values = true)]
+    pub kek_file: Option<PathBuf>,
+    /// Master key that all replicas share, in place of `GATEWAY_MASTER_KEY` [default: `master.key` in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
     /// Configuration file to apply at each start; what it does not name is left alone.
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Written when the admin API answers: {"admin_url", "master_key", "virtual_key", "pid"}.
+    /// Written when the admin API answers: {"admin_url", "fleet_url", "master_key", "join_token", "virtual_key", "pid"}.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 }
@@ -83,6 +99,10 @@ impl ControlPlane {
             database_url: self.database_url,
             admin_listen: self.admin_listen,
             admin_hosts: self.admin_hosts,
+            fleet_listen: Some(self.fleet_listen),
+            fleet_hosts: self.fleet_hosts,
+            kek_file: self.kek_file,
+            master_key_file: self.master_key_file,
         })
         .await?;
         if let (Some(path), Some(parsed)) = (&self.file, parsed) {
@@ -93,6 +113,9 @@ impl ControlPlane {
             write_private(path, &ready(&running, &admin_url).to_string())?;
         }
         eprintln!("admin API on {admin_url}");
+        if let Some(fleet_url) = running.fleet_url() {
+            eprintln!("nodes join on {fleet_url}");
+        }
         if let Some(key) = running.minted_key() {
             eprintln!("first virtual key, shown once: {}", key.expose());
         }
@@ -122,11 +145,13 @@ impl Signals {
     }
 }
 
-/// The fleet listener's URL and its join token are not in it: nodes on other machines join with a later version.
+/// What programs need to use this control plane.
 fn ready(running: &Running, admin_url: &str) -> serde_json::Value {
     json!({
         "admin_url": admin_url,
+        "fleet_url": running.fleet_url(),
         "master_key": running.master_key().expose(),
+        "join_token": running.join_token().map(|token| token.expose()),
         "virtual_key": running.minted_key().map(|key| key.expose()),
         "pid": std::process::id(),
     })
@@ -136,18 +161,19 @@ fn read(path: &Path) -> anyhow::Result<file::Parsed> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
     let beside = path.parent().unwrap_or(Path::new(""));
-    let parsed = file::parse(&shown, &text, &variable, &|file| std::fs::read_to_string(beside.join(file)));
-    let parsed = parsed.map_err(|problems| refused(&shown, &problems))?;
-    for warning in &parsed.warnings {
-        eprintln!("{warning}");
-    }
-    Ok(parsed)
+    // What it refers to may be stored already; the write path looks at both together.
+    let parsed = file::decode(&shown, &text, &variable, &|file| std::fs::read_to_string(beside.join(file)));
+    parsed.map_err(|problems| refused(&shown, &problems))
 }
 
 async fn apply(running: &Running, path: &Path, parsed: file::Parsed) -> anyhow::Result<()> {
     let source = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     match running.changes().apply(&source, parsed.set.resources()).await {
-        Ok(outcome) => {
+        Ok(mut outcome) => {
+            parsed.index.locate(&mut outcome.warnings);
+            for warning in &outcome.warnings {
+                eprintln!("{warning}");
+            }
             for minted in &outcome.minted {
                 eprintln!("key {} made, shown once: {}", minted.name, minted.key.expose());
             }

@@ -17,15 +17,45 @@ pub struct Options {
     pub admin_listen: SocketAddr,
     /// Host names under which the admin API is reached, beside loopback and the listen address.
     pub admin_hosts: Vec<String>,
+    /// Address of the fleet listener. `None`: no node on another machine can join.
+    pub fleet_listen: Option<SocketAddr>,
+    /// Names or addresses under which nodes reach the fleet listener; the first one stands in its URL.
+    pub fleet_hosts: Vec<String>,
+    /// Key-encryption key that several replicas share. `None`: `kek.key` in the data directory, made if the database is new.
+    pub kek_file: Option<PathBuf>,
+    /// Master key that several replicas share. `None`: the environment's, else `master.key` in the data directory.
+    pub master_key_file: Option<PathBuf>,
 }
 
 /// Environment variable that brings the master key from outside.
 pub const MASTER_KEY: &str = "GATEWAY_MASTER_KEY";
 
+/// Environment variable that names the file of the key-encryption key.
+pub const KEK_FILE: &str = "GATEWAY_KEK_FILE";
+
+pub const DEFAULT_FLEET_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 pub const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 
 /// Shortest master key that is accepted from outside; ours has 256 bits.
 const MIN_MASTER_KEY: usize = 20;
+
+// === impl Options ===
+
+impl Options {
+    /// SQLite in the data directory, its own keys, and no fleet listener.
+    pub fn new(data_dir: PathBuf, admin_listen: SocketAddr) -> Self {
+        Self {
+            data_dir,
+            database_url: None,
+            admin_listen,
+            admin_hosts: Vec::new(),
+            fleet_listen: None,
+            fleet_hosts: Vec::new(),
+            kek_file: None,
+            master_key_file: None,
+        }
+    }
+}
 
 /// The master key from the environment, where there is one. Too short, or set to nothing, is an error: it is never verified
 /// against an empty key.

@@ -1,7 +1,7 @@
 //! Start to stop: secrets, database, the parts, the listeners, and the order in which they end.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -18,15 +18,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::app::{App, Hosts};
-use crate::change::{Actor, Changes, Draft, Edit, Request, Wish};
+use crate::authority::Authority;
+use crate::change::{Actor, Changes, Draft, Edit, Refusal, Request, Wish};
 use crate::clock;
 use crate::config::{self, Options};
 use crate::credential::{self, MasterKey, Pepper};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, outside_secret};
 use crate::fleet::Fleet;
+use crate::fleet_listener::FleetListener;
 use crate::ingest::{Ingest, Tail};
 use crate::jobs;
 use crate::listener::Listener;
+use crate::members::Members;
 use crate::meters::Meters;
 use crate::publish::Publisher;
 use crate::sync::FleetService;
@@ -45,6 +48,9 @@ const MASTER_KEY_FILE: &str = "master.key";
 pub struct ControlPlane {
     app: Arc<App>,
     listener: Listener,
+    fleet_listener: Option<FleetListener>,
+    fleet_host: Option<String>,
+    join_token: Option<Secret>,
     pipe: mpsc::Sender<DuplexStream>,
     channel: Vec<Job>,
     jobs: Vec<Job>,
@@ -56,25 +62,39 @@ pub struct ControlPlane {
 /// Starts a control plane. When this returns, the admin API answers.
 pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let socket = Listener::bind(options.admin_listen).await?;
+    let fleet_socket = match options.fleet_listen {
+        Some(address) => Some(FleetListener::bind(address).await?),
+        None => None,
+    };
     let data_dir = DataDir::open(&options.data_dir)?;
-    let master_key = master_key(&data_dir)?;
+    let master_key = master_key(&options, &data_dir)?;
     let store = open_store(&options, &data_dir).await?;
-    let vault = Arc::new(open_vault(&data_dir, &store.heads().await?)?);
+    let vault = Arc::new(open_vault(&options, &data_dir, &store.heads().await?)?);
     let pepper = Arc::new(Pepper::load_or_make(&store, &vault, clock::unix_ms()).await?);
     let changes = Arc::new(Changes::new(store.clone(), Arc::clone(&vault), Arc::clone(&pepper)));
     // Nothing but the pepper was ever written: the first start, or one that was cut off before it got further.
     let heads = store.heads().await?;
     let fresh = heads.topology == 0 && heads.identity == 1;
-    let minted_key = if fresh { Some(mint_default_key(&changes).await?) } else { None };
+    let minted_key = if fresh { mint_default_key(&changes).await? } else { None };
 
     let meters = Arc::new(Meters::new());
     let stop = CancellationToken::new();
     let (fleet, tail) = (Arc::new(Fleet::new(store.clone(), Arc::clone(&meters))), Tail::new());
+    let authority = Arc::new(Authority::load_or_make(&store, &vault, clock::unix_ms()).await?);
+    let members = Arc::new(Members::load(store.clone(), Arc::clone(&vault), authority).await?);
     let publisher = Arc::new(Publisher::start(store.clone(), vault).await?);
     let ingest = Arc::new(Ingest::new(store.clone(), tail.clone(), Arc::clone(&meters)));
     let (pipe, incoming) = mpsc::channel(PIPE_BACKLOG);
     let channel = FleetService::new(Arc::clone(&publisher), Arc::clone(&fleet), ingest, stop.clone());
-    let channel = channel_jobs(channel, incoming, publisher, Arc::clone(&fleet));
+    let channel = channel.with_members(Arc::clone(&members));
+    let (mut fleet_listener, mut join_token) = (None, None);
+    if let Some(socket) = fleet_socket {
+        let members = Arc::clone(&members);
+        join_token = Some(members.standing_token().await.context("making the join token of the ready file")?);
+        let hosts = &options.fleet_hosts;
+        fleet_listener = Some(FleetListener::serve(socket, members, hosts, channel.clone(), stop.clone())?);
+    }
+    let channel = channel_jobs(channel, incoming, publisher, Arc::clone(&fleet), Arc::clone(&members));
     let jobs = jobs::start(&store, &meters);
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -83,13 +103,27 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         pepper,
         master_key: MasterKey::new(&master_key),
         fleet,
+        members,
         tail,
         meters,
         stop,
         started_at_ms: clock::unix_ms(),
     });
     let listener = Listener::serve(socket, admin::router(Arc::clone(&app)))?;
-    Ok(ControlPlane { app, listener, pipe, channel, jobs, master_key, minted_key, _data_dir: data_dir })
+    let fleet_host = options.fleet_hosts.into_iter().next();
+    Ok(ControlPlane {
+        app,
+        listener,
+        fleet_listener,
+        fleet_host,
+        join_token,
+        pipe,
+        channel,
+        jobs,
+        master_key,
+        minted_key,
+        _data_dir: data_dir,
+    })
 }
 
 // === impl ControlPlane ===
@@ -98,6 +132,31 @@ impl ControlPlane {
     /// Where the admin API is; the real port where `:0` was asked for.
     pub fn admin_addr(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Where the fleet listener is, if there is one.
+    pub fn fleet_addr(&self) -> Option<SocketAddr> {
+        self.fleet_listener.as_ref().map(FleetListener::address)
+    }
+
+    /// What nodes are given as `--fleet-url`.
+    pub fn fleet_url(&self) -> Option<String> {
+        let address = self.fleet_addr()?;
+        Some(match self.fleet_host.as_deref().map(|host| (host, host.parse::<IpAddr>())) {
+            None => format!("https://{address}"),
+            Some((_, Ok(ip))) => format!("https://{}", SocketAddr::new(ip, address.port())),
+            Some((host, Err(_))) => format!("https://{host}:{}", address.port()),
+        })
+    }
+
+    /// Lets any number of nodes join within a day; with a fleet listener only.
+    pub fn join_token(&self) -> Option<&Secret> {
+        self.join_token.as_ref()
+    }
+
+    /// Connections of the fleet listener: handshakes that run, strangers, members.
+    pub fn fleet_open(&self) -> [usize; 3] {
+        self.fleet_listener.as_ref().map_or([0; 3], FleetListener::open)
     }
 
     pub fn master_key(&self) -> &Secret {
@@ -132,14 +191,20 @@ impl ControlPlane {
     pub async fn shutdown(self) {
         self.app.stop.cancel();
         self.listener.shutdown().await;
+        drop(self.fleet_listener);
         drop(self.channel);
         drop(self.jobs);
         self.app.store.close().await;
     }
 }
 
-/// From the environment, else from its file, else a new one.
-fn master_key(data_dir: &DataDir) -> anyhow::Result<Secret> {
+/// From the file that was named, else from the environment, else from its own file, else a new one.
+fn master_key(options: &Options, data_dir: &DataDir) -> anyhow::Result<Secret> {
+    if let Some(path) = &options.master_key_file {
+        let key = outside_secret(path, "--master-key-file")?;
+        config::check_master_key(&path.display().to_string(), &key)?;
+        return Ok(key);
+    }
     if let Some(key) = config::master_key()? {
         return Ok(key);
     }
@@ -163,12 +228,17 @@ async fn open_store(options: &Options, data_dir: &DataDir) -> anyhow::Result<Sto
 }
 
 /// The key-encryption key of an empty database may be made; that of any other must be there.
-fn open_vault(data_dir: &DataDir, heads: &Heads) -> anyhow::Result<Vault> {
+fn open_vault(options: &Options, data_dir: &DataDir, heads: &Heads) -> anyhow::Result<Vault> {
+    if let Some(path) = &options.kek_file {
+        let kek = outside_secret(path, "--kek-file")?;
+        return Vault::new(&kek).with_context(|| format!("cannot use `{}`", path.display()));
+    }
     let path = data_dir.file(KEK_FILE);
     let kek = match data_dir.secret(KEK_FILE)? {
         Some(kek) => kek,
         None if heads.topology > 0 || heads.identity > 0 => bail!(
-            "the database holds sealed secrets, but the key-encryption key `{}` is missing; restore it from a backup",
+            "the database holds sealed secrets, but the key-encryption key `{}` is missing; restore it from a backup, \
+             or name the one that this database's other replicas use with --kek-file",
             path.display()
         ),
         None => {
@@ -181,7 +251,8 @@ fn open_vault(data_dir: &DataDir, heads: &Heads) -> anyhow::Result<Vault> {
     Vault::new(&kek).with_context(|| format!("cannot use `{}`", path.display()))
 }
 
-async fn mint_default_key(changes: &Changes) -> anyhow::Result<Secret> {
+/// `None` where another replica that starts on the same new database was faster.
+async fn mint_default_key(changes: &Changes) -> anyhow::Result<Option<Secret>> {
     let key = Key {
         name: DEFAULT_KEY.to_owned(),
         secret: None,
@@ -198,9 +269,12 @@ async fn mint_default_key(changes: &Changes) -> anyhow::Result<Secret> {
         expected_revision: None,
         dry_run: false,
     };
-    let outcome = changes.write(&request).await.context("making the first key")?;
+    let outcome = match changes.write(&request).await {
+        Err(Refusal::Exists { .. }) => return Ok(None),
+        outcome => outcome.context("making the first key")?,
+    };
     let minted = outcome.minted.into_iter().next().context("the first key was made without a secret")?;
-    Ok(minted.key)
+    Ok(Some(minted.key))
 }
 
 /// What keeps the nodes current, and what hears them.
@@ -209,6 +283,7 @@ fn channel_jobs(
     incoming: mpsc::Receiver<DuplexStream>,
     publisher: Arc<Publisher>,
     fleet: Arc<Fleet>,
+    members: Arc<Members>,
 ) -> Vec<Job> {
     let connections = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
     let serve = async move {
@@ -220,5 +295,6 @@ fn channel_jobs(
         Job::spawn(serve),
         Job::spawn(async move { publisher.run().await }),
         Job::spawn(async move { fleet.run().await }),
+        Job::spawn(async move { members.run().await }),
     ]
 }

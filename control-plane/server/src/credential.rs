@@ -45,6 +45,7 @@ impl Pepper {
     /// The stored pepper; a new database gets one. Fails if it was sealed under another key-encryption key.
     pub async fn load_or_make(store: &Store, vault: &Vault, now_ms: i64) -> anyhow::Result<Self> {
         let id = FIRST.to_string();
+        let heads = store.heads().await?;
         if let Some(item) = store.item(ItemKind::Pepper, &id).await? {
             return Ok(Self::open(vault, &item)?);
         }
@@ -73,17 +74,24 @@ impl Pepper {
             name: item.name.clone(),
             ..AuditRow::default()
         };
-        store
-            .commit(Commit {
-                expected: None,
-                edits: vec![Edit { op: Op::Upsert, item: item.clone() }],
-                actor: audit.actor.clone(),
-                summary: "pepper made".to_owned(),
-                audit: vec![audit],
-                at_ms: now_ms,
-            })
-            .await
-            .context("storing the pepper")?;
+        let commit = Commit {
+            // Of replicas that start at once on a new database, one makes the pepper.
+            expected: Some(heads),
+            edits: vec![Edit { op: Op::Upsert, item: item.clone() }],
+            actor: audit.actor.clone(),
+            summary: "pepper made".to_owned(),
+            audit: vec![audit],
+            at_ms: now_ms,
+        };
+        match store.commit(commit).await {
+            Ok(_) => {}
+            Err(gateway_store::Error::Conflict { .. }) => {
+                let item = store.item(ItemKind::Pepper, &item.id).await?;
+                let item = item.context("another process changed the database before it had a pepper; start again")?;
+                return Ok(Self::open(vault, &item)?);
+            }
+            Err(error) => return Err(error).context("storing the pepper"),
+        }
         Ok(Self::open(vault, &item)?)
     }
 

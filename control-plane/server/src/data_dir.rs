@@ -93,6 +93,18 @@ impl DataDir {
     }
 }
 
+/// A secret from a file that somebody else keeps: a mounted one may be readable by others, and is left as it is. `flag` is how
+/// it was named.
+pub(crate) fn outside_secret(path: &Path, flag: &str) -> anyhow::Result<Secret> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`, which {flag} names"))?;
+    let text = Secret::new(text.trim());
+    if text.expose().is_empty() {
+        bail!("`{shown}`, which {flag} names, is empty");
+    }
+    Ok(text)
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(PRIVATE_FILE);

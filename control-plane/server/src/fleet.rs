@@ -33,6 +33,9 @@ const SAVE_ALIVE_MS: i64 = 60_000;
 const FORGET_MS: i64 = 60 * 60_000;
 /// Longest id of a node or of its boot.
 const MAX_ID: usize = 128;
+/// What a node may say about itself: names and values of labels, features, its version.
+const MAX_WORDS: usize = 256;
+const MAX_WORD: usize = 256;
 
 /// All nodes that are known.
 #[derive(Debug)]
@@ -65,6 +68,15 @@ pub(crate) fn check_id(id: &str) -> Result<(), tonic::Status> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(fits) {
         let message = format!("ids of nodes and boots must be 1 to {MAX_ID} letters, digits, `_`, `-` or `.`");
+        return Err(tonic::Status::invalid_argument(message));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_words<'w>(words: impl Iterator<Item = &'w String>) -> Result<(), tonic::Status> {
+    let (n_words, longest) = words.fold((0, 0), |(n_words, longest), word| (n_words + 1, word.len().max(longest)));
+    if n_words > MAX_WORDS || longest > MAX_WORD {
+        let message = format!("a node may say {MAX_WORDS} labels and features of {MAX_WORD} bytes at most of itself");
         return Err(tonic::Status::invalid_argument(message));
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! what arrives goes to `fleet` and `ingest`.
 
 mod session;
+mod speaker;
 mod stream;
 
 use std::io;
@@ -12,17 +13,20 @@ use gateway_wire::v1::fleet_server::{Fleet as FleetApi, FleetServer};
 use gateway_wire::v1::{ControlMsg, IngestAck, LogBatch, MetricFrame, NodeMsg, UsageBatch};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::enrolment::EnrolmentService;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
+use crate::members::Members;
+use crate::peer::Link;
 use crate::publish::Publisher;
 use crate::task;
+use speaker::{Report, Speaker};
 use stream::Context;
 
 /// The largest message taken; what a node sends is far smaller.
@@ -33,37 +37,68 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const OUTBOUND: usize = 4;
 /// Snapshots on their way at a time; others wait, their nodes serve by what they have.
 const MAX_SNAPSHOTS: usize = 8;
+/// Calls of one connection at a time; a node needs five.
+const MAX_CALLS: u32 = 32;
+const MAX_HEADERS: u32 = 16 << 10;
 
 /// All that nodes call.
 #[derive(Clone)]
 pub struct FleetService {
     context: Context,
     ingest: Arc<Ingest>,
+    members: Option<Arc<Members>>,
 }
 
 // === impl FleetService ===
 
 impl FleetService {
-    /// `stop` ends all streams.
+    /// For nodes of this process. `stop` ends all streams.
     pub fn new(publisher: Arc<Publisher>, fleet: Arc<Fleet>, ingest: Arc<Ingest>, stop: CancellationToken) -> Self {
         let admission = Arc::new(Semaphore::new(MAX_SNAPSHOTS));
-        Self { context: Context { publisher, fleet, admission, stop }, ingest }
+        Self { context: Context { publisher, fleet, admission, stop }, ingest, members: None }
     }
 
-    /// Serves connections of any kind until `stop`: pipes of this process as well as sockets.
+    /// For members as well.
+    pub fn with_members(self, members: Arc<Members>) -> Self {
+        Self { members: Some(members), ..self }
+    }
+
+    /// Serves connections within this process until `stop`. Whoever is at their other end is taken for who it says.
     pub async fn serve<C>(self, incoming: impl Stream<Item = io::Result<C>>) -> Result<(), tonic::transport::Error>
     where
-        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let stop = self.context.stop.clone();
-        let service = FleetServer::new(self).max_decoding_message_size(MAX_MESSAGE);
-        Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(service)
-            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-            .await
+        let links = incoming.map(|stream| stream.map(Link::local));
+        server().add_service(self.into_server()).serve_with_incoming_shutdown(links, stop.cancelled_owned()).await
     }
+
+    /// Serves connections whose peers were found out, until `stop`.
+    pub(crate) async fn serve_members<C>(
+        self,
+        enrolment: EnrolmentService,
+        incoming: impl Stream<Item = io::Result<Link<C>>>,
+    ) -> Result<(), tonic::transport::Error>
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stop = self.context.stop.clone();
+        let mut server = server().max_concurrent_streams(MAX_CALLS).http2_max_header_list_size(MAX_HEADERS);
+        let server = server.add_service(self.into_server()).add_service(enrolment.into_server());
+        server.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await
+    }
+
+    fn into_server(self) -> FleetServer<Self> {
+        FleetServer::new(self).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    fn speaker<T>(&self, request: &Request<T>) -> Result<Speaker, Status> {
+        Speaker::of(request, self.members.as_ref())
+    }
+}
+
+fn server() -> Server {
+    Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
 type Acks = ReceiverStream<Result<IngestAck, Status>>;
@@ -76,14 +111,15 @@ impl FleetApi for FleetService {
     type MetricsStream = Acks;
 
     async fn sync(&self, request: Request<Streaming<NodeMsg>>) -> Result<Response<Self::SyncStream>, Status> {
+        let speaker = self.speaker(&request)?;
         let (outbound, messages) = mpsc::channel(OUTBOUND);
-        task::spawn(stream::serve(self.context.clone(), request.into_inner(), outbound));
+        task::spawn(stream::serve(self.context.clone(), speaker, request.into_inner(), outbound));
         Ok(Response::new(ReceiverStream::new(messages)))
     }
 
     async fn usage(&self, request: Request<Streaming<UsageBatch>>) -> Result<Response<Acks>, Status> {
         let ingest = Arc::clone(&self.ingest);
-        Ok(answer(&self.context.stop, request, move |batch| {
+        Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |batch| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.usage(batch).await }
         }))
@@ -91,7 +127,7 @@ impl FleetApi for FleetService {
 
     async fn logs(&self, request: Request<Streaming<LogBatch>>) -> Result<Response<Acks>, Status> {
         let ingest = Arc::clone(&self.ingest);
-        Ok(answer(&self.context.stop, request, move |batch| {
+        Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |batch| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.logs(batch).await }
         }))
@@ -99,7 +135,7 @@ impl FleetApi for FleetService {
 
     async fn metrics(&self, request: Request<Streaming<MetricFrame>>) -> Result<Response<Acks>, Status> {
         let fleet = Arc::clone(&self.context.fleet);
-        Ok(answer(&self.context.stop, request, move |frame| {
+        Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |frame| {
             fleet.frame(frame);
             std::future::ready(Ok(IngestAck::default()))
         }))
@@ -109,23 +145,31 @@ impl FleetApi for FleetService {
 /// Answers each message of a stream in order; the first that cannot be answered ends it.
 fn answer<T, F>(
     stop: &CancellationToken,
+    speaker: Speaker,
     request: Request<Streaming<T>>,
     mut answer: impl FnMut(T) -> F + Send + 'static,
 ) -> Response<Acks>
 where
-    T: Send + 'static,
+    T: Report + Send + 'static,
     F: Future<Output = Result<IngestAck, Status>> + Send,
 {
     let (outbound, acks) = mpsc::channel(OUTBOUND);
     let (mut inbound, stop) = (request.into_inner(), stop.clone());
     task::spawn(async move {
+        let mut cut = std::pin::pin!(speaker.cut());
         loop {
             let received = tokio::select! {
+                // What a node that was put out still says does not count.
+                biased;
+                cut = &mut cut => Err(cut),
                 received = inbound.message() => received,
                 () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping")),
             };
             let answered = match received {
-                Ok(Some(message)) => answer(message).await,
+                Ok(Some(message)) => match speaker.check(&message) {
+                    Ok(()) => answer(message).await,
+                    Err(refused) => Err(refused),
+                },
                 Ok(None) => return,
                 Err(status) => Err(status),
             };

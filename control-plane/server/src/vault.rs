@@ -35,7 +35,7 @@ pub struct Vault {
 pub enum Error {
     #[error(
         "the database was sealed with another key-encryption key (`{stored}`, the one in use is `{ours}`); \
-         restore the `kek.key` that belongs to this database"
+         use the `kek.key` that belongs to this database; replicas share one with --kek-file"
     )]
     WrongKey { stored: String, ours: String },
     #[error("a sealed secret is damaged or belongs to another item; restore a backup of the database")]

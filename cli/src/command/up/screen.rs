@@ -20,12 +20,7 @@ pub(super) fn draw(standalone: &Standalone, up: &Up) -> String {
         ("Key", key),
         ("New providers", made.join(", ")),
         ("Data", format!("{}  (back up kek.key: stored credentials cannot be read without it)", data_dir.display())),
-        (
-            "Fleet",
-            up.fleet_listen
-                .map(|address| format!("{address} is kept; nodes cannot join in this version"))
-                .unwrap_or_default(),
-        ),
+        ("Fleet", standalone.fleet_url().map(|url| format!("{url}  (further nodes join here)")).unwrap_or_default()),
     ]);
     let facts = facts.lines().map(|line| format!("  {line}\n")).collect::<String>();
     format!("The gateway runs.\n\n{facts}\n{}\nNext: {NEXT}\nCtrl-C stops it.\n", attempt(standalone))

@@ -27,12 +27,10 @@ struct World {
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let control = gateway_server::start(gateway_server::Options {
-            data_dir: dir.path().join("control"),
-            database_url: None,
-            admin_listen: "127.0.0.1:0".parse().expect("an address"),
-            admin_hosts: Vec::new(),
-        })
+        let control = gateway_server::start(gateway_server::Options::new(
+            dir.path().join("control"),
+            "127.0.0.1:0".parse().expect("an address"),
+        ))
         .await
         .expect("the control plane starts");
         let node = gateway_proxy::start(Options {

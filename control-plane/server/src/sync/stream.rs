@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::session::{Answer, Need, Session};
-use crate::fleet::{Fleet, Seat, check_id};
+use super::speaker::Speaker;
+use crate::fleet::{Fleet, Seat, check_id, check_words};
 use crate::publish::Publisher;
 
 const HELLO: Duration = Duration::from_secs(10);
@@ -26,9 +27,6 @@ const STUCK: Duration = Duration::from_secs(30);
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// A node that is sent away comes back within this time.
 const COME_BACK: u32 = 2000;
-/// What a node may say about itself: names and values of labels, features, its version.
-const MAX_WORDS: usize = 256;
-const MAX_WORD: usize = 256;
 
 /// What a stream works with.
 #[derive(Clone)]
@@ -53,15 +51,16 @@ struct Stream {
 }
 
 /// Serves a node until either side ends it.
-pub(super) async fn serve(context: Context, mut inbound: Streaming<NodeMsg>, outbound: Outbound) {
+pub(super) async fn serve(context: Context, speaker: Speaker, mut inbound: Streaming<NodeMsg>, outbound: Outbound) {
     let stop = context.stop.clone();
     let served = async {
         let hello = tokio::time::timeout(HELLO, inbound.message()).await;
         let hello = hello.map_err(|_| Status::deadline_exceeded("no `Hello` came"))??;
-        let Some(NodeMsg { msg: Some(Received::Hello(hello)) }) = hello else {
+        let Some(NodeMsg { msg: Some(Received::Hello(mut hello)) }) = hello else {
             return Err(Status::invalid_argument("the first message must be a `Hello`"));
         };
         check(&hello)?;
+        speaker.introduce(&mut hello).await?;
         let seat = context.fleet.connect(&hello, |class| context.publisher.head(class).epoch);
         let session = Session::new(&hello, |class| seat.refused(class));
         let node = &hello.node_id;
@@ -74,6 +73,7 @@ pub(super) async fn serve(context: Context, mut inbound: Streaming<NodeMsg>, out
     };
     let ended = tokio::select! {
         ended = served => ended,
+        cut = speaker.cut() => Err(cut),
         () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping")),
     };
     if let Err(status) = ended {
@@ -92,13 +92,9 @@ fn check(hello: &Hello) -> Result<(), Status> {
         );
         return Err(Status::failed_precondition(message));
     }
-    let words =
-        hello.labels.iter().flat_map(|(name, value)| [name, value]).chain(&hello.features).chain([&hello.version]);
-    let (n_words, longest) = words.fold((0, 0), |(n_words, longest), word| (n_words + 1, word.len().max(longest)));
-    if n_words > MAX_WORDS || longest > MAX_WORD {
-        let message = format!("a `Hello` may hold {MAX_WORDS} labels and features of {MAX_WORD} bytes at most");
-        return Err(Status::invalid_argument(message));
-    }
+    check_words(
+        hello.labels.iter().flat_map(|(name, value)| [name, value]).chain(&hello.features).chain([&hello.version]),
+    )?;
     check_id(&hello.node_id)?;
     check_id(&hello.boot_id)
 }

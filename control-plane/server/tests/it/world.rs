@@ -26,10 +26,8 @@ pub(crate) struct Answer {
 
 pub(crate) fn options(data_dir: &Path) -> Options {
     Options {
-        data_dir: data_dir.to_owned(),
-        database_url: None,
-        admin_listen: "127.0.0.1:0".parse().unwrap(),
         admin_hosts: vec!["gateway.example.com".to_owned()],
+        ..Options::new(data_dir.to_owned(), "127.0.0.1:0".parse().unwrap())
     }
 }
 
