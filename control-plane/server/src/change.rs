@@ -1,6 +1,8 @@
 //! THE write path. Every change of the configuration, whoever makes it, is one call of [`Changes::write`]:
 //!
-//! state at head → edits → the whole configuration is valid → one transaction (rows, revision, change log, audit).
+//! state at head → edits → what they make is valid → one transaction (rows, revision, change log, audit).
+//!
+//! It costs what is touched: topology is in memory and follows the change log, keys are read one by one (`keys`).
 //!
 //! The publisher learns of the commit from the store. Waiting for nodes is the caller's business.
 
@@ -8,18 +10,19 @@ pub mod diff;
 mod draft;
 mod refusal;
 mod state;
+mod keys;
 mod plan;
 mod record;
 
 use std::sync::Arc;
 
-use gateway_model::document::Resource;
+use gateway_model::document::{Resource, SETTINGS_NAME};
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_store::revisions::Committed;
-use gateway_store::{Store, StoredItem};
+use gateway_store::{Heads, Store, StoredItem};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -28,8 +31,9 @@ pub use self::diff::Difference;
 pub use self::draft::Draft;
 pub use self::refusal::Refusal;
 
-use self::plan::{Means, Plan, Step};
-use self::state::State;
+use self::keys::Keys;
+use self::plan::{Means, Plan, Sound, Step};
+use self::state::{Entry, State};
 use crate::clock;
 use crate::credential::Pepper;
 use crate::vault::Vault;
@@ -40,7 +44,7 @@ pub struct Changes {
     store: Store,
     vault: Arc<Vault>,
     pepper: Arc<Pepper>,
-    /// The state after the last change, to spare reading it again. The lock is what makes changes wait for each other.
+    /// Topology as this process saw it last, to spare reading it again. The lock is what makes changes wait for each other.
     state: Mutex<Option<State>>,
 }
 
@@ -157,6 +161,8 @@ pub struct Minted {
 const MAX_RACES: usize = 8;
 /// Distance between the places of routes in a file, so that others fit between.
 const ROUTE_STEP: i64 = 10;
+/// Items planned between two chances for other tasks.
+const BREATH: usize = 100;
 
 // === impl Changes ===
 
@@ -169,16 +175,10 @@ impl Changes {
     pub async fn write(&self, request: &Request) -> Result<Outcome, Refusal> {
         let mut held = self.state.lock().await;
         for _ in 0..MAX_RACES {
-            // Taken out, so that a change cut off in the middle leaves nothing half-known behind.
-            let mut state = self.current(held.take()).await?;
-            let outcome = self.attempt(&mut state, request).await;
-            match outcome {
+            let state = self.current(&mut held).await?;
+            match self.attempt(state, request).await {
                 Err(Refusal::Store(gateway_store::Error::Conflict { .. })) => {}
-                Err(Refusal::Store(_)) => return outcome,
-                _ => {
-                    *held = Some(state);
-                    return outcome;
-                }
+                outcome => return outcome,
             }
         }
         Err(Refusal::Busy)
@@ -192,44 +192,45 @@ impl Changes {
         self.write(&Request { actor, wish: Wish::Apply(apply), expected_revision: None, dry_run: false }).await
     }
 
-    /// Everything that is configured at head, secrets included.
+    /// Topology at head, secrets included. Its keys are left out.
     pub async fn set(&self) -> Result<Set, Refusal> {
-        let mut held = self.state.lock().await;
-        let state = self.current(held.take()).await?;
-        let set = Set::from_resources(state.entries.values().map(|entry| entry.resource.clone()));
-        *held = Some(state);
-        Ok(set)
+        Ok(self.current(&mut *self.state.lock().await).await?.set())
     }
 
-    /// The cached state if it is still that of the store's heads.
-    async fn current(&self, cached: Option<State>) -> Result<State, Refusal> {
-        match cached {
-            Some(state) if self.store.heads().await? == state.heads => Ok(state),
-            _ => State::load(&self.store, &self.vault).await,
-        }
+    /// The state at the store's heads.
+    async fn current<'s>(&self, held: &'s mut Option<State>) -> Result<&'s mut State, Refusal> {
+        // Taken out, so that one cut off in the middle leaves nothing half-known behind.
+        let followed = match held.take() {
+            Some(state) => state.follow(self.store.heads().await?, &self.store, &self.vault).await?,
+            None => None,
+        };
+        let state = match followed {
+            Some(state) => state,
+            None => State::load(&self.store, &self.vault).await?,
+        };
+        Ok(held.insert(state))
     }
 
     async fn attempt(&self, state: &mut State, request: &Request) -> Result<Outcome, Refusal> {
         request.check_revision(state)?;
         let now_ms = clock::unix_ms();
         let means = Means { vault: &self.vault, pepper: &self.pepper, now_ms, may_mint: !request.dry_run };
-        let mut plan = Plan::new(state, means);
+        let keys = Keys::read(&request.wish, &self.store, &self.pepper, &self.vault).await?;
+        let mut plan = Plan::new(state, &keys, means);
         match &request.wish {
-            Wish::Edit(edit) => plan_edit(&mut plan, state, edit)?,
-            Wish::Apply(apply) => plan_apply(&mut plan, apply)?,
+            Wish::Edit(edit) => plan_edit(&mut plan, &keys, edit)?,
+            Wish::Apply(apply) => plan_apply(&mut plan, apply).await?,
             Wish::Rollback(earlier) => plan.restore(self.items_at(state, *earlier).await?)?,
         }
-        let warnings = plan.validate()?;
-        let mut steps = plan.into_steps();
+        let Sound { mut steps, warnings, of_topology } = plan.validate()?;
         let mut revision = Committed { topology: state.heads.topology, identity: state.heads.identity };
         if !request.dry_run && steps.iter().any(|step| step.op != Op::Unchanged) {
             let commit = record::commit(request, &steps, &state.heads, now_ms);
             revision = self.store.commit(commit).await?;
             stamp(&mut steps, revision);
-            (state.heads.topology, state.heads.identity) = (revision.topology, revision.identity);
-            for step in &steps {
-                state.take_over(step.kind, step.name().to_owned(), step.after.clone());
-            }
+            let heads = Heads { topology: revision.topology, identity: revision.identity, ..state.heads.clone() };
+            let items = steps.iter().map(|step| (step.kind, step.name().to_owned(), step.after.clone()));
+            state.take_over(heads, items, of_topology);
         }
         Ok(Outcome::new(revision, steps, warnings))
     }
@@ -243,45 +244,58 @@ impl Changes {
     }
 }
 
-fn plan_edit(plan: &mut Plan<'_>, state: &State, edit: &Edit) -> Result<(), Refusal> {
-    let find = |kind: Kind, name: &str| {
-        state.find(kind, name).ok_or_else(|| Refusal::NotFound { kind: kind.name(), name: name.to_owned() })
-    };
+fn plan_edit(plan: &mut Plan<'_>, keys: &Keys, edit: &Edit) -> Result<(), Refusal> {
     match edit {
         Edit::Create(draft) => {
             let (kind, name) = (draft.kind(), draft.name());
-            if state.entries.contains_key(&(kind, name.to_owned())) {
+            if plan.before(kind, name).is_some() {
                 return Err(Refusal::Exists { kind: kind.name(), name: name.to_owned() });
             }
             plan.put(draft.clone(), None)
         }
         Edit::Put(draft) => plan.put(draft.clone(), None),
         Edit::Patch { kind: Kind::Setting, name: _, patch } => {
-            let document = state.of_kind(Kind::Setting).next().map(|entry| entry.resource.to_document());
+            let document = plan.before(Kind::Setting, SETTINGS_NAME).map(|entry| entry.resource.to_document());
             let document = document.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
             plan.put(Draft::patched(Kind::Setting, document, patch)?, None)
         }
         Edit::Patch { kind, name, patch } => {
-            let entry = find(*kind, name)?;
+            let entry = find(plan, keys, *kind, name)?;
             let draft = Draft::patched(*kind, entry.resource.to_document(), patch)?;
             if draft.name() != entry.item.name {
                 return Err(Refusal::Renamed { kind: kind.name(), name: entry.item.name.clone() });
             }
             plan.put(draft, None)
         }
-        Edit::Delete { kind, name } => plan.delete(find(*kind, name)?),
+        Edit::Delete { kind, name } => {
+            let entry = find(plan, keys, *kind, name)?.clone();
+            plan.delete(&entry)
+        }
     }
 }
 
-fn plan_apply(plan: &mut Plan<'_>, apply: &Apply) -> Result<(), Refusal> {
+/// By name; keys also by id.
+fn find<'a>(plan: &Plan<'a>, keys: &'a Keys, kind: Kind, name: &str) -> Result<&'a Entry, Refusal> {
+    let found = match kind {
+        Kind::Key => keys.by_name_or_id(name),
+        _ => plan.before(kind, name),
+    };
+    found.ok_or_else(|| Refusal::NotFound { kind: kind.name(), name: name.to_owned() })
+}
+
+async fn plan_apply(plan: &mut Plan<'_>, apply: &Apply) -> Result<(), Refusal> {
     let mut place = 0;
-    for draft in &apply.resources {
+    for (at, draft) in apply.resources.iter().enumerate() {
         let mut draft = draft.clone();
         if let Resource::Route(route) = &mut draft.resource {
             place += ROUTE_STEP;
             route.order.get_or_insert(place);
         }
         plan.put(draft, Some(&apply.source))?;
+        if at % BREATH == BREATH - 1 {
+            // A hundred thousand of them take a second; others want this thread too.
+            tokio::task::yield_now().await;
+        }
     }
     if apply.prune { plan.prune(&apply.source) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ mod migrate;
 pub mod item;
 pub mod store;
 pub mod resources;
+mod lookup;
 pub mod audit;
 pub mod revisions;
 pub mod usage;

@@ -105,7 +105,7 @@ impl From<Refusal> for ApiError {
                 Self { problems, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message) }
             }
             Refusal::NotFound { .. } | Refusal::NothingBefore => Self::not_found(message),
-            Refusal::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", message),
+            Refusal::Exists { .. } | Refusal::Taken { .. } => Self::new(StatusCode::CONFLICT, "exists", message),
             Refusal::Moved { .. } | Refusal::Busy => Self::new(StatusCode::CONFLICT, "conflict", message),
             Refusal::Renamed { .. } => Self::malformed(message),
             Refusal::Unreadable { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),

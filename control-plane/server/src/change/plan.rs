@@ -1,8 +1,9 @@
 //! From wishes to rows: what each edit does to the state, before anything is written. Pure but for random ids and tokens.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use gateway_model::document::Resource;
+use gateway_model::kind::key::Key;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::{Code, Problem};
 use gateway_model::secret::Secret;
@@ -13,6 +14,7 @@ use ulid::Ulid;
 
 use super::diff::{self, Difference};
 use super::draft::Draft;
+use super::keys::Keys;
 use super::state::{Entry, State};
 use super::{Op, Refusal};
 use crate::credential::{self, Pepper};
@@ -32,9 +34,22 @@ pub(super) struct Means<'a> {
 /// Edits of one state, at most one per item.
 pub(super) struct Plan<'a> {
     state: &'a State,
+    keys: &'a Keys,
     means: Means<'a>,
     steps: Vec<Step>,
     touched: HashSet<(Kind, String)>,
+    /// What the validator says of the keys in it.
+    problems: Vec<Problem>,
+    /// The secrets that keys in it bring along, as digests, with the name of the key.
+    imported: Vec<(Vec<u8>, String)>,
+}
+
+/// What a plan has been found to be.
+pub(super) struct Sound {
+    pub(super) steps: Vec<Step>,
+    pub(super) warnings: Vec<Problem>,
+    /// What the validator says of topology as it will be.
+    pub(super) of_topology: Vec<Problem>,
 }
 
 /// What happens to one item.
@@ -50,20 +65,29 @@ pub(super) struct Step {
 // === impl Plan ===
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(state: &'a State, means: Means<'a>) -> Self {
-        Self { state, means, steps: Vec::new(), touched: HashSet::new() }
+    pub(super) fn new(state: &'a State, keys: &'a Keys, means: Means<'a>) -> Self {
+        let (steps, touched, problems, imported) = (Vec::new(), HashSet::new(), Vec::new(), Vec::new());
+        Self { state, keys, means, steps, touched, problems, imported }
+    }
+
+    /// As it is before the change.
+    pub(super) fn before(&self, kind: Kind, name: &str) -> Option<&'a Entry> {
+        match kind {
+            Kind::Key => self.keys.by_name(name),
+            _ => self.state.find(kind, name),
+        }
     }
 
     /// Makes the item what the draft says; `owner` is the source that now manages it, `None` leaves that as it is.
     pub(super) fn put(&mut self, draft: Draft, owner: Option<&str>) -> Result<(), Refusal> {
         let (kind, name) = (draft.kind(), draft.name().to_owned());
-        let before = self.state.entries.get(&(kind, name)).cloned();
+        let before = self.before(kind, &name).cloned();
         let id = before.as_ref().map_or_else(|| new_id(kind, self.means.now_ms), |entry| entry.item.id.clone());
         let item_kind = ItemKind::Resource(kind);
         let aad = vault::aad(item_kind, &id);
         let mut resource = draft.resource;
         self.place(&mut resource, before.as_ref());
-        let (digest, minted) = self.key_digest(&resource, before.as_ref());
+        let (digest, minted) = self.take_secret(&mut resource, before.as_ref());
         let resource = with_stored_secrets(resource, &draft.cleared, before.as_ref())?;
         let old_facts = before.as_ref().map(|entry| view::secret_facts(&entry.item)).unwrap_or_default();
         let facts = self.secret_facts(&aad, &resource, &old_facts);
@@ -99,38 +123,63 @@ impl<'a> Plan<'a> {
         for item in old {
             let after = Entry::open(StoredItem { updated_at_ms: self.means.now_ms, ..item }, self.means.vault)?;
             // Deleted and made again since, it has another id now; then one replaces the other.
-            let before = self.state.entries.get(&(after.resource.kind(), after.item.name.clone())).cloned();
+            let before = self.before(after.resource.kind(), &after.item.name).cloned();
             self.add(before, Some(after), None)?;
         }
-        let state = self.state;
-        let newer = state.entries.iter().filter(|(key, _)| !self.touched.contains(*key));
-        let newer = newer.filter(|((kind, _), _)| kind.class() == Class::Topology).map(|(_, entry)| entry);
-        newer.collect::<Vec<_>>().into_iter().try_for_each(|entry| self.delete(entry))
+        let newer: Vec<&Entry> = self.state.entries().filter(|entry| !self.touches(entry)).collect();
+        newer.into_iter().try_for_each(|entry| self.delete(entry))
     }
 
     /// Deletes what the source manages and this plan does not touch.
     pub(super) fn prune(&mut self, source: &str) -> Result<(), Refusal> {
-        let state = self.state;
-        let owned = state.entries.iter().filter(|(_, entry)| entry.item.owner.as_deref() == Some(source));
-        let unnamed: Vec<&Entry> =
-            owned.filter(|(key, _)| !self.touched.contains(*key)).map(|(_, entry)| entry).collect();
+        let owned = self.state.entries().chain(self.keys.entries());
+        let owned = owned.filter(|entry| entry.item.owner.as_deref() == Some(source));
+        let unnamed: Vec<&Entry> = owned.filter(|entry| !self.touches(entry)).collect();
         unnamed.into_iter().try_for_each(|entry| self.delete(entry))
     }
 
-    /// Checks the whole configuration as it would be. Returns its warnings.
-    pub(super) fn validate(&self) -> Result<Vec<Problem>, Refusal> {
-        let untouched = self.state.entries.iter().filter(|(key, _)| !self.touched.contains(*key));
-        let untouched = untouched.map(|(_, entry)| &entry.resource);
-        let touched = self.steps.iter().filter_map(|step| step.after.as_ref()).map(|entry| &entry.resource);
-        let problems = Set::from_resources(untouched.chain(touched).cloned()).validate();
-        if problems.iter().any(Problem::is_error) {
-            return Err(Refusal::invalid(self.title(), problems));
+    /// Checks what the change makes of the configuration. Keys were checked one by one: no key refers to anything, nothing
+    /// refers to a key, so only topology has to be judged as a whole, and only if it changes. Names are unique because each
+    /// item is looked up by its own. The result is that of the validator for the whole.
+    pub(super) fn validate(self) -> Result<Sound, Refusal> {
+        let moves_topology =
+            self.steps.iter().any(|step| step.op != Op::Unchanged && step.kind.class() == Class::Topology);
+        let of_topology = if moves_topology { self.topology().validate() } else { self.state.problems().to_vec() };
+        // What an older version has let into topology holds no key back, least of all its revocation.
+        let judged = if moves_topology { of_topology.as_slice() } else { &[] };
+        if judged.iter().chain(&self.problems).any(Problem::is_error) {
+            let title = self.title();
+            return Err(Refusal::invalid(title, of_topology.into_iter().chain(self.problems).collect()));
         }
-        Ok(problems)
+        self.check_imported()?;
+        let warnings = of_topology.iter().filter(|problem| !problem.is_error()).cloned().chain(self.problems).collect();
+        Ok(Sound { steps: self.steps, warnings, of_topology })
     }
 
-    pub(super) fn into_steps(self) -> Vec<Step> {
-        self.steps
+    /// Topology as it would be.
+    fn topology(&self) -> Set {
+        let untouched = self.state.entries().filter(|entry| !self.touches(entry));
+        let touched = self.steps.iter().filter(|step| step.kind.class() == Class::Topology);
+        let touched = touched.filter_map(|step| step.after.as_ref());
+        Set::from_resources(untouched.chain(touched).map(|entry| entry.resource.clone()))
+    }
+
+    /// No two keys share a secret. The database would refuse it too, but only when it is written to, and without a name.
+    fn check_imported(&self) -> Result<(), Refusal> {
+        let deleted = self.steps.iter().filter(|step| step.op == Op::Delete && step.kind == Kind::Key);
+        let deleted: HashSet<&str> = deleted.map(Step::name).collect();
+        let mut seen = HashMap::new();
+        for (digest, name) in &self.imported {
+            let holder = self.keys.holder(digest).filter(|holder| *holder != name && !deleted.contains(holder));
+            if let Some(other) = holder.or_else(|| seen.insert(digest, name.as_str())) {
+                return Err(Refusal::Taken { name: name.clone(), other: other.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn touches(&self, entry: &Entry) -> bool {
+        self.touched.contains(&(entry.resource.kind(), entry.item.name.clone()))
     }
 
     fn title(&self) -> String {
@@ -178,11 +227,15 @@ impl<'a> Plan<'a> {
             route.order.or_else(|| before.and_then(order)).or_else(|| Some(last().unwrap_or(0).saturating_add(10)));
     }
 
-    /// A key's digest: of the secret it brings, else the one it has, else of a new secret.
-    fn key_digest(&self, resource: &Resource, before: Option<&Entry>) -> (Option<Vec<u8>>, Option<Secret>) {
+    /// A key's digest: of the secret it brings, else the one it has, else of a new secret. The key is judged here, because
+    /// from here on nobody knows the secret that it brought.
+    fn take_secret(&mut self, resource: &mut Resource, before: Option<&Entry>) -> (Option<Vec<u8>>, Option<Secret>) {
         let Resource::Key(key) = resource else { return (None, None) };
-        if let Some(secret) = &key.secret {
-            return (Some(self.means.pepper.digest(secret.expose())), None);
+        self.problems.extend(Set { keys: vec![Key::clone(key)], ..Set::default() }.validate());
+        if let Some(secret) = key.secret.take() {
+            let digest = self.means.pepper.digest(secret.expose());
+            self.imported.push((digest.clone(), key.name.clone()));
+            return (Some(digest), None);
         }
         match before {
             Some(entry) => (entry.item.digest.clone(), None),

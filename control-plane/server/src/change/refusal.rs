@@ -13,6 +13,10 @@ pub enum Refusal {
     Exists { kind: &'static str, name: String },
     #[error("{kind} `{name}` cannot be given another name; make a new one and delete this one")]
     Renamed { kind: &'static str, name: String },
+    #[error(
+        "key `{name}` cannot have this secret: it is that of key `{other}`; delete `{other}` first, or use another secret"
+    )]
+    Taken { name: String, other: String },
     #[error("{class} is at revision {head}, not at {expected}; read it again and repeat the change")]
     Moved { class: &'static str, head: u64, expected: u64 },
     #[error("there is no revision before the first one")]

@@ -1,26 +1,36 @@
-//! The whole configuration at head, opened, as changes are made from it.
+//! Topology at head, opened, as changes are made from it; it follows the change log. Keys are not held: there may be a million
+//! of them, and a change reads those that it touches (`keys`).
 
 use std::collections::BTreeMap;
 
 use gateway_model::document::{self, Resource};
 use gateway_model::kind::{Class, Kind};
+use gateway_model::problem::Problem;
+use gateway_model::set::Set;
+use gateway_store::revisions::{Change, Op};
 use gateway_store::{Heads, ItemKind, Store, StoredItem};
 
 use super::Refusal;
 use crate::vault::{self, Vault};
 
-/// One item, as it is stored and as it is meant. The resource holds its secrets.
+/// Revisions read from the change log at a time.
+const PAGE: u64 = 1000;
+
+/// One item, as it is stored and as it is meant. The resource holds its secrets, but for the secret of a key: of that only the
+/// digest is known.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) item: StoredItem,
     pub(super) resource: Resource,
 }
 
-/// Everything that is configured, and the heads it was read at.
+/// Everything of topology, and the heads it was read at.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) heads: Heads,
-    pub(super) entries: BTreeMap<(Kind, String), Entry>,
+    entries: BTreeMap<(Kind, String), Entry>,
+    /// What the validator has to say about it.
+    problems: Vec<Problem>,
 }
 
 // === impl State ===
@@ -28,37 +38,97 @@ pub(super) struct State {
 impl State {
     pub(super) async fn load(store: &Store, vault: &Vault) -> Result<Self, Refusal> {
         let topology = store.snapshot(Class::Topology).await?;
-        let identity = store.snapshot(Class::Identity).await?;
-        // The two may be of different moments; the commit checks both heads under their lock.
-        let heads = Heads { epoch: topology.epoch, topology: topology.revision, identity: identity.revision };
-        let mut entries = BTreeMap::new();
-        for item in topology.items.into_iter().chain(identity.items) {
-            if let ItemKind::Resource(kind) = item.kind {
-                let entry = Entry::open(item, vault)?;
-                entries.insert((kind, entry.item.name.clone()), entry);
+        let heads = store.heads().await?;
+        // The two may be of different moments; the commit checks the heads under their lock.
+        let heads = Heads { epoch: topology.epoch, topology: topology.revision, identity: heads.identity };
+        let mut state = Self { heads, entries: BTreeMap::new(), problems: Vec::new() };
+        for item in topology.items {
+            state.insert(Entry::open(item, vault)?);
+        }
+        state.problems = state.set().validate();
+        Ok(state)
+    }
+
+    /// As of these heads, by what the change log has since. `None` where it does not reach back so far, or this is another
+    /// database's: then everything has to be read again.
+    pub(super) async fn follow(mut self, heads: Heads, store: &Store, vault: &Vault) -> Result<Option<Self>, Refusal> {
+        if self.heads.epoch != heads.epoch || self.heads.topology > heads.topology {
+            return Ok(None);
+        }
+        if self.heads.topology < heads.topology {
+            if self.heads.topology < store.min_resumable(Class::Topology).await? {
+                return Ok(None);
+            }
+            let mut after = self.heads.topology;
+            while after < heads.topology {
+                let limit = PAGE.min(heads.topology - after);
+                for change in store.changes(Class::Topology, after, limit).await? {
+                    self.replay(change, vault)?;
+                }
+                after += limit;
+            }
+            self.problems = self.set().validate();
+        }
+        self.heads = heads;
+        Ok(Some(self))
+    }
+
+    fn replay(&mut self, change: Change, vault: &Vault) -> Result<(), Refusal> {
+        let ItemKind::Resource(kind) = change.item.kind else { return Ok(()) };
+        match change.op {
+            Op::Upsert => self.insert(Entry::open(change.item, vault)?),
+            Op::Delete => {
+                let name = (kind, change.item.name);
+                // Its name may have gone to another item in the same revision.
+                if self.entries.get(&name).is_some_and(|entry| entry.item.id == change.item.id) {
+                    self.entries.remove(&name);
+                }
             }
         }
-        Ok(Self { heads, entries })
+        Ok(())
     }
 
-    /// Takes over one item of a commit; `None` where it was deleted.
-    pub(super) fn take_over(&mut self, kind: Kind, name: String, after: Option<Entry>) {
-        match after {
-            Some(entry) => self.entries.insert((kind, name), entry),
-            None => self.entries.remove(&(kind, name)),
-        };
+    /// Takes over what a commit has made of topology: each item as it is now, or only its name where it is gone.
+    pub(super) fn take_over(
+        &mut self,
+        heads: Heads,
+        items: impl IntoIterator<Item = (Kind, String, Option<Entry>)>,
+        problems: Vec<Problem>,
+    ) {
+        for (kind, name, after) in items.into_iter().filter(|(kind, ..)| kind.class() == Class::Topology) {
+            match after {
+                Some(entry) => self.entries.insert((kind, name), entry),
+                None => self.entries.remove(&(kind, name)),
+            };
+        }
+        self.heads = heads;
+        self.problems = problems;
     }
 
-    /// By name; keys also by id.
     pub(super) fn find(&self, kind: Kind, name: &str) -> Option<&Entry> {
-        self.entries.get(&(kind, name.to_owned())).or_else(|| match kind {
-            Kind::Key => self.of_kind(kind).find(|entry| entry.item.id == name),
-            _ => None,
-        })
+        self.entries.get(&(kind, name.to_owned()))
     }
 
     pub(super) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
         self.entries.range((kind, String::new())..).take_while(move |((of, _), _)| *of == kind).map(|(_, entry)| entry)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// As people write it, secrets included, without keys.
+    pub(super) fn set(&self) -> Set {
+        Set::from_resources(self.entries().map(|entry| entry.resource.clone()))
+    }
+
+    /// What the validator says about it: warnings, or errors if an older version has let them in.
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.entries.insert((entry.resource.kind(), entry.item.name.clone()), entry);
     }
 }
 
