@@ -10,6 +10,7 @@ mod audit;
 mod bad_input;
 mod channel;
 mod history;
+mod incremental;
 mod keys;
 mod resources;
 mod start;

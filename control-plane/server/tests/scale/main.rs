@@ -1,5 +1,7 @@
 //! Figures of the write path with 100,000 keys. A binary of its own, because the processor's time is counted per process.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
