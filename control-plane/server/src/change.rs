@@ -131,6 +131,9 @@ pub enum Op {
 pub struct Outcome {
     /// The heads after it.
     pub revision: Committed,
+    /// What it moved: the classes that a node has to follow for it. One that changed nothing moved what it names, because
+    /// that is what whoever repeats it waits for.
+    pub moved: Vec<Class>,
     /// In the order of the wishes.
     pub changes: Vec<Changed>,
     pub warnings: Vec<Problem>,
@@ -334,7 +337,14 @@ impl Request {
 
 impl Outcome {
     fn new(revision: Committed, steps: Vec<Step>, warnings: Vec<Problem>) -> Self {
-        let mut outcome = Self { revision, changes: Vec::with_capacity(steps.len()), warnings, minted: Vec::new() };
+        let is_idle = steps.iter().all(|step| step.op == Op::Unchanged);
+        let moves = |class: &Class| {
+            let mut counted = steps.iter().filter(|step| is_idle || step.op != Op::Unchanged);
+            counted.any(|step| step.kind.class() == *class)
+        };
+        let moved = Class::ALL.into_iter().filter(moves).collect();
+        let changes = Vec::with_capacity(steps.len());
+        let mut outcome = Self { revision, moved, changes, warnings, minted: Vec::new() };
         for step in steps {
             let diff = step.diff();
             let Some(entry) = step.after.or(step.before) else { continue };

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::meters::Meters;
 use crate::task;
-use node::{Connection, Node, Verdict};
+use node::{Connection, Node, Target, Verdict};
 
 pub use view::{ClassView, Finding, NodeView, Rates, Rejection, Rollout, Spool, State};
 
@@ -115,18 +115,17 @@ impl Fleet {
         Ok(nodes)
     }
 
-    /// Waits until every connected node has applied or refused these revisions, or the time is over. Without connected nodes
-    /// there is nothing to wait for.
-    pub async fn wait_applied(&self, revision: Committed, timeout: Duration) -> Rollout {
+    /// Waits until every connected node has applied or refused these revisions of these classes, or the time is over. Without
+    /// connected nodes there is nothing to wait for.
+    pub async fn wait_applied(&self, revision: Committed, classes: &[kind::Class], timeout: Duration) -> Rollout {
         let deadline = Instant::now() + timeout;
+        let target = Target::new(revision, classes);
         let mut moved = self.moved.subscribe();
         loop {
             moved.borrow_and_update();
-            let rollout = self.rollout(revision).await;
-            let is_settled = rollout.pending.is_empty();
             // `self` holds the sender, so an error here is that the time is over.
-            if is_settled || tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
-                return rollout;
+            if !self.is_awaited(target) || tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
+                return self.rollout(target).await;
             }
         }
     }
@@ -173,7 +172,13 @@ impl Fleet {
         }
     }
 
-    async fn rollout(&self, target: Committed) -> Rollout {
+    /// Whether a connected node has yet to say what it makes of the target. Asked at each move of any node.
+    fn is_awaited(&self, target: Target) -> bool {
+        let now_ms = clock::unix_ms();
+        self.lock().values().any(|node| node.is_connected(now_ms) && node.verdict(target) == Verdict::Pending)
+    }
+
+    async fn rollout(&self, target: Target) -> Rollout {
         // A database that is away does not change what the connected ones do.
         let stored = self.store.nodes("", MAX_NODES).await.unwrap_or_default();
         let now_ms = clock::unix_ms();
@@ -215,13 +220,14 @@ impl Fleet {
         };
         self.lock()
             .retain(|_, node| node.session.is_some() || node.is_unsaved || now_ms - node.last_seen_ms < FORGET_MS);
-        for row in &unsaved {
-            if let Err(error) = self.store.upsert_node(row).await {
-                if let Some(node) = self.lock().get_mut(&row.id) {
+        if let Err(error) = self.store.upsert_nodes(&unsaved).await {
+            let mut nodes = self.lock();
+            for row in &unsaved {
+                if let Some(node) = nodes.get_mut(&row.id) {
                     node.is_unsaved = true;
                 }
-                return Err(error);
             }
+            return Err(error);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::signed;
+use crate::db::{MAX_PARAMETERS, bulk, signed};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -21,6 +21,9 @@ pub struct NodeRow {
     /// JSON whose meaning is the caller's.
     pub state: String,
 }
+
+/// Of a row of `node`.
+const N_COLUMNS: usize = 7;
 
 // === impl Store ===
 
@@ -45,21 +48,35 @@ impl Store {
     }
 
     pub async fn upsert_node(&self, node: &NodeRow) -> Result<(), Error> {
+        self.upsert_nodes(std::slice::from_ref(node)).await
+    }
+
+    /// All of them or none; each at most once.
+    pub async fn upsert_nodes(&self, nodes: &[NodeRow]) -> Result<(), Error> {
+        if nodes.is_empty() {
+            return Ok(());
+        }
         let mut tx = self.db.begin().await?;
-        sqlx::query(
-            "INSERT INTO node (id, version, boot_id, labels, first_seen_ms, last_seen_ms, state) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-             ON CONFLICT (id) DO UPDATE SET version = excluded.version, boot_id = excluded.boot_id, labels = excluded.labels, \
-             last_seen_ms = excluded.last_seen_ms, state = excluded.state",
-        )
-        .bind(node.id.as_str())
-        .bind(node.version.as_str())
-        .bind(node.boot_id.as_str())
-        .bind(node.labels.as_str())
-        .bind(node.first_seen_ms)
-        .bind(node.last_seen_ms)
-        .bind(node.state.as_str())
-        .execute(&mut *tx)
-        .await?;
+        for nodes in nodes.chunks(MAX_PARAMETERS / N_COLUMNS) {
+            let mut query = sqlx::query(bulk(
+                "INSERT INTO node (id, version, boot_id, labels, first_seen_ms, last_seen_ms, state) VALUES",
+                N_COLUMNS,
+                nodes.len(),
+                "ON CONFLICT (id) DO UPDATE SET version = excluded.version, boot_id = excluded.boot_id, \
+                 labels = excluded.labels, last_seen_ms = excluded.last_seen_ms, state = excluded.state",
+            ));
+            for node in nodes {
+                query = query
+                    .bind(node.id.as_str())
+                    .bind(node.version.as_str())
+                    .bind(node.boot_id.as_str())
+                    .bind(node.labels.as_str())
+                    .bind(node.first_seen_ms)
+                    .bind(node.last_seen_ms)
+                    .bind(node.state.as_str());
+            }
+            query.execute(&mut *tx).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

@@ -55,7 +55,7 @@ impl World {
     }
 
     async fn rollout(&self, outcome: &Outcome) -> Rollout {
-        self.control.app().fleet.wait_applied(outcome.revision, PATIENCE).await
+        self.control.app().fleet.wait_applied(outcome.revision, &outcome.moved, PATIENCE).await
     }
 
     /// What the node says it serves by.

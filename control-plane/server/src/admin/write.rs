@@ -53,14 +53,14 @@ pub(crate) async fn write(app: &App, caller: Caller, wish: Wish, params: &WriteP
     app.meters.config_change(label(&outcome, params.dry_run));
     let outcome = outcome?;
     let rollout = match params.wait {
-        Some(Wait::Applied) if !params.dry_run => rollout(app, outcome.revision, timeout).await?,
+        Some(Wait::Applied) if !params.dry_run => rollout(app, &outcome, timeout).await?,
         _ => Value::Null,
     };
     Ok(Written { outcome, rollout })
 }
 
-async fn rollout(app: &App, revision: Committed, timeout: Duration) -> Result<Value, ApiError> {
-    let rollout = app.fleet.wait_applied(revision, timeout).await;
+async fn rollout(app: &App, outcome: &Outcome, timeout: Duration) -> Result<Value, ApiError> {
+    let rollout = app.fleet.wait_applied(outcome.revision, &outcome.moved, timeout).await;
     serde_json::to_value(rollout).map_err(|_| ApiError::internal())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use gateway_model::kind;
 use gateway_store::nodes::NodeRow;
 use gateway_store::revisions::Committed;
 use gateway_wire::v1::{Ack, Class, MetricFrame};
@@ -20,6 +21,13 @@ const MAX_ERRORS: usize = 100;
 
 /// Status of a class that is newer on the node than in the database: that was restored from an older copy.
 pub(super) const REGRESSED: &str = "regressed";
+
+/// The revisions that a node is to have: only of the classes that somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) topology: Option<u64>,
+    pub(super) identity: Option<u64>,
+}
 
 /// What a node says to a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +59,18 @@ pub(super) struct Node {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) replaced: CancellationToken,
+}
+
+// === impl Target ===
+
+impl Target {
+    pub(super) fn new(revision: Committed, classes: &[kind::Class]) -> Self {
+        let of = |class, revision| classes.contains(&class).then_some(revision);
+        Self {
+            topology: of(kind::Class::Topology, revision.topology),
+            identity: of(kind::Class::Identity, revision.identity),
+        }
+    }
 }
 
 // === impl Node ===
@@ -91,9 +111,10 @@ impl Node {
         self.session.is_some() && now_ms - self.last_seen_ms < SILENT_MS
     }
 
-    /// Of both classes the worse one.
-    pub(super) fn verdict(&self, target: Committed) -> Verdict {
-        let verdict = |class: &ClassView, target: u64| {
+    /// Of the classes that are asked about the worse one.
+    pub(super) fn verdict(&self, target: Target) -> Verdict {
+        let verdict = |class: &ClassView, target: Option<u64>| {
+            let Some(target) = target else { return Verdict::Applied };
             if class.status == REGRESSED {
                 Verdict::Rejected
             } else if class.revision >= target {
@@ -187,22 +208,26 @@ mod tests {
 
     #[test]
     fn the_worse_class_decides() {
-        let target = Committed { topology: 7, identity: 3 };
-        for (topology, refused, status, identity, expected) in [
-            (7, None, "applied", 3, Verdict::Applied),
-            (9, None, "applied", 4, Verdict::Applied),
-            (6, None, "applied", 3, Verdict::Pending),
-            (7, None, "applied", 2, Verdict::Pending),
-            (6, Some(7), "rejected", 3, Verdict::Rejected),
-            (6, Some(7), "rejected", 2, Verdict::Rejected),
-            (5, Some(6), "rejected", 3, Verdict::Pending),
-            (6, Some(8), "incompatible", 3, Verdict::Rejected),
-            (50, Some(7), REGRESSED, 3, Verdict::Rejected),
+        let both = Target { topology: Some(7), identity: Some(3) };
+        let (topology_only, identity_only) = (Target { identity: None, ..both }, Target { topology: None, ..both });
+        for (target, topology, refused, status, identity, expected) in [
+            (both, 7, None, "applied", 3, Verdict::Applied),
+            (both, 9, None, "applied", 4, Verdict::Applied),
+            (both, 6, None, "applied", 3, Verdict::Pending),
+            (both, 7, None, "applied", 2, Verdict::Pending),
+            (topology_only, 7, None, "applied", 2, Verdict::Applied),
+            (identity_only, 6, None, "applied", 3, Verdict::Applied),
+            (both, 6, Some(7), "rejected", 3, Verdict::Rejected),
+            (both, 6, Some(7), "rejected", 2, Verdict::Rejected),
+            (identity_only, 6, Some(7), "rejected", 3, Verdict::Applied),
+            (both, 5, Some(6), "rejected", 3, Verdict::Pending),
+            (both, 6, Some(8), "incompatible", 3, Verdict::Rejected),
+            (both, 50, Some(7), REGRESSED, 3, Verdict::Rejected),
         ] {
             let mut node = Node::new(0);
             node.state.topology = ClassView { revision: topology, refused, status: status.to_owned(), persisted: 0 };
             node.state.identity.revision = identity;
-            assert_eq!(node.verdict(target), expected, "{:?}", node.state);
+            assert_eq!(node.verdict(target), expected, "{target:?} {:?}", node.state);
         }
     }
 
