@@ -7,6 +7,7 @@ mod write;
 mod resources;
 mod config;
 mod nodes;
+mod rollout;
 mod logs;
 mod usage;
 mod audit;
@@ -66,6 +67,7 @@ pub const ROUTES: &[Route] = {
         row(Method::POST, "/admin/config/rollback", Master, || post(config::rollback)),
         row(Method::GET, "/admin/nodes", Master, || get(nodes::list)),
         row(Method::GET, "/admin/nodes/{id}", Master, || get(nodes::get)),
+        row(Method::GET, "/admin/rollout", Master, || get(rollout::get)),
         row(Method::GET, "/admin/logs", Master, || get(logs::list)),
         row(Method::GET, "/admin/logs/follow", Master, || get(logs::follow)),
         row(Method::GET, "/admin/logs/{id}", Master, || get(logs::get)),

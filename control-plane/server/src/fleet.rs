@@ -21,7 +21,7 @@ use crate::meters::Meters;
 use crate::task;
 use node::{Connection, Node, Target, Verdict};
 
-pub use view::{ClassView, Finding, NodeView, Rates, Rejection, Rollout, Spool, State};
+pub use view::{ClassView, Finding, Lag, NodeView, Rates, Rejection, Rollout, Spool, State};
 
 /// Nodes shown at most.
 const MAX_NODES: usize = 10_000;
@@ -106,11 +106,13 @@ impl Fleet {
 
     /// All nodes, by id.
     pub async fn nodes(&self) -> Result<Vec<NodeView>, Error> {
+        let heads = self.store.heads().await?;
+        let heads = Committed { topology: heads.topology, identity: heads.identity };
         let stored = self.store.nodes("", MAX_NODES).await?;
         let now_ms = clock::unix_ms();
         let live = self.lock();
-        let mut nodes: Vec<NodeView> = live.iter().map(|(id, node)| node.view(id, now_ms)).collect();
-        nodes.extend(stored.into_iter().filter(|row| !live.contains_key(&row.id)).map(node::offline));
+        let mut nodes: Vec<NodeView> = live.iter().map(|(id, node)| node.view(id, now_ms, heads)).collect();
+        nodes.extend(stored.into_iter().filter(|row| !live.contains_key(&row.id)).map(|row| node::offline(row, heads)));
         nodes.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(nodes)
     }
@@ -303,8 +305,11 @@ impl Seat {
 
     pub(crate) fn heartbeat(&self, heartbeat: Heartbeat) {
         self.update(|node| {
-            node.heard(clock::unix_ms());
+            let now_ms = clock::unix_ms();
+            node.heard(now_ms);
             node.state.inflight = heartbeat.inflight;
+            node.state.clock_offset_ms = heartbeat.clock_unix_ms.saturating_sub(now_ms);
+            node.state.warnings = view::warnings(heartbeat.warnings);
             node.state.spool = heartbeat.spool.map(Spool::from).unwrap_or_default();
         });
     }

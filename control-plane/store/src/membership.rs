@@ -264,7 +264,8 @@ impl Store {
 
     /// The ids of all nodes that were revoked.
     pub async fn revoked(&self) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query("SELECT node_id FROM member WHERE revoked_at_ms > 0").fetch_all(self.db.readers()).await?;
+        let rows =
+            sqlx::query("SELECT node_id FROM member WHERE revoked_at_ms > 0").fetch_all(self.db.readers()).await?;
         rows.iter().map(|row| Ok(row.try_get("node_id")?)).collect()
     }
 

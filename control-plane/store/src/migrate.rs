@@ -6,10 +6,8 @@ use crate::db::Db;
 use crate::error::Error;
 
 /// Step `n` is at position `n - 1`.
-const STEPS: &[&str] = &[
-    include_str!("../../../migrations/0001_first.sql"),
-    include_str!("../../../migrations/0002_membership.sql"),
-];
+const STEPS: &[&str] =
+    &[include_str!("../../../migrations/0001_first.sql"), include_str!("../../../migrations/0002_membership.sql")];
 
 /// Runs what is missing, each step in a transaction of its own.
 pub(crate) async fn run(db: &Db) -> Result<(), Error> {

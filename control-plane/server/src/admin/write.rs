@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway_model::kind::Class;
 use gateway_model::unit::Span;
 use gateway_store::revisions::Committed;
 use serde::Deserialize;
@@ -43,24 +44,34 @@ const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// Makes the change, and waits for the nodes if that was asked for.
 pub(crate) async fn write(app: &App, caller: Caller, wish: Wish, params: &WriteParams) -> Result<Written, ApiError> {
-    let timeout = params.timeout.as_ref().map_or(DEFAULT_WAIT, |span| span.0);
-    if timeout > MAX_WAIT {
-        return Err(ApiError::malformed("`timeout` must be at most 300s"));
-    }
+    let timeout = patience(params.timeout.as_ref(), DEFAULT_WAIT)?;
     let request =
         Request { actor: caller.0, wish, expected_revision: params.expected_revision, dry_run: params.dry_run };
     let outcome = app.changes.write(&request).await;
     app.meters.config_change(label(&outcome, params.dry_run));
     let outcome = outcome?;
     let rollout = match params.wait {
-        Some(Wait::Applied) if !params.dry_run => rollout(app, &outcome, timeout).await?,
+        Some(Wait::Applied) if !params.dry_run => rollout(app, outcome.revision, &outcome.moved, timeout).await?,
         _ => Value::Null,
     };
     Ok(Written { outcome, rollout })
 }
 
-async fn rollout(app: &App, outcome: &Outcome, timeout: Duration) -> Result<Value, ApiError> {
-    let rollout = app.fleet.wait_applied(outcome.revision, &outcome.moved, timeout).await;
+/// How long a caller may have this process wait.
+pub(super) fn patience(asked: Option<&Span>, default: Duration) -> Result<Duration, ApiError> {
+    match asked.map_or(default, |span| span.0) {
+        long if long > MAX_WAIT => Err(ApiError::malformed("`timeout` must be at most 300s")),
+        timeout => Ok(timeout),
+    }
+}
+
+pub(super) async fn rollout(
+    app: &App,
+    revision: Committed,
+    classes: &[Class],
+    timeout: Duration,
+) -> Result<Value, ApiError> {
+    let rollout = app.fleet.wait_applied(revision, classes, timeout).await;
     serde_json::to_value(rollout).map_err(|_| ApiError::internal())
 }
 

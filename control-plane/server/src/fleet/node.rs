@@ -9,7 +9,7 @@ use gateway_wire::v1::{Ack, Class, MetricFrame};
 use tokio_util::sync::CancellationToken;
 
 use super::Refused;
-use super::view::{ClassView, Finding, NodeView, Rates, State};
+use super::view::{ClassView, Finding, Lag, NodeView, Rates, State};
 use crate::clock::rfc3339;
 
 /// Frames come every five seconds; these cover a minute.
@@ -147,16 +147,18 @@ impl Node {
         }
     }
 
-    pub(super) fn view(&self, id: &str, now_ms: i64) -> NodeView {
+    pub(super) fn view(&self, id: &str, now_ms: i64, heads: Committed) -> NodeView {
+        let connected = self.is_connected(now_ms);
         NodeView {
             id: id.to_owned(),
             version: self.version.clone(),
-            connected: self.is_connected(now_ms),
+            connected,
             last_seen: rfc3339(self.last_seen_ms),
             labels: self.labels.clone(),
             boot_id: self.boot_id.clone(),
+            lag: Lag::new(&self.state, heads),
             state: self.state.clone(),
-            metrics: rates(&self.frames),
+            metrics: if connected { rates(&self.frames) } else { None },
         }
     }
 
@@ -174,12 +176,14 @@ impl Node {
 }
 
 /// A node that is only in the store. What this version cannot read shows as unknown.
-pub(super) fn offline(row: NodeRow) -> NodeView {
+pub(super) fn offline(row: NodeRow, heads: Committed) -> NodeView {
+    let state: State = serde_json::from_str(&row.state).unwrap_or_default();
     NodeView {
         connected: false,
         last_seen: rfc3339(row.last_seen_ms),
         labels: serde_json::from_str(&row.labels).unwrap_or_default(),
-        state: serde_json::from_str(&row.state).unwrap_or_default(),
+        lag: Lag::new(&state, heads),
+        state,
         metrics: None,
         id: row.id,
         version: row.version,
@@ -197,14 +201,56 @@ fn rates(frames: &VecDeque<MetricFrame>) -> Option<Rates> {
     Some(Rates {
         requests_per_second: per_second(first.requests, last.requests),
         errors_per_second: per_second(first.errors, last.errors),
+        p95_ms: quantile_us(first, last, 0.95).map(|us| us / 1000.0),
         open_streams: last.open_streams,
         resident_bytes: last.resident_bytes,
     })
 }
 
+/// The latency that a share of the requests which ended between two frames stayed below, taken as evenly spread within its
+/// bucket. Beyond the last bound nothing is known, so that bound is told. `None` where no request ended.
+#[expect(clippy::cast_precision_loss, reason = "figures of a minute are far below 2^52")]
+fn quantile_us(first: &MetricFrame, last: &MetricFrame, share: f64) -> Option<f64> {
+    let before = |slot: usize| first.latency_counts.get(slot).copied().unwrap_or(0);
+    let counts = last.latency_counts.iter().enumerate();
+    let ended: Vec<f64> = counts.map(|(slot, count)| count.saturating_sub(before(slot)) as f64).collect();
+    let wanted = ended.iter().sum::<f64>() * share;
+    let mut seen = 0.0;
+    let mut lower = 0.0;
+    for (slot, count) in ended.into_iter().enumerate() {
+        let Some(upper) = last.latency_bounds_us.get(slot).map(|bound| *bound as f64) else { break };
+        if count > 0.0 && seen + count >= wanted {
+            return Some(lower + (upper - lower) * (wanted - seen) / count);
+        }
+        seen += count;
+        lower = upper;
+    }
+    (wanted > 0.0).then_some(lower)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_of_what_ended_between_two_frames() {
+        let frame = |counts: &[u64]| MetricFrame {
+            latency_bounds_us: vec![1_000, 10_000, 100_000],
+            latency_counts: counts.to_vec(),
+            ..MetricFrame::default()
+        };
+        for (first, last, expected) in [
+            (&[5, 5, 5, 5][..], &[5, 5, 5, 5][..], None),
+            (&[][..], &[100, 0, 0, 0][..], Some(950.0)),
+            (&[900, 0, 0, 0][..], &[900, 100, 0, 0][..], Some(9_550.0)),
+            (&[0, 0, 0, 0][..], &[90, 10, 0, 0][..], Some(5_500.0)),
+            (&[0, 0, 0, 0][..], &[0, 0, 0, 7][..], Some(100_000.0)),
+            // Another length is another program's; it is no reason to fall over.
+            (&[0, 0][..], &[0, 0, 0, 0, 7][..], Some(100_000.0)),
+        ] {
+            assert_eq!(quantile_us(&frame(first), &frame(last), 0.95), expected, "{first:?} {last:?}");
+        }
+    }
 
     #[test]
     fn the_worse_class_decides() {
@@ -255,9 +301,11 @@ mod tests {
     fn a_node_that_the_store_alone_knows_is_offline_and_survives_rubbish() {
         let mut node = Node::new(7);
         node.state.topology.revision = 3;
-        let view = offline(node.row("node_1"));
+        let heads = Committed { topology: 5, identity: 1 };
+        let view = offline(node.row("node_1"), heads);
         assert_eq!((view.id.as_str(), view.connected, view.state.topology.revision), ("node_1", false, 3));
-        let view = offline(NodeRow { state: "rubbish".to_owned(), ..node.row("node_1") });
+        assert_eq!(view.lag, Lag { topology: 2, identity: 1 });
+        let view = offline(NodeRow { state: "rubbish".to_owned(), ..node.row("node_1") }, heads);
         assert_eq!(view.state.topology.status, "unknown");
     }
 }

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use gateway_store::revisions::Committed;
 use gateway_wire::v1::{ConfigError, SpoolState};
 use serde::{Deserialize, Serialize};
 
 /// Of each text that a node sends about itself, as many characters are kept.
 const MAX_TEXT: usize = 1000;
+/// Warnings kept of one node.
+const MAX_WARNINGS: usize = 20;
 
 /// A node, connected or not.
 #[derive(Clone, Debug, Serialize)]
@@ -20,8 +23,17 @@ pub struct NodeView {
     pub boot_id: String,
     #[serde(flatten)]
     pub state: State,
-    /// Over the last minute; `null` for a node that sends no frames.
+    /// How far it is behind the revisions that there are.
+    pub lag: Lag,
+    /// Over the last minute; `null` for a node that sends no frames or is not connected.
     pub metrics: Option<Rates>,
+}
+
+/// Revisions between what a node serves by and the newest, per class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Lag {
+    pub topology: u64,
+    pub identity: u64,
 }
 
 /// What a node said last.
@@ -34,6 +46,10 @@ pub struct State {
     pub errors: Vec<Finding>,
     pub inflight: u64,
     pub spool: Spool,
+    /// What is amiss on the node and does not stop it, in its own words.
+    pub warnings: Vec<String>,
+    /// Its clock minus the control plane's, as of its last heartbeat; the way over the network is in it.
+    pub clock_offset_ms: i64,
 }
 
 /// One class on one node.
@@ -79,6 +95,8 @@ pub struct Spool {
 pub struct Rates {
     pub requests_per_second: f64,
     pub errors_per_second: f64,
+    /// 95 of 100 requests that ended took at most this long; `null` where none ended.
+    pub p95_ms: Option<f64>,
     pub open_streams: u64,
     pub resident_bytes: u64,
 }
@@ -97,6 +115,23 @@ pub struct Rollout {
 pub struct Rejection {
     pub node: String,
     pub errors: Vec<Finding>,
+}
+
+/// As much of a node's warnings as is kept.
+pub(super) fn warnings(warnings: Vec<String>) -> Vec<String> {
+    warnings.into_iter().take(MAX_WARNINGS).map(|text| text.chars().take(MAX_TEXT).collect()).collect()
+}
+
+// === impl Lag ===
+
+impl Lag {
+    /// A node that is ahead (its database was restored from an older copy) is behind by nothing.
+    pub(super) fn new(state: &State, heads: Committed) -> Self {
+        Self {
+            topology: heads.topology.saturating_sub(state.topology.revision),
+            identity: heads.identity.saturating_sub(state.identity.revision),
+        }
+    }
 }
 
 // === impl ClassView ===
