@@ -6,21 +6,23 @@ use std::time::Duration;
 use clap::Args;
 use gateway_model::kind::Kind;
 
-use crate::host::variable;
 use crate::output::Format;
 
 /// Where a local gateway keeps its data when nothing else is said.
 pub(crate) const DATA_DIR: &str = "gateway-data";
 
-/// Which gateway to talk to.
+/// Which gateway to talk to. What is not said here may be said by the environment; `context` reads that.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct Gateway {
-    /// Admin API of the gateway; its master key is read from GATEWAY_MASTER_KEY [default: the local gateway]
-    #[arg(long, env = variable::ADMIN_URL, hide_env_values = true, value_name = "URL", help_heading = "Gateway")]
+    /// Saved gateway to talk to, `local` for the one on this machine [env: GATEWAY_CONTEXT]
+    #[arg(long, value_name = "NAME", help_heading = "Gateway", conflicts_with_all = ["admin_url", "data_dir"])]
+    pub(crate) context: Option<String>,
+    /// Admin API of the gateway; its master key is read from GATEWAY_MASTER_KEY [env: GATEWAY_ADMIN_URL]
+    #[arg(long, value_name = "URL", help_heading = "Gateway", value_parser = address, conflicts_with = "data_dir")]
     pub(crate) admin_url: Option<String>,
-    /// Data directory of the local gateway, which tells its address and master key [default: ./gateway-data, else the one
-    /// that was started last]
-    #[arg(long, env = variable::DATA_DIR, hide_env_values = true, value_name = "DIR", help_heading = "Gateway")]
+    /// Data directory of the local gateway, which tells its address and master key [env: GATEWAY_DATA_DIR] [default:
+    /// ./gateway-data, else the one that was started last]
+    #[arg(long, value_name = "DIR", help_heading = "Gateway")]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
@@ -68,6 +70,26 @@ pub(crate) fn kind(word: &str) -> Result<Kind, String> {
     })
 }
 
+/// Address of an admin API, without a slash at its end.
+pub(crate) fn address(text: &str) -> Result<String, String> {
+    const FORM: &str = "write it like https://admin.example.com or http://127.0.0.1:8081";
+    let url = reqwest::Url::parse(text).map_err(|error| format!("{error}; {FORM}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("credentials do not belong into an address; the master key is asked for".to_owned());
+    }
+    let is_root = url.query().is_none() && url.fragment().is_none();
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() || !is_root {
+        return Err(FORM.to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// `NAME=VALUE`
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// `10s`, `500ms`, `5m`, `2h`, `30d`.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let split = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
@@ -102,6 +124,24 @@ mod tests {
             ("18446744073709551615d", None),
         ] {
             assert_eq!(span(text).ok().map(|span| span.as_millis()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_web_servers_and_carry_no_secret() {
+        for (text, expected) in [
+            ("https://admin.example.com/", Some("https://admin.example.com")),
+            ("http://127.0.0.1:8081", Some("http://127.0.0.1:8081")),
+            ("https://example.com/gateway/", Some("https://example.com/gateway")),
+            ("admin.example.com", None),
+            ("localhost:8081", None),
+            ("ftp://example.com", None),
+            ("https://user:secret@example.com", None),
+            ("https://example.com/?key=secret", None),
+        ] {
+            let read = address(text);
+            assert_eq!(read.as_deref().ok(), expected, "{text}");
+            assert!(read.err().is_none_or(|message| !message.contains("secret@")), "{text}");
         }
     }
 

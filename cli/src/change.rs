@@ -52,8 +52,13 @@ pub(crate) fn rollout(rollout: &Value) -> String {
     }
     let mut lines = String::new();
     let applied = items(rollout, "/applied");
+    let (n_rejected, pending) = (items(rollout, "/rejected").len(), items(rollout, "/pending"));
     if !applied.is_empty() {
-        lines.push_str(&format!("running on {}\n", names(applied)));
+        let of = match applied.len() + n_rejected + pending.len() {
+            1 => String::new(),
+            n_connected => format!(" ({} of {n_connected} connected)", applied.len()),
+        };
+        lines.push_str(&format!("running on {}{of}\n", names(applied)));
     }
     for node in items(rollout, "/rejected") {
         lines.push_str(&format!("rejected by {}, which keeps its old configuration:\n", text(node, "/node")));
@@ -66,7 +71,6 @@ pub(crate) fn rollout(rollout: &Value) -> String {
             ));
         }
     }
-    let pending = items(rollout, "/pending");
     if !pending.is_empty() {
         lines.push_str(&format!("not confirmed in time by {}\n", names(pending)));
     }
@@ -86,8 +90,14 @@ pub(crate) fn exit(rollout: &Value) -> Exit {
     if whole { Exit::Done } else { Exit::Partly }
 }
 
+/// The first few by name, the rest as a number.
 fn names(nodes: &[Value]) -> String {
-    nodes.iter().map(|node| text(node, "")).collect::<Vec<_>>().join(", ")
+    const SHOWN: usize = 8;
+    let mut names: Vec<String> = nodes.iter().take(SHOWN).map(|node| text(node, "")).collect();
+    if nodes.len() > SHOWN {
+        names.push(format!("and {} more", nodes.len() - SHOWN));
+    }
+    names.join(", ")
 }
 
 /// A value on one line, cut where it grows long.
@@ -133,6 +143,11 @@ mod tests {
                 json!({"applied": ["node_a"], "rejected": [], "offline": [], "pending": []}),
                 "running on node_a\n",
                 Exit::Done,
+            ),
+            (
+                json!({"applied": ["a", "b"], "pending": ["c"]}),
+                "running on a, b (2 of 3 connected)\nnot confirmed in time by c\n",
+                Exit::Partly,
             ),
             (
                 json!({"applied": [], "rejected": [], "offline": [], "pending": []}),

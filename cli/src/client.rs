@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use gateway_model::problem::Problem;
-use gateway_model::secret::Secret;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::args::Gateway;
-use crate::context;
+use crate::context::{self, Context, Origin};
 use crate::exit::{Exit, Failure};
+use crate::host;
 
 /// An answer that takes longer than this, waiting aside, will not come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,8 +25,7 @@ pub(crate) type Query = Vec<(&'static str, String)>;
 /// A gateway's admin API.
 pub(crate) struct Client {
     http: reqwest::Client,
-    admin_url: String,
-    master_key: Secret,
+    context: Context,
 }
 
 /// Items of a list, and whether there are more.
@@ -47,7 +46,11 @@ pub(crate) struct Events {
 impl Client {
     /// Connects nowhere yet; fails only when no gateway or no key is known.
     pub(crate) fn new(gateway: &Gateway) -> Result<Self, Failure> {
-        let context = context::find(gateway)?;
+        Self::to(context::find(gateway)?)
+    }
+
+    /// A client of this gateway.
+    pub(crate) fn to(context: Context) -> Result<Self, Failure> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             // The master key goes to the address that was named and to no other.
@@ -59,15 +62,40 @@ impl Client {
         let http = builder.build().map_err(|error| {
             Failure::new(Exit::Unreachable, format!("cannot set up the HTTP client: {}", chain(&error)))
         })?;
-        Ok(Self { http, admin_url: context.admin_url, master_key: context.master_key })
+        Ok(Self { http, context })
     }
 
-    pub(crate) fn admin_url(&self) -> &str {
-        &self.admin_url
+    /// Whom this talks to.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Tells whom a change goes to where that was chosen some time ago: a saved context is easily forgotten.
+    pub(crate) fn say_target(&self) {
+        if matches!(self.context.origin, Origin::Saved(_)) {
+            host::say(&format!("gateway: {}", self.context));
+        }
     }
 
     pub(crate) async fn get(&self, path: &str, query: &Query) -> Result<Value, Failure> {
         self.send(Method::GET, path, query, None, Duration::ZERO).await
+    }
+
+    /// A change that waits for nobody.
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.send(Method::POST, path, &Query::new(), body, Duration::ZERO).await
+    }
+
+    /// A call whose good answer is not JSON.
+    pub(crate) async fn post_for_bytes(&self, path: &str, body: &Value) -> Result<Vec<u8>, Failure> {
+        let request = self.request(Method::POST, path, &Query::new()).timeout(PATIENCE).json(body);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            return Ok(bytes.to_vec());
+        }
+        Err(self.refused(status, &serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     /// One call. `waiting` is how long the server was asked to wait before it answers. An empty answer is `null`.
@@ -126,22 +154,22 @@ impl Client {
             return Err(self.refused(status, &serde_json::from_slice(&bytes).unwrap_or(Value::Null)));
         }
         let stream = response.bytes_stream().map(|read| read.map(|bytes| bytes.to_vec())).boxed();
-        Ok(Events { response: stream, buffer: Vec::new(), admin_url: self.admin_url.clone() })
+        Ok(Events { response: stream, buffer: Vec::new(), admin_url: self.context.admin_url.clone() })
     }
 
     fn request(&self, method: Method, path: &str, query: &Query) -> reqwest::RequestBuilder {
-        let mut url = format!("{}{path}", self.admin_url);
+        let mut url = format!("{}{path}", self.context.admin_url);
         for (position, (name, value)) in query.iter().enumerate() {
             url.push(if position == 0 { '?' } else { '&' });
             url.push_str(name);
             url.push('=');
             url.push_str(&encode(value));
         }
-        self.http.request(method, url).bearer_auth(self.master_key.expose())
+        self.http.request(method, url).bearer_auth(self.context.master_key.expose())
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        unreachable(&self.admin_url, error)
+        unreachable(&self.context.admin_url, error)
     }
 
     fn refused(&self, status: StatusCode, answer: &Value) -> Failure {
@@ -149,7 +177,7 @@ impl Client {
         let Some(message) = message else {
             return Failure::new(
                 Exit::Unreachable,
-                format!("{} answered {status}, but not as an admin API does", self.admin_url),
+                format!("{} answered {status}, but not as an admin API does", self.context.admin_url),
             )
             .hint("check the address: the admin API listens on its own port, 8081 by default");
         };
@@ -158,14 +186,14 @@ impl Client {
             .and_then(|problems| serde_json::from_value(problems.clone()).ok())
             .unwrap_or_default();
         match status {
-            StatusCode::UNAUTHORIZED => Failure::new(Exit::Unreachable, format!("{}: {message}", self.admin_url)).hint(
-                "set GATEWAY_MASTER_KEY to this gateway's master key; a local one keeps it in its data directory",
+            StatusCode::UNAUTHORIZED => Failure::new(Exit::Unreachable, format!("{}: {message}", self.context.admin_url)).hint(
+                "set GATEWAY_MASTER_KEY to this gateway's master key, or save it anew: gatewayctl context add NAME --replace",
             ),
-            StatusCode::FORBIDDEN => Failure::new(Exit::Unreachable, format!("{}: {message}", self.admin_url))
+            StatusCode::FORBIDDEN => Failure::new(Exit::Unreachable, format!("{}: {message}", self.context.admin_url))
                 .hint("virtual keys are for applications; set GATEWAY_MASTER_KEY to the master key"),
             StatusCode::NOT_FOUND => Failure::new(Exit::NotFound, message),
             status if status.is_server_error() => {
-                Failure::new(Exit::Unreachable, format!("{}: {message}", self.admin_url))
+                Failure::new(Exit::Unreachable, format!("{}: {message}", self.context.admin_url))
             }
             _ => Failure::problems(message, problems),
         }
@@ -219,6 +247,11 @@ fn encode(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// Whether a request to `url` goes over a network in the clear.
+pub(crate) fn is_plain(url: &str) -> bool {
+    url.starts_with("http://") && !is_loopback(url)
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -8,12 +8,16 @@ mod apply;
 mod validate;
 mod schema;
 mod keys;
-mod nodes;
+mod node;
 mod logs;
 mod explain;
 mod usage;
 mod config;
 mod status;
+mod context;
+mod db;
+mod snapshot;
+mod completions;
 mod version;
 #[cfg(feature = "server")]
 mod up;
@@ -30,6 +34,9 @@ use crate::exit::{Exit, Failure};
 #[derive(Parser, Debug)]
 #[command(name = "gatewayctl", version, propagate_version = false, subcommand_required = true, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
+    /// Saved gateway to talk to, where the command talks to one
+    #[arg(long, value_name = "NAME", global = true, hide = true)]
+    context: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,8 +50,8 @@ Exit codes:
   0 done   1 refused or invalid   2 wrong arguments   3 gateway not reached or not allowed
   4 not found   5 stored, but a node rejected it or did not confirm it in time
 
-Commands talk to the gateway at GATEWAY_ADMIN_URL with GATEWAY_MASTER_KEY; without these, to the local one \
-    that `gatewayctl up` started.";
+Commands talk to the gateway that --context or --admin-url names; else GATEWAY_ADMIN_URL (with GATEWAY_MASTER_KEY) or \
+    GATEWAY_CONTEXT; else the one chosen by `gatewayctl context use`; else the local one that `gatewayctl up` started.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -63,12 +70,18 @@ enum Command {
     Delete(delete::Delete),
     Edit(edit::Edit),
     Keys(keys::Keys),
-    Nodes(nodes::Nodes),
+    Nodes(node::Nodes),
+    Node(node::Node),
     Logs(logs::Logs),
     Explain(explain::Explain),
     Usage(usage::Usage),
     Config(config::Config),
     Status(status::Status),
+    Context(context::Contexts),
+    Db(db::Db),
+    Snapshot(snapshot::Snapshot),
+    Completions(completions::Completions),
+    Man(completions::Man),
     Version(version::Version),
     #[command(hide = true)]
     Docs(Docs),
@@ -79,6 +92,12 @@ enum Command {
 impl Cli {
     /// Does what was asked. What went wrong is for the caller to tell.
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        if self.context.is_some() && !self.command.talks_to_a_gateway() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "`--context` means nothing to this command, which talks to no gateway",
+            ));
+        }
         let exit = match self.command {
             #[cfg(feature = "server")]
             Command::Up(command) => return up::run(command),
@@ -95,16 +114,38 @@ impl Cli {
             Command::Delete(command) => wait_for(delete::run(command)),
             Command::Edit(command) => wait_for(edit::run(command)),
             Command::Keys(command) => wait_for(keys::run(command)),
-            Command::Nodes(command) => wait_for(nodes::run(command)),
+            Command::Nodes(command) => wait_for(node::list_or_one(command)),
+            Command::Node(command) => wait_for(node::run(command)),
             Command::Logs(command) => wait_for(logs::run(command)),
             Command::Explain(command) => wait_for(explain::run(command)),
             Command::Usage(command) => wait_for(usage::run(command)),
             Command::Config(command) => wait_for(config::run(command)),
+            Command::Context(command) => context::run(command),
+            Command::Db(command) => wait_for(db::run(command)),
+            Command::Snapshot(command) => wait_for(snapshot::run(command)),
+            Command::Completions(command) => completions::run::<Cli>(command),
+            Command::Man(command) => completions::man::<Cli>(command),
             Command::Status(command) => wait_for(status::run(command)),
             Command::Version(command) => version::run(command),
             Command::Docs(command) => docs::run::<Cli>(command),
         }?;
         Ok(ExitCode::from(exit as u8))
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    /// Whether it takes [`crate::args::Gateway`].
+    fn talks_to_a_gateway(&self) -> bool {
+        match self {
+            #[cfg(feature = "server")]
+            Self::Up(_) | Self::ControlPlane(_) | Self::DataPlane(_) => false,
+            Self::Validate(_) | Self::Schema(_) | Self::Version(_) => false,
+            Self::Completions(_) | Self::Man(_) | Self::Docs(_) => false,
+            Self::Context(command) => command.talks_to_a_gateway(),
+            _ => true,
+        }
     }
 }
 

@@ -28,12 +28,35 @@ Colour is used only on a terminal, never with `NO_COLOR`, and never carries a me
 
 const FINDING: &str = "## Which gateway
 
-1. `--admin-url` or `GATEWAY_ADMIN_URL`, with the master key from `GATEWAY_MASTER_KEY`.
-2. Otherwise the local gateway: `gatewayctl up` writes its address and master key into `context.json` (mode 0600) in its data
-   directory for as long as it runs. It is looked for in `--data-dir` or `GATEWAY_DATA_DIR`, else in `./gateway-data`, else in
-   the data directory of the gateway that this user started last.
+The first of these that says anything decides:
 
-The master key of a local gateway is never sent to another address.
+1. a flag: `--context NAME`, `--admin-url URL`, or `--data-dir DIR` for a gateway on this machine;
+2. the environment: `GATEWAY_ADMIN_URL`, `GATEWAY_CONTEXT`, `GATEWAY_DATA_DIR`, in this order;
+3. the context that was chosen with `gatewayctl context use NAME`;
+4. the gateway on this machine: `gatewayctl up` writes its address and master key into `context.json` (mode 0600) in its data
+   directory for as long as it runs. It is looked for in `./gateway-data`, else in the data directory of the gateway that this
+   user started last. Its name as a context is `local`.
+
+`GATEWAY_MASTER_KEY` goes before the key that a context or a local gateway has of its own, unless a flag named that one. An
+address that is given without a key takes the key that was saved with exactly this address. No key that is on disk is sent to
+another address than the one it was saved with. `gatewayctl context show` says which gateway it is, `gatewayctl doctor` whether
+it is well.
+
+Contexts are saved in `$XDG_CONFIG_HOME/gateway/contexts.json` (else `~/.config/gateway/contexts.json`). The file holds master keys: it
+is made with mode 0600, replaced as a whole, and refused when other users can read it.
+";
+
+const INSTALLING: &str = "## Completions and man pages
+
+```sh
+gatewayctl completions bash > ~/.local/share/bash-completion/completions/gatewayctl
+gatewayctl completions zsh > \"${fpath[1]}/_gatewayctl\"
+gatewayctl completions fish > ~/.config/fish/completions/gatewayctl.fish
+gatewayctl man --out ~/.local/share/man/man1
+```
+
+The directories must exist; system-wide ones are `/etc/bash_completion.d`, `/usr/local/share/zsh/site-functions`,
+`/usr/share/fish/vendor_completions.d` and `/usr/local/share/man/man1`.
 ";
 
 pub(crate) fn run<C: CommandFactory>(docs: Docs) -> Result<Exit, Failure> {
@@ -53,7 +76,7 @@ fn cli(root: &mut clap::Command) -> String {
     for (name, meaning) in VARIABLES {
         text.push_str(&format!("| `{name}` | {meaning} |\n"));
     }
-    text.push_str(&format!("\n{FINDING}\n## Commands\n"));
+    text.push_str(&format!("\n{FINDING}\n{INSTALLING}\n## Commands\n"));
     let mut root = std::mem::take(root).term_width(110).disable_help_subcommand(true);
     root.build();
     for command in root.get_subcommands_mut().filter(|command| !command.is_hide_set()) {
@@ -66,9 +89,11 @@ const VARIABLES: &[(&str, &str)] = &[
     (variable::ADMIN_URL, "address of the admin API"),
     (
         variable::MASTER_KEY,
-        "the gateway's master key; only ever read from the environment, so that it shows in no process list",
+        "the gateway's master key; only ever read from here or from a file, so that it shows in no process list",
     ),
+    (variable::CONTEXT, "saved gateway to talk to, `local` for the one on this machine"),
     (variable::DATA_DIR, "data directory of a local gateway"),
+    (variable::STATE_KEY, "seals `snapshot export`; a node opens the file with the same"),
     (variable::VISUAL, "editor for `edit`; `EDITOR` if unset, `vi` if that is unset too"),
     (variable::LOG, "how much `up`, `control-plane` and `data-plane` say on stderr: `warn`, `info`, `debug` …"),
     (variable::NO_COLOR, "no colour, whatever its value"),

@@ -33,14 +33,14 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     message: String,
     problems: Vec<Problem>,
-    hint: Option<String>,
+    hints: Vec<String>,
 }
 
 // === impl Failure ===
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), problems: Vec::new(), hint: None }
+        Self { exit, message: message.into(), problems: Vec::new(), hints: Vec::new() }
     }
 
     /// Ends the command without a word.
@@ -53,10 +53,21 @@ impl Failure {
         Self { problems, ..Self::new(Exit::Refused, message) }
     }
 
-    /// What to do about it, shown apart.
+    /// What to do about it, shown apart; may be said several times.
     #[must_use]
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The sentence alone.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it; empty where nothing was said.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// The findings, for commands that show or place them themselves.
@@ -75,7 +86,7 @@ impl Failure {
         if !self.message.is_empty() {
             let _ = writeln!(text, "{red}error{plain}: {}", self.message);
         }
-        if let Some(hint) = &self.hint {
+        for hint in &self.hints {
             let _ = writeln!(text, "{cyan}hint{plain}: {hint}");
         }
         text

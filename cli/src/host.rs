@@ -2,6 +2,9 @@
 //!
 //! It decides nothing about gateways.
 
+pub(crate) mod private;
+pub(crate) mod terminal;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,13 +15,17 @@ use crate::exit::{Exit, Failure};
 pub(crate) mod variable {
     pub(crate) const ADMIN_URL: &str = "GATEWAY_ADMIN_URL";
     pub(crate) const MASTER_KEY: &str = "GATEWAY_MASTER_KEY";
+    pub(crate) const CONTEXT: &str = "GATEWAY_CONTEXT";
     pub(crate) const DATA_DIR: &str = "GATEWAY_DATA_DIR";
     pub(crate) const KEK_FILE: &str = "GATEWAY_KEK_FILE";
+    /// Read by `snapshot export`, and by nodes in their own crate.
+    pub(crate) const STATE_KEY: &str = "GATEWAY_STATE_KEY";
     pub(crate) const EDITOR: &str = "EDITOR";
     pub(crate) const VISUAL: &str = "VISUAL";
     /// Read by the commands that serve, in their own crates.
     pub(crate) const LOG: &str = "GATEWAY_LOG";
     pub(crate) const NO_COLOR: &str = "NO_COLOR";
+    pub(crate) const CONFIG_HOME: &str = "XDG_CONFIG_HOME";
     pub(crate) const STATE_HOME: &str = "XDG_STATE_HOME";
     pub(crate) const HOME: &str = "HOME";
 }
@@ -37,6 +44,15 @@ pub(crate) fn now_ms() -> i64 {
 /// Whether `out` wants colour when nobody said so: a terminal, without `NO_COLOR`.
 pub(crate) fn wants_colour(out: &impl IsTerminal) -> bool {
     out.is_terminal() && variable(variable::NO_COLOR).is_none()
+}
+
+/// Where saved contexts are kept. `None` on a machine without a home.
+pub(crate) fn contexts_file() -> Option<PathBuf> {
+    let config = match variable(variable::CONFIG_HOME) {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(variable(variable::HOME)?).join(".config"),
+    };
+    Some(config.join("gateway").join("contexts.json"))
 }
 
 /// Where the data directory of the last local gateway is remembered, so that commands work from any directory.
@@ -76,17 +92,4 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
         };
         Failure::new(Exit::Refused, format!("cannot read `{}`: {error}", path.display())).hint(hint)
     })
-}
-
-/// A new file that only this user can read. An old one of the same name is replaced, never followed or reused.
-pub(crate) fn create_private(path: &Path) -> io::Result<std::fs::File> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }

@@ -9,6 +9,7 @@ mod args;
 mod context;
 mod client;
 mod change;
+mod write;
 mod source;
 mod docs;
 mod command;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::exit::Failure;
-use crate::host;
+use crate::host::{self, terminal};
 
 /// Form of the data on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -16,6 +16,8 @@ pub(crate) enum Format {
     /// For people; the form may change between versions
     #[default]
     Table,
+    /// The table with all its columns, however wide
+    Wide,
     /// For scripts; fields are only ever added
     Json,
     /// The same as `json`, as YAML
@@ -28,16 +30,26 @@ impl Format {
     /// Prints `value` for scripts, or what `table` makes of it for people.
     pub(crate) fn print(self, value: &Value, table: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
         host::print(&match self {
-            Self::Table => table(value),
+            Self::Table | Self::Wide => table(value),
             Self::Json => json(value),
             Self::Yaml => yaml::emit(value),
         })
     }
 
+    /// Whether people read it.
+    pub(crate) fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+
+    /// How wide a table may be; `None` for any width.
+    pub(crate) fn width(self) -> Option<usize> {
+        if self == Self::Table { terminal::width() } else { None }
+    }
+
     /// Prints one record of an endless list: a line of JSON, a YAML document, or a line for people.
     pub(crate) fn print_record(self, value: &Value, line: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
         host::print(&match self {
-            Self::Table => line(value),
+            Self::Table | Self::Wide => line(value),
             Self::Json => format!("{value}\n"),
             Self::Yaml => format!("---\n{}", yaml::emit(value)),
         })
@@ -68,6 +80,16 @@ pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }
 
+/// Per second at `pointer`: one digit after the point where it matters, a dash where nothing is known.
+pub(crate) fn rate(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer).and_then(Value::as_f64) {
+        None => "-".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(few) if few < 100.0 => format!("{few:.1}"),
+        Some(many) => format!("{many:.0}"),
+    }
+}
+
 /// The list at `pointer`, empty where there is none.
 pub(crate) fn items<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
@@ -96,7 +118,19 @@ pub(crate) fn dollars(nano: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn rates_are_short() {
+        for (value, expected) in
+            [(json!(0.0), "0"), (json!(0.04), "0.0"), (json!(12.34), "12.3"), (json!(1234.5), "1234")]
+        {
+            assert_eq!(rate(&json!({"r": value}), "/r"), expected);
+        }
+        assert_eq!(rate(&json!({}), "/r"), "-");
+    }
 
     #[test]
     fn money_is_exact_and_never_shorter_than_cents() {

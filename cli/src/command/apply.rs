@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use crate::args::{Gateway, Output, Wait};
 use crate::change;
-use crate::client::{Client, Query, path};
+use crate::client::{Client, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::{items, text};
 use crate::source::{self, FileArgs, Source};
+use crate::write;
 
 /// Make the gateway's configuration what a file says
 #[derive(Args, Debug)]
@@ -71,13 +72,15 @@ pub(crate) async fn run(apply: Apply) -> Result<Exit, Failure> {
     }
     let source = source::load(&apply.file)?;
     let client = Client::new(&apply.gateway)?;
-    let answer = post(&client, &source, apply.prune, &apply.wait.query(), apply.wait.longest()).await?;
+    let body = source::request(&source, apply.prune);
+    let answer = write::send(&client, Method::POST, &path(&["apply"]), apply.wait, Some(&body)).await;
+    let answer = located(answer, &source)?;
     let rollout = answer.get("rollout").unwrap_or(&Value::Null);
     apply.output.format.print(&answer, |answer| {
         let changes = items(answer, "/changes");
         let mut drawn = change::differences(changes);
         drawn.push_str(&summary(changes, "nothing to change"));
-        drawn.push_str(&format!("revision {}\n{}", change::revision(&answer["revision"]), change::rollout(rollout)));
+        drawn.push_str(&write::outcome("", answer));
         for key in items(answer, "/minted") {
             drawn.push_str(&format!("key {}: {}\n", text(key, "/name"), text(key, "/key")));
         }
@@ -93,7 +96,9 @@ pub(crate) async fn plan(plan: Plan) -> Result<Exit, Failure> {
     let source = source::load(&plan.file)?;
     let client = Client::new(&plan.gateway)?;
     let query = vec![("dry_run", "true".to_owned())];
-    let answer = post(&client, &source, plan.prune, &query, Duration::ZERO).await?;
+    let body = source::request(&source, plan.prune);
+    let answer = client.send(Method::POST, &path(&["apply"]), &query, Some(&body), Duration::ZERO).await;
+    let answer = located(answer, &source)?;
     plan.output.format.print(&answer, |answer| {
         let changes = items(answer, "/changes");
         format!("{}{}", change::differences(changes), summary(changes, "nothing would change"))
@@ -101,16 +106,8 @@ pub(crate) async fn plan(plan: Plan) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Sends the file. What the gateway finds in it is told with the file's own lines.
-async fn post(
-    client: &Client,
-    source: &Source,
-    prune: bool,
-    query: &Query,
-    waiting: Duration,
-) -> Result<Value, Failure> {
-    let body = source::request(source, prune);
-    let answer = client.send(Method::POST, &path(&["apply"]), query, Some(&body), waiting).await;
+/// What the gateway finds in the file is told with the file's own lines.
+fn located(answer: Result<Value, Failure>, source: &Source) -> Result<Value, Failure> {
     let answer = answer.map_err(|mut failure| {
         source.index.locate(failure.problems_mut());
         failure

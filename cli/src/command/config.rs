@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::table::{self, Column};
 use crate::output::{items, text, when};
+use crate::write;
 
 /// Look at earlier revisions of the configuration and go back to one
 #[derive(Args, Debug)]
@@ -125,6 +126,7 @@ async fn history(history: History) -> Result<Exit, Failure> {
                     text(revision, "/summary"),
                 ]
             }),
+            history.output.format.width(),
         ),
     })?;
     Ok(Exit::Done)
@@ -145,12 +147,11 @@ async fn diff(diff: Diff) -> Result<Exit, Failure> {
 async fn rollback(rollback: Rollback) -> Result<Exit, Failure> {
     let client = Client::new(&rollback.gateway)?;
     let body = json!({"to": rollback.to});
-    let (query, waiting) = (rollback.wait.query(), rollback.wait.longest());
-    let answer = client.send(Method::POST, &path(&["config", "rollback"]), &query, Some(&body), waiting).await?;
+    let target = path(&["config", "rollback"]);
+    let answer = write::send(&client, Method::POST, &target, rollback.wait, Some(&body)).await?;
     let rollout = answer.get("rollout").unwrap_or(&Value::Null);
     rollback.output.format.print(&answer, |answer| {
-        let changes = change::differences(items(answer, "/changes"));
-        format!("{changes}revision {}\n{}", change::revision(&answer["revision"]), change::rollout(rollout))
+        format!("{}{}", change::differences(items(answer, "/changes")), write::outcome("", answer))
     })?;
     Ok(change::exit(rollout))
 }

@@ -1,5 +1,7 @@
 //! `delete`: takes one resource away.
 
+use std::time::Duration;
+
 use clap::Args;
 use gateway_model::kind::Kind;
 use reqwest::Method;
@@ -11,6 +13,7 @@ use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::text;
+use crate::write;
 
 /// Delete a resource
 #[derive(Args, Debug)]
@@ -45,11 +48,12 @@ pub(crate) async fn run(delete: Delete) -> Result<Exit, Failure> {
     let client = Client::new(&delete.gateway)?;
     let target = path(&[delete.kind.plural(), &delete.name]);
     let owner = text(&client.get(&target, &Query::new()).await?, "/owner");
-    let mut query = delete.wait.query();
-    if delete.dry_run {
-        query = vec![("dry_run", "true".to_owned())];
-    }
-    let answer = client.send(Method::DELETE, &target, &query, None, delete.wait.longest()).await?;
+    let answer = if delete.dry_run {
+        let query = vec![("dry_run", "true".to_owned())];
+        client.send(Method::DELETE, &target, &query, None, Duration::ZERO).await?
+    } else {
+        write::send(&client, Method::DELETE, &target, delete.wait, None).await?
+    };
     let shown = if answer.is_null() {
         json!({"kind": delete.kind, "name": delete.name, "change": {"op": "delete"}})
     } else {
@@ -58,7 +62,7 @@ pub(crate) async fn run(delete: Delete) -> Result<Exit, Failure> {
     let rollout = shown.pointer("/change/rollout").unwrap_or(&Value::Null);
     delete.output.format.print(&shown, |_| {
         let outcome = if delete.dry_run { "could be deleted" } else { "deleted" };
-        format!("{} {} {outcome}\n{}", delete.kind, delete.name, change::rollout(rollout))
+        write::outcome(&format!("{} {} {outcome}", delete.kind, delete.name), &shown["change"])
     })?;
     if !delete.dry_run {
         warn_owned(&owner);

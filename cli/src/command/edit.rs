@@ -1,7 +1,7 @@
 //! `edit`: one resource in the user's editor, checked before anything changes.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -23,13 +23,14 @@ use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host::{self, variable};
 use crate::output::{text, yaml};
+use crate::write;
 
 /// Edit a resource in $EDITOR
 #[derive(Args, Debug)]
 #[command(
     after_help = "Opens the resource as YAML, shows the difference and applies it. What cannot be applied is opened again with the \
-    reasons as comments; leaving the text as it is gives up. Secrets are not in the text: absent they stay as they \
-    are, written they are replaced.
+    reasons as comments; leaving the text as it is gives up, and the file with it is kept. Secrets are not in the \
+    text: absent they stay as they are, written they are replaced.
 
 Examples:
   gatewayctl edit route search-team
@@ -50,44 +51,61 @@ pub(crate) struct Edit {
 }
 
 /// A text that is still refused after this often is not getting better.
-const MAX_OPENINGS: usize = 50;
+const MAX_OPENINGS: usize = 10;
 
 pub(crate) async fn run(edit: Edit) -> Result<Exit, Failure> {
     let client = Client::new(&edit.gateway)?;
     let item = single(&client, edit.kind, edit.name.as_deref()).await?.ok_or_else(|| unnamed(edit.kind))?;
+    let before = spec(&item);
+    // `{}` would be in the way of whoever writes the first field.
+    let shown = if before == json!({}) { String::new() } else { yaml::emit(&before) };
+    let draft = Draft::new(edit.kind, shown);
+    match edited(&edit, &client, &item, &draft).await {
+        Err(failure) if draft.is_changed() => {
+            let kept = format!("your text is kept in `{}`", draft.path.display());
+            draft.keep();
+            Err(failure.hint(kept))
+        }
+        outcome => outcome,
+    }
+}
+
+async fn edited(edit: &Edit, client: &Client, item: &Value, draft: &Draft) -> Result<Exit, Failure> {
     let target = match edit.kind {
         Kind::Setting => path(&["settings"]),
-        kind => path(&[kind.plural(), &text(&item, "/name")]),
+        kind => path(&[kind.plural(), &text(item, "/name")]),
     };
-    let Some(after) = wish(&client, edit.kind, &item, &target).await? else {
+    let Some(after) = wish(client, edit.kind, item, &target, draft).await? else {
         host::say("nothing changed");
         return Ok(Exit::Done);
     };
-    host::say(difference(&yaml::emit(&spec(&item)), &yaml::emit(&after)).trim_end());
+    host::say(difference(&yaml::emit(&spec(item)), &yaml::emit(&after)).trim_end());
     let now = client.get(&target, &Query::new()).await?;
     if now.get("revision") != item.get("revision") {
-        let message = format!("{} {} was changed by somebody else meanwhile", edit.kind, text(&item, "/name"));
+        let message = format!("{} {} was changed by somebody else meanwhile", edit.kind, text(item, "/name"));
         return Err(
             Failure::new(Exit::Refused, message).hint("nothing was applied; edit it again, from what it is now")
         );
     }
-    let answer = client.send(Method::PUT, &target, &edit.wait.query(), Some(&after), edit.wait.longest()).await?;
-    let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
+    let answer = write::send(client, Method::PUT, &target, edit.wait, Some(&after)).await?;
     edit.output.format.print(&answer, |answer| {
-        let revision = change::revision(answer.pointer("/change/revision").unwrap_or(&Value::Null));
-        format!("{} {} changed\nrevision {revision}\n{}", edit.kind, text(answer, "/name"), change::rollout(rollout))
+        write::outcome(&format!("{} {} changed", edit.kind, text(answer, "/name")), &answer["change"])
     })?;
-    warn_owned(&text(&item, "/owner"));
-    Ok(change::exit(rollout))
+    warn_owned(&text(item, "/owner"));
+    Ok(change::exit(answer.pointer("/change/rollout").unwrap_or(&Value::Null)))
 }
 
 /// What the user wants the item to be, once the gateway would accept it; `None` when that is what it is.
-async fn wish(client: &Client, kind: Kind, item: &Value, target: &str) -> Result<Option<Value>, Failure> {
+async fn wish(
+    client: &Client,
+    kind: Kind,
+    item: &Value,
+    target: &str,
+    draft: &Draft,
+) -> Result<Option<Value>, Failure> {
     let before = spec(item);
-    // `{}` would be in the way of whoever writes the first field.
-    let mut shown = if before == json!({}) { String::new() } else { yaml::emit(&before) };
+    let mut shown = draft.original.clone();
     let mut problems = Vec::new();
-    let draft = Draft::new(kind)?;
     for _ in 0..MAX_OPENINGS {
         let edited = draft.open(&notes(kind, item, &problems), &shown)?;
         if edited == shown {
@@ -107,7 +125,7 @@ async fn wish(client: &Client, kind: Kind, item: &Value, target: &str) -> Result
     if problems.is_empty() {
         return Ok(None);
     }
-    Err(Failure::problems("given up: the text is refused and was left as it was", problems))
+    Err(Failure::problems("given up: the text is refused, and nothing was changed", problems))
 }
 
 fn dry_run() -> Query {
@@ -171,21 +189,23 @@ fn hide_secrets(text: &str) -> String {
     lines
 }
 
-/// The file the editor works on, readable by this user only; gone when the command ends.
+/// The file the editor works on, readable by this user only; gone when the command ends, unless it is kept.
 struct Draft {
     path: PathBuf,
     editor: String,
+    /// The text before any edit.
+    original: String,
 }
 
 // === impl Draft ===
 
 impl Draft {
-    fn new(kind: Kind) -> Result<Self, Failure> {
+    fn new(kind: Kind, original: String) -> Self {
         let editor = host::variable(variable::VISUAL)
             .or_else(|| host::variable(variable::EDITOR))
             .unwrap_or_else(|| "vi".to_owned());
         let name = format!("gatewayctl-{kind}-{}-{}.yaml", std::process::id(), host::now_ms());
-        Ok(Self { path: std::env::temp_dir().join(name), editor })
+        Self { path: std::env::temp_dir().join(name), editor, original }
     }
 
     /// Lets the user edit `notes` and `text`; returns the text without comment lines.
@@ -193,15 +213,21 @@ impl Draft {
         let unusable = |error: std::io::Error| {
             Failure::new(Exit::Refused, format!("cannot use `{}`: {error}", self.path.display()))
         };
-        let mut file = host::create_private(&self.path).map_err(unusable)?;
+        let mut file = host::private::create(&self.path).map_err(unusable)?;
         file.write_all(notes.as_bytes()).and_then(|()| file.write_all(text.as_bytes())).map_err(unusable)?;
         drop(file);
         self.edit()?;
-        let edited = std::fs::read_to_string(&self.path).map_err(unusable)?;
-        Ok(edited
-            .lines()
-            .filter(|line| !line.trim_start().starts_with('#'))
-            .fold(String::new(), |text, line| text + line + "\n"))
+        std::fs::read_to_string(&self.path).map(|text| without_comments(&text)).map_err(unusable)
+    }
+
+    /// Whether there is anything in the file that the user would miss.
+    fn is_changed(&self) -> bool {
+        std::fs::read_to_string(&self.path).is_ok_and(|text| without_comments(&text) != self.original)
+    }
+
+    /// Leaves the file where it is.
+    fn keep(mut self) {
+        self.path = PathBuf::new();
     }
 
     /// Runs the editor through the shell, as its setting may hold arguments.
@@ -221,13 +247,13 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        remove(&self.path);
+        // It may hold a new secret; a file that is already gone is as good.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn remove(path: &Path) {
-    // It may hold a new secret; a file that is already gone is as good.
-    let _ = std::fs::remove_file(path);
+fn without_comments(text: &str) -> String {
+    text.lines().filter(|line| !line.trim_start().starts_with('#')).fold(String::new(), |text, line| text + line + "\n")
 }
 
 #[cfg(test)]

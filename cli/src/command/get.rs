@@ -36,7 +36,7 @@ pub(crate) struct Get {
 pub(crate) async fn run(get: Get) -> Result<Exit, Failure> {
     let client = Client::new(&get.gateway)?;
     if let Some(item) = single(&client, get.kind, get.name.as_deref()).await? {
-        get.output.format.print(&item, |item| rows(get.kind, std::slice::from_ref(item)))?;
+        get.output.format.print(&item, |item| rows(get.kind, std::slice::from_ref(item), get.output.format.width()))?;
         return Ok(Exit::Done);
     }
     let list = client.list(&path(&[get.kind.plural()]), &Query::new(), get.limit).await?;
@@ -49,7 +49,7 @@ pub(crate) async fn run(get: Get) -> Result<Exit, Failure> {
     let n_items = list.items.len();
     get.output.format.print(&Value::Array(list.items), |value| match n_items {
         0 => String::new(),
-        _ => rows(get.kind, items(value, "")),
+        _ => rows(get.kind, items(value, ""), get.output.format.width()),
     })?;
     Ok(Exit::Done)
 }
@@ -67,37 +67,54 @@ pub(crate) async fn single(client: &Client, kind: Kind, name: Option<&str>) -> R
 type RowOf = fn(&Value) -> Vec<String>;
 
 /// The table of `items`, by kind.
-fn rows(kind: Kind, items: &[Value]) -> String {
-    use Column::{Number, Text};
+fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
+    use Column::{Number, Spare, SpareNumber, Text};
     let (columns, row): (&[Column], RowOf) = match kind {
-        Kind::Provider => {
-            (&[Text("NAME"), Text("KIND"), Text("URL"), Text("API KEY"), Number("REVISION"), Text("UPDATED")], provider)
-        }
+        Kind::Provider => (
+            &[Text("NAME"), Text("KIND"), Text("URL"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
+            provider,
+        ),
         Kind::Model => (
-            &[Text("NAME"), Text("STRATEGY"), Text("TARGETS"), Text("FALLBACKS"), Number("REVISION"), Text("UPDATED")],
+            &[
+                Text("NAME"),
+                Text("STRATEGY"),
+                Text("TARGETS"),
+                Spare("FALLBACKS"),
+                SpareNumber("REVISION"),
+                Spare("UPDATED"),
+            ],
             model,
         ),
-        Kind::Route => {
-            (&[Number("ORDER"), Text("NAME"), Text("MATCH"), Text("MODEL"), Number("REVISION"), Text("UPDATED")], route)
-        }
+        Kind::Route => (
+            &[Number("ORDER"), Text("NAME"), Text("MATCH"), Text("MODEL"), SpareNumber("REVISION"), Spare("UPDATED")],
+            route,
+        ),
         Kind::Price => (
             &[
                 Text("PROVIDER"),
                 Text("MODEL"),
                 Number("INPUT"),
                 Number("OUTPUT"),
-                Number("CACHE READ"),
-                Number("CACHE WRITE"),
+                SpareNumber("CACHE READ"),
+                SpareNumber("CACHE WRITE"),
             ],
             price,
         ),
         Kind::Key => (
-            &[Text("NAME"), Text("ID"), Text("MODELS"), Number("RPM"), Text("EXPIRES"), Text("STATE"), Text("CREATED")],
+            &[
+                Text("NAME"),
+                Text("ID"),
+                Text("MODELS"),
+                Number("RPM"),
+                Text("EXPIRES"),
+                Text("STATE"),
+                Spare("CREATED"),
+            ],
             key,
         ),
-        Kind::Setting => return settings(items),
+        Kind::Setting => return settings(items, width),
     };
-    table::render(columns, items.iter().map(row))
+    table::render(columns, items.iter().map(row), width)
 }
 
 fn provider(item: &Value) -> Vec<String> {
@@ -187,7 +204,7 @@ fn key(item: &Value) -> Vec<String> {
     vec![text(item, "/name"), id, models, dash(rpm), expires, state.to_owned(), when(item, "/created_at")]
 }
 
-fn settings(items: &[Value]) -> String {
+fn settings(items: &[Value], width: Option<usize>) -> String {
     let spec = items.first().and_then(|item| item.get("spec")).and_then(Value::as_object);
     let set: Vec<Vec<String>> =
         spec.into_iter().flatten().map(|(field, value)| vec![field.clone(), text(value, "")]).collect();
@@ -195,7 +212,7 @@ fn settings(items: &[Value]) -> String {
         host::say("every setting has its default; see `gatewayctl schema` for what can be set");
         return String::new();
     }
-    table::render(&[Column::Text("SETTING"), Column::Text("VALUE")], set)
+    table::render(&[Column::Text("SETTING"), Column::Text("VALUE")], set, width)
 }
 
 /// What it means that there is nothing, and how to change it.
@@ -219,7 +236,7 @@ mod tests {
     use super::*;
 
     fn check(kind: Kind, item: Value, expected: &[&str]) {
-        let drawn = rows(kind, &[item]);
+        let drawn = rows(kind, &[item], None);
         let line = drawn.lines().nth(1).unwrap_or_default();
         let words: Vec<&str> = line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
         assert_eq!(words, expected);

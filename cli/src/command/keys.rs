@@ -17,6 +17,7 @@ use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
 use crate::host;
 use crate::output::{joined, text};
+use crate::write;
 
 /// Make, list and revoke virtual keys
 #[derive(Args, Debug)]
@@ -62,7 +63,7 @@ struct Create {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Anything worth knowing about the key; may be repeated
-    #[arg(long = "metadata", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long = "metadata", value_name = "NAME=VALUE", value_parser = args::pair)]
     metadata: Vec<(String, String)>,
     /// Import the key in this file (`-` is stdin) instead of making one
     #[arg(long, value_name = "FILE")]
@@ -135,8 +136,7 @@ pub(crate) async fn run(keys: Keys) -> Result<Exit, Failure> {
 async fn create(create: Create) -> Result<Exit, Failure> {
     let client = Client::new(&create.gateway)?;
     let body = body(&create)?;
-    let answer =
-        client.send(Method::POST, &path(&["keys"]), &create.wait.query(), Some(&body), create.wait.longest()).await?;
+    let answer = write::send(&client, Method::POST, &path(&["keys"]), create.wait, Some(&body)).await?;
     create.output.format.print(&answer, |answer| match text(answer, "/key") {
         made if made.is_empty() => String::new(),
         made => format!("{made}\n"),
@@ -144,10 +144,7 @@ async fn create(create: Create) -> Result<Exit, Failure> {
     let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
     let (name, id, models) = (text(&answer, "/name"), text(&answer, "/id"), joined(&answer, "/models"));
     host::say(&format!("created key {name} ({id}) for {models}; it is not shown again"));
-    match change::rollout(rollout) {
-        nothing if nothing.is_empty() => {}
-        told => host::say(told.trim_end()),
-    }
+    write::say_rollout(rollout);
     Ok(change::exit(rollout))
 }
 
@@ -194,16 +191,11 @@ async fn revoke(revoke: Revoke) -> Result<Exit, Failure> {
     let client = Client::new(&revoke.gateway)?;
     let target = path(&["keys", &revoke.key]);
     let body = json!({"enabled": false});
-    let answer = client.send(Method::PATCH, &target, &revoke.wait.query(), Some(&body), revoke.wait.longest()).await?;
+    let answer = write::send(&client, Method::PATCH, &target, revoke.wait, Some(&body)).await?;
     let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
     revoke.output.format.print(&answer, |answer| {
-        format!("key {} ({}) revoked\n{}", text(answer, "/name"), text(answer, "/id"), change::rollout(rollout))
+        write::outcome(&format!("key {} ({}) revoked", text(answer, "/name"), text(answer, "/id")), &answer["change"])
     })?;
     warn_owned(&text(&answer, "/owner"));
     Ok(change::exit(rollout))
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }

@@ -50,14 +50,14 @@ pub(crate) struct Logs {
 const COLUMNS: [Column; 10] = [
     Column::Text("TIME"),
     Column::Text("ID"),
-    Column::Text("KEY"),
+    Column::Spare("KEY"),
     Column::Text("MODEL"),
-    Column::Text("TARGET"),
+    Column::Spare("TARGET"),
     Column::Number("STATUS"),
-    Column::Text("ENDING"),
-    Column::Number("TOKENS"),
-    Column::Number("FIRST"),
-    Column::Number("TOTAL"),
+    Column::Spare("ENDING"),
+    Column::SpareNumber("TOKENS"),
+    Column::SpareNumber("FIRST"),
+    Column::SpareNumber("TOTAL"),
 ];
 
 pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
@@ -70,13 +70,13 @@ pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
     if list.items.is_empty() {
         host::say("no requests yet, or none that match");
     }
-    if logs.output.format == Format::Table {
+    if logs.output.format.is_for_people() {
         // The newest stands next to the prompt, as in `--follow`.
         list.items.reverse();
     }
     logs.output.format.print(&Value::Array(list.items), |value| match items(value, "") {
         [] => String::new(),
-        records => table::render(&COLUMNS, records.iter().map(row)),
+        records => table::render(&COLUMNS, records.iter().map(row), logs.output.format.width()),
     })?;
     Ok(Exit::Done)
 }

@@ -1,4 +1,4 @@
-//! `status`: the gateway in five lines.
+//! `status`: which gateway, and how it is, in five lines.
 
 use clap::Args;
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(status: Status) -> Result<Exit, Failure> {
     status.output.format.print(&answer, |answer| {
         let (connected, known) = (number(answer, "/nodes/connected"), number(answer, "/nodes/known"));
         pairs(&[
-            ("Admin API", client.admin_url().to_owned()),
+            ("Gateway", client.context().to_string()),
             ("Version", text(answer, "/version")),
             ("Started", when(answer, "/started_at")),
             ("Revision", change::revision(&answer["revision"])),

@@ -14,7 +14,7 @@ use gateway_standalone::{File, Options, Refused, Seed, Standalone};
 use serde_json::json;
 
 use crate::args;
-use crate::context;
+use crate::context::local;
 use crate::exit::{Exit, Failure};
 use crate::host::{self, variable};
 use crate::source::{self, FileArgs, Source};
@@ -101,7 +101,7 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     };
     let standalone = standalone.map_err(|error| refused(error, source.as_ref()))?;
-    context::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;
+    local::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;
     if let Some(path) = &up.ready_file {
         write_private(path, &format!("{:#}\n", ready(&standalone)))?;
     }
@@ -116,7 +116,7 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
         () = standalone.shutdown() => {}
         () = signals.next() => {}
     }
-    context::withdraw(&up.data_dir);
+    local::withdraw(&up.data_dir);
     Ok(ExitCode::SUCCESS)
 }
 

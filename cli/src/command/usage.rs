@@ -49,14 +49,18 @@ pub(crate) async fn run(usage: Usage) -> Result<Exit, Failure> {
     if list.more {
         host::say(&format!("only the first {} are shown; there are more, see --limit", usage.limit));
     }
-    usage.output.format.print(&Value::Array(list.items), |value| match items(value, "") {
+    let rows = Value::Array(list.items);
+    usage.output.format.print(&rows, |value| match items(value, "") {
         [] => String::new(),
-        rows => table::render(&columns(usage.by), rows.iter().map(|row| line(by, row))),
+        rows => table::render(&columns(usage.by), rows.iter().map(|row| line(by, row)), usage.output.format.width()),
     })?;
+    if let Some(told) = unpriced(&rows) {
+        host::say(&told);
+    }
     Ok(Exit::Done)
 }
 
-fn columns(by: By) -> [Column; 5] {
+fn columns(by: By) -> [Column; 6] {
     use Column::{Number, Text};
     let first = match by {
         By::Key => "KEY",
@@ -64,19 +68,30 @@ fn columns(by: By) -> [Column; 5] {
         By::Provider => "PROVIDER",
         By::Day => "DAY",
     };
-    [Text(first), Number("REQUESTS"), Number("TOKENS IN"), Number("TOKENS OUT"), Number("COST")]
+    [Text(first), Number("REQUESTS"), Number("TOKENS IN"), Number("TOKENS OUT"), Number("COST"), Number("UNPRICED")]
 }
 
+/// A sum without any price behind it is not zero dollars; it is not known.
 fn line(by: &str, row: &Value) -> Vec<String> {
+    let (n_requests, n_unpriced) = (number(row, "/requests"), number(row, "/unpriced_requests"));
     let nano = row.get("cost_nano_usd").and_then(Value::as_i64).unwrap_or(0);
-    let cost = match number(row, "/unpriced_requests") {
-        0 => dollars(nano),
-        all if all == number(row, "/requests") => "unknown".to_owned(),
-        some => format!("{} + {some} unknown", dollars(nano)),
-    };
+    let cost = if n_unpriced >= n_requests { "-".to_owned() } else { dollars(nano) };
     let name = text(row, &format!("/{by}"));
     let name = if name.is_empty() { "(none)".to_owned() } else { name };
-    vec![name, text(row, "/requests"), read_tokens(row).to_string(), text(row, "/tokens/output"), cost]
+    let tokens = (read_tokens(row).to_string(), text(row, "/tokens/output"));
+    vec![name, n_requests.to_string(), tokens.0, tokens.1, cost, n_unpriced.to_string()]
+}
+
+/// Says that costs are missing from the sums, and what to do about it.
+fn unpriced(rows: &Value) -> Option<String> {
+    let sum = |field: &str| items(rows, "").iter().map(|row| number(row, field)).sum::<u64>();
+    let (n_requests, n_unpriced) = (sum("/requests"), sum("/unpriced_requests"));
+    (n_unpriced > 0).then(|| {
+        format!(
+            "{n_unpriced} of {n_requests} requests have no known price and are in no cost; add a price: \
+             `gatewayctl get prices` lists what there is"
+        )
+    })
 }
 
 // === impl By ===
@@ -89,5 +104,28 @@ impl By {
             Self::Provider => "provider",
             Self::Day => "day",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_has_no_price_costs_a_dash_and_is_counted() {
+        let row = |requests: u64, unpriced: u64, nano: i64| json!({"model": "m", "requests": requests, "unpriced_requests": unpriced, "cost_nano_usd": nano, "tokens": {"input": 5, "output": 7}});
+        for (row, expected) in [
+            (row(2, 0, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "0"]),
+            (row(2, 1, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "1"]),
+            (row(2, 2, 0), ["m", "2", "5", "7", "-", "2"]),
+            (row(2, 0, 0), ["m", "2", "5", "7", "$0.00", "0"]),
+        ] {
+            assert_eq!(line("model", &row), expected);
+        }
+        let told = unpriced(&json!([row(2, 1, 5), row(3, 3, 0)])).unwrap_or_default();
+        assert!(told.starts_with("4 of 5 requests have no known price"), "{told}");
+        assert_eq!(unpriced(&json!([row(2, 0, 5)])), None);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::args::Output;
 use crate::exit::{Exit, Failure};
 use crate::output::table::{self, Column};
-use crate::output::{Format, items, text};
+use crate::output::{items, text};
 use crate::source::{self, FileArgs, Source};
 
 /// Check a configuration file, offline
@@ -34,10 +34,10 @@ pub(crate) fn run(validate: Validate) -> Result<Exit, Failure> {
         Ok(source) => {
             let report =
                 json!({"valid": true, "problems": [], "counts": counts(&source), "providers": providers(&source)});
-            validate.output.format.print(&report, |report| good(&source, report))?;
+            validate.output.format.print(&report, |report| good(&source, report, validate.output.format.width()))?;
             Ok(Exit::Done)
         }
-        Err(failure) if validate.output.format == Format::Table => Err(failure),
+        Err(failure) if validate.output.format.is_for_people() => Err(failure),
         Err(mut failure) => {
             let problems: &Vec<Problem> = failure.problems_mut();
             let report = json!({"valid": false, "problems": problems, "counts": {}, "providers": []});
@@ -57,7 +57,7 @@ fn providers(source: &Source) -> Vec<Value> {
     source.set.providers.iter().map(row).collect()
 }
 
-fn good(source: &Source, report: &Value) -> String {
+fn good(source: &Source, report: &Value, width: Option<usize>) -> String {
     let counts = report.get("counts").and_then(Value::as_object).into_iter().flatten();
     let counted: Vec<String> = counts.map(|(kind, count)| format!("{count} {kind}")).collect();
     let mut drawn = format!("{} is valid: {}\n", source.file_name, counted.join(", "));
@@ -65,7 +65,7 @@ fn good(source: &Source, report: &Value) -> String {
     if !providers.is_empty() {
         let columns = [Column::Text("PROVIDER"), Column::Text("KIND"), Column::Text("REQUESTS GO TO")];
         let row = |provider: &Value| vec![text(provider, "/name"), text(provider, "/kind"), text(provider, "/url")];
-        drawn.push_str(&table::render(&columns, providers.iter().map(row)));
+        drawn.push_str(&table::render(&columns, providers.iter().map(row), width));
     }
     drawn
 }

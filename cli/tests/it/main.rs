@@ -1,9 +1,11 @@
 //! The real binary, from outside: exit code, stdout, stderr. What needs a gateway starts its own on port 0 in its own
-//! directory; nothing leaves loopback.
+//! directory, or a stand-in for its admin API; nothing leaves loopback.
 
 mod support;
+mod fake;
 mod offline;
 mod reference;
+mod contexts;
 #[cfg(feature = "server")]
 mod local;
 #[cfg(feature = "server")]

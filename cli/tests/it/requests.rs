@@ -60,7 +60,7 @@ fn followed_logs_come_line_by_line() {
 #[test]
 fn nodes_and_status_say_what_runs() {
     let local = Local::fresh();
-    local.run(&["nodes"]).ended(0).prints(&["ID", "node_", "connected", "applied"]);
+    local.run(&["nodes"]).ended(0).prints(&["ID", "node_", "connected", "P95"]);
     let nodes = local.run(&["nodes", "-o", "json"]).ended(0).json();
     let id = nodes[0]["id"].as_str().expect("an id");
     local.run(&["nodes", id]).ended(0).prints(&["Topology:", "on disk"]);
