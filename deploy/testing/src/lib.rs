@@ -1,10 +1,12 @@
-//! What tests of several crates need: a real Postgres of their own, and a place for the figures that they measure. It starts
+//! What tests of several crates need: a real Postgres and a real balancer of their own, and a place for the figures that they measure. It starts
 //! only what it ends again, and listens on loopback only.
 
 mod ports;
 pub mod figure;
+pub mod haproxy;
 pub mod postgres;
 
+pub use haproxy::Haproxy;
 pub use ports::free_port;
 pub use postgres::Postgres;
 
