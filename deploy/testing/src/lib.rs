@@ -1,11 +1,13 @@
-//! What tests of several crates need: a real Postgres and a real balancer of their own, and a place for the figures that they measure. It starts
-//! only what it ends again, and listens on loopback only.
+//! What tests of several crates need: the built program, a real Postgres and a real balancer of their own, and a place for the
+//! figures that they measure. It starts only what it ends again, and listens on loopback only.
 
+mod binary;
 mod ports;
 pub mod figure;
 pub mod haproxy;
 pub mod postgres;
 
+pub use binary::gatewayctl;
 pub use haproxy::Haproxy;
 pub use ports::free_port;
 pub use postgres::Postgres;

@@ -101,6 +101,20 @@ impl Postgres {
         String::from_utf8(output.stdout).expect("the database is UTF-8")
     }
 
+    /// Makes a database anew from a copy. Nobody may be connected to it.
+    pub fn restore(&self, database: &str, copy: &str) {
+        self.psql("postgres", &format!("DROP DATABASE IF EXISTS {database}"));
+        self.psql("postgres", &format!("CREATE DATABASE {database}"));
+        let file = self.folder.path().join(format!("{database}.sql"));
+        fs::write(&file, copy).expect("the folder is ours");
+        if let Some(owner) = self.owner {
+            chown(&file, Some(owner.uid), Some(owner.gid)).expect("root may give a file away");
+        }
+        let (port, file) = (self.port.to_string(), file.to_str().expect("temporary folders have plain names"));
+        let args = ["-h", "127.0.0.1", "-p", &port, "-U", SUPERUSER, "-d", database, "-X", "-q", "-v"];
+        self.run("psql", &[&args[..], &["ON_ERROR_STOP=1", "-f", file]].concat());
+    }
+
     /// Brings it up, on the same port and data; returns when it answers.
     pub fn start(&mut self) {
         assert!(self.server.is_none(), "the server runs already");
@@ -228,6 +242,9 @@ mod tests {
             postgres.start();
             assert_eq!(postgres.psql(name, "SELECT n FROM kept"), "7");
         }
-        assert!(postgres.dump(name).contains("kept"));
+        let copy = postgres.dump(name);
+        postgres.psql(name, "DELETE FROM kept");
+        postgres.restore(name, &copy);
+        assert_eq!(postgres.psql(name, "SELECT n FROM kept"), "7");
     }
 }

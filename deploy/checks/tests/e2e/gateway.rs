@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -53,7 +52,7 @@ impl Place {
 
     /// `gatewayctl` with these arguments, in this place, with nothing of the developer's environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(gateway_testing::gatewayctl());
         command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.folder.path()).current_dir(self.folder.path());
         command.stdin(Stdio::null()).kill_on_drop(true);
@@ -177,20 +176,4 @@ fn question(model: &str, stream: bool) -> Value {
 fn address(url: &Value) -> SocketAddr {
     let text = url.as_str().unwrap_or_else(|| panic!("not a URL: {url}"));
     text.trim_start_matches("http://").trim_end_matches('/').parse().unwrap_or_else(|_| panic!("not host:port: {text}"))
-}
-
-/// The binary under test: `GATEWAYCTL`, else the workspace's own, built once.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("GATEWAYCTL") {
-            return PathBuf::from(path);
-        }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let build = std::process::Command::new(cargo).args(["build", "--package", "gatewayctl"]).status();
-        assert!(build.expect("cargo runs").success(), "gatewayctl does not build");
-        // This test is <target>/<profile>/deps/e2e-<hash>.
-        let own = std::env::current_exe().expect("a test knows where it is");
-        own.ancestors().nth(2).expect("below deps").join("gatewayctl")
-    })
 }
