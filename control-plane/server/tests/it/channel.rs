@@ -182,13 +182,15 @@ async fn a_node_resumes_from_what_it_holds_also_after_a_restart_of_the_control_p
 async fn drift_is_repaired_and_a_node_that_cannot_go_on_starts_over() {
     let world = World::new().await;
     world.call("POST", "/admin/providers", provider("up")).await.expect(201);
-    let (mut node, _, topology) = Node::synced(&world.control).await;
-    let bookmark = loop {
-        match node.any().await.unwrap() {
-            Msg::Bookmark(bookmark) if bookmark.class() == Class::Topology => break bookmark,
-            _ => {}
-        }
-    };
+    let (node, identity, topology) = Node::synced(&world.control).await;
+    drop(node);
+    // One that resumes is told at once what it should have; on a longer stream that is told every ten seconds.
+    let state = vec![
+        have(Class::Topology, &topology.epoch, topology.revision, &topology.items),
+        have(Class::Identity, &identity.epoch, identity.revision, &identity.items),
+    ];
+    let mut node = Node::connect(&world.control, Hello { have: state, ..hello("boot1") }).await;
+    let bookmark = node.bookmark(Class::Topology).await;
     assert_eq!((bookmark.revision, &bookmark.root_hash[..]), (1, &Tree::of(&topology.items).root()[..]));
     let mut drifted = Tree::of(&topology.items);
     drifted.upsert(&Item { kind: "model".to_owned(), id: "ghost".to_owned(), ..Item::default() });

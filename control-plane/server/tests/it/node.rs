@@ -9,7 +9,7 @@ use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::node_msg::Msg as Says;
 use gateway_wire::v1::{
-    Ack, Class, ClassState, ConfigError, ControlMsg, Hello, Item, ItemList, NodeMsg, Status as AckStatus,
+    Ack, Bookmark, Class, ClassState, ConfigError, ControlMsg, Hello, Item, ItemList, NodeMsg, Status as AckStatus,
 };
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
@@ -119,14 +119,30 @@ impl Node {
         self.say(Says::Ack(Ack { nonce, class: class.into(), revision, status, errors, ..Ack::default() })).await;
     }
 
-    /// The next message that is no bookmark.
+    /// The next message that is no bookmark. Bookmarks alone do not count as an answer.
     pub(crate) async fn next(&mut self) -> Msg {
-        loop {
-            match self.any().await.unwrap() {
-                Msg::Bookmark(_) => {}
-                message => return message,
+        let next = async {
+            loop {
+                match self.any().await.unwrap() {
+                    Msg::Bookmark(_) => {}
+                    message => return message,
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("the control plane says more than where it is")
+    }
+
+    /// The next bookmark of a class, whatever else comes before it.
+    pub(crate) async fn bookmark(&mut self, class: Class) -> Bookmark {
+        let next = async {
+            loop {
+                match self.any().await.unwrap() {
+                    Msg::Bookmark(bookmark) if bookmark.class() == class => return bookmark,
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("the control plane says where it is")
     }
 
     /// The next message of any kind, or why there is none.
