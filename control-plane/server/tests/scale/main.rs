@@ -96,10 +96,5 @@ impl World {
 }
 
 fn options(data_dir: &Path) -> Options {
-    Options {
-        data_dir: data_dir.to_owned(),
-        database_url: None,
-        admin_listen: "127.0.0.1:0".parse().unwrap(),
-        admin_hosts: Vec::new(),
-    }
+    Options::new(data_dir.to_owned(), "127.0.0.1:0".parse().unwrap())
 }
