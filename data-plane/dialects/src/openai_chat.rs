@@ -36,6 +36,11 @@ mod tests;
 /// `POST /v1/chat/completions`.
 pub struct OpenAiChat;
 
+/// The body of an error answer, the same in all of OpenAI's dialects.
+pub(crate) fn error_body(failure: &Failure, request_id: &str) -> Bytes {
+    error::encode(failure, request_id)
+}
+
 // === impl OpenAiChat ===
 
 impl Dialect for OpenAiChat {

@@ -9,11 +9,13 @@ use crate::dialect::{ClientDialect, Dialect};
 use crate::gemini_generate::GeminiGenerate;
 use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
+use crate::openai_responses::OpenAiResponses;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
 pub fn dialect(id: Id) -> &'static dyn Dialect {
     match id {
         Id::OpenAiChat => &OpenAiChat,
+        Id::OpenAiResponses => &OpenAiResponses,
         Id::AnthropicMessages => &AnthropicMessages,
         Id::GeminiGenerate => &GeminiGenerate,
         Id::CohereV2 => &CohereV2,
@@ -26,6 +28,7 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
 pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
     match id {
         Id::OpenAiChat => Some(&OpenAiChat),
+        Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
         Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }

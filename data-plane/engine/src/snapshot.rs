@@ -182,6 +182,12 @@ impl Default for Settings {
 // === impl Provider ===
 
 impl Provider {
+    /// What it is spoken to for a client of `inbound`: its own dialect, or the client's where it has that API too.
+    pub fn dialect_for(&self, inbound: Dialect) -> Dialect {
+        let is_native = inbound == Dialect::OpenAiResponses && self.endpoint.has_responses();
+        if is_native { inbound } else { self.dialect }
+    }
+
     /// What this provider charges for one of its models.
     pub fn price(&self, model: &str) -> Option<Price> {
         self.prices.get(model).copied().or(self.other_price)

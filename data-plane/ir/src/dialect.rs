@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Dialect {
     /// `POST /v1/chat/completions`, <https://platform.openai.com/docs/api-reference/chat>.
     OpenAiChat,
+    /// `POST /v1/responses`, <https://platform.openai.com/docs/api-reference/responses>.
+    OpenAiResponses,
     /// `POST /v1/messages`, <https://docs.anthropic.com/en/api/messages>.
     AnthropicMessages,
     /// `POST /v1beta/models/{model}:generateContent`, <https://ai.google.dev/api/generate-content>.
@@ -22,8 +24,9 @@ pub enum Dialect {
 // === impl Dialect ===
 
 impl Dialect {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OpenAiChat,
+        Self::OpenAiResponses,
         Self::AnthropicMessages,
         Self::GeminiGenerate,
         Self::CohereV2,
@@ -34,6 +37,7 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
+            Self::OpenAiResponses => "openai-responses",
             Self::AnthropicMessages => "anthropic-messages",
             Self::GeminiGenerate => "gemini-generate",
             Self::CohereV2 => "cohere-v2",

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use gateway_ir::dialect::Dialect;
 use gateway_model::catalog::{Auth, Row};
 use gateway_model::kind::provider::Provider;
 use gateway_model::problem::{Code, Problem};
@@ -28,6 +29,8 @@ pub struct Endpoint {
     url: Url,
     /// Where the vendor has another one for streams.
     stream_url: Option<Url>,
+    /// Where the vendor speaks OpenAI's Responses API.
+    responses_url: Option<Url>,
     headers: HeaderMap,
     signer: Option<Signer>,
     allow_private_networks: bool,
@@ -59,6 +62,7 @@ impl Endpoint {
             Some((url, stream_url)) if problems.is_empty() => Ok(Self {
                 url,
                 stream_url,
+                responses_url: responses(provider, row),
                 headers,
                 signer: signer(provider),
                 allow_private_networks: provider.allow_private_networks,
@@ -70,13 +74,20 @@ impl Endpoint {
 
     /// The whole URI of the chat operation. A clone without allocation, unless the model is a part of the path; then the
     /// model is percent-encoded into it.
-    pub fn uri(&self, model: &str, stream: bool) -> Uri {
-        self.stream_url.as_ref().filter(|_| stream).unwrap_or(&self.url).for_model(model)
+    pub fn uri(&self, dialect: Dialect, model: &str, stream: bool) -> Uri {
+        let responses = self.responses_url.as_ref().filter(|_| dialect == Dialect::OpenAiResponses);
+        let own = || self.stream_url.as_ref().filter(|_| stream);
+        responses.or_else(own).unwrap_or(&self.url).for_model(model)
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Whether the vendor speaks OpenAI's Responses API beside the dialect of its kind.
+    pub fn has_responses(&self) -> bool {
+        self.responses_url.is_some()
     }
 
     /// What proves who we are where a header that is the same for every request does not.
@@ -154,6 +165,14 @@ fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Op
         }
         _ => operation(provider, row, base_url).map(|url| (url, None)),
     }
+}
+
+/// The URL of the Responses API, where the vendor has it.
+fn responses(provider: &Provider, row: &Row) -> Option<Url> {
+    let base = url::Base::parse(base_url(provider, row)?.as_str(), provider.allow_private_networks).ok()?;
+    // Azure has it in the form whose model is in the body.
+    let is_there = row.responses || row.id == "azure" && base.path().ends_with("/openai/v1");
+    is_there.then(|| base.fixed("/responses").ok()).flatten()
 }
 
 /// The URL of the chat operation where there is one.

@@ -102,7 +102,7 @@ impl Lane {
     /// content to be read.
     pub(crate) fn choose(inbound: gateway_ir::dialect::Dialect, target: &Target, stream: bool, body: &[u8]) -> Self {
         let provider = &target.provider;
-        let same = inbound == provider.dialect;
+        let same = inbound == provider.dialect_for(inbound);
         let folds = provider.quirks.stream_only && !stream;
         // Ids that carry another vendor's signature are longer than this one takes.
         let may_pass = same && !folds && !provider.quirks.needs_content() && !signed_id::is_in(body);
@@ -169,7 +169,7 @@ impl<'a> Outbound<'a> {
         deadline: Instant,
         request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
-        let dialect = registry::dialect(target.provider.dialect);
+        let dialect = registry::dialect(target.provider.dialect_for(self.inbound.id()));
         let upstream_streams = self.stream || target.provider.quirks.stream_only;
         let Sent { body, headers, dropped } = self.encode(target, lane, upstream_streams, dialect)?;
         let first_byte = deadline.min(Instant::now() + policy.first_byte);
@@ -235,7 +235,7 @@ impl<'a> Outbound<'a> {
         let endpoint = &target.provider.endpoint;
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = endpoint.uri(&target.model, stream);
+        *request.uri_mut() = endpoint.uri(target.provider.dialect_for(self.inbound.id()), &target.model, stream);
         let signature = endpoint
             .signer()
             .map(|signer| signer.sign(request.uri(), request.body().as_slices(), clock::unix_seconds()))

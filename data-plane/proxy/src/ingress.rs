@@ -26,6 +26,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
     let path = collapse(path);
     let (wanted, operation) = match path.as_ref() {
         "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
+        "/v1/responses" => (Method::POST, Operation::Chat(Dialect::OpenAiResponses)),
         "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
         "/v1/models" => (Method::GET, Operation::Models),
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
@@ -51,6 +52,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
 pub(crate) fn error_dialect(path: &str) -> Dialect {
     let path = collapse(path);
     match path.as_ref() {
+        "/v1/responses" => Dialect::OpenAiResponses,
         "/v1/messages" | "/anthropic/v1/messages" => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
     }
@@ -115,6 +117,7 @@ mod tests {
         let cases = [
             ("POST", "/v1/chat/completions", Ok(chat.clone())),
             ("POST", "//v1//chat/completions", Ok(chat)),
+            ("POST", "/v1/responses", Ok(Operation::Chat(Dialect::OpenAiResponses))),
             ("POST", "/v1/messages", Ok(messages.clone())),
             ("POST", "/anthropic/v1/messages", Ok(messages)),
             ("GET", "/v1/chat/completions", Err(405)),

@@ -18,6 +18,9 @@ pub struct Row {
     /// The base URL is a host root (any path prefix is kept), not a versioned API root.
     #[serde(default)]
     pub root: bool,
+    /// It speaks OpenAI's Responses API too, at `/responses` after the base URL.
+    #[serde(default)]
+    pub responses: bool,
     /// Tail of the chat operation where it is not the dialect's own.
     pub chat_path: Option<String>,
     pub auth: Auth,

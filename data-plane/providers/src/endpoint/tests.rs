@@ -57,7 +57,7 @@ fn requests_go_to_the_base_url_and_the_tail_of_the_dialect() {
     ];
     for (kind, base_url, expected) in cases {
         assert_eq!(
-            compiled(&provider(kind, base_url)).uri("a/b ü?", false).to_string(),
+            compiled(&provider(kind, base_url)).uri(Dialect::OpenAiChat, "a/b ü?", false).to_string(),
             expected,
             "{kind} {base_url:?}"
         );
@@ -72,14 +72,14 @@ fn azure_versions_are_configurable() {
     ] {
         let azure = Some(Azure { api_version: Some("2025-01-01-preview".to_owned()) });
         let endpoint = compiled(&Provider { azure, ..provider("azure", Some(base_url)) });
-        assert_eq!(endpoint.uri("m", false).to_string(), expected);
+        assert_eq!(endpoint.uri(Dialect::OpenAiChat, "m", false).to_string(), expected);
     }
 }
 
 #[test]
 fn a_model_in_the_path_stays_one_segment_however_long() {
     let endpoint = compiled(&provider("azure", Some("https://r.example")));
-    let uri = endpoint.uri(&"ü/../".repeat(20_000), false);
+    let uri = endpoint.uri(Dialect::OpenAiChat, &"ü/../".repeat(20_000), false);
     assert!(uri.path().starts_with("/openai/deployments/%C3%BC%2F..%2F"), "{uri}");
     assert_eq!(uri.path().matches('/').count(), 5);
 }
@@ -154,6 +154,6 @@ fn every_row_of_the_catalogue_compiles() {
     for row in catalog::rows() {
         let base_url = row.base_url.is_none().then_some("https://host.example");
         let endpoint = compiled(&Provider { allow_private_networks: true, ..provider(&row.id, base_url) });
-        assert!(endpoint.is_demo() || endpoint.uri("m", false).scheme().is_some(), "{}", row.id);
+        assert!(endpoint.is_demo() || endpoint.uri(Dialect::OpenAiChat, "m", false).scheme().is_some(), "{}", row.id);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::tools::cache_mark;
 use crate::fields::{self, Fields, Path};
+use crate::media;
 
 /// Takes `content`. Absent and null are no parts.
 pub(super) fn parts(message: &mut Fields<'_, '_>) -> Result<Vec<Part>, Box<Failure>> {
@@ -46,17 +47,17 @@ fn image(part: &mut Fields<'_, '_>) -> Result<Media, Box<Failure>> {
     let path = part.path().name("image_url");
     let Some(raw) = part.take("image_url") else {
         return match part.string("file_id")? {
-            Some(id) => Ok(media(Source::FileId(id.into_owned()))),
+            Some(id) => Ok(media::of(Source::FileId(id.into_owned()))),
             None => Err(part.missing("image_url")),
         };
     };
     if raw.get().starts_with('"') {
         let detail = part.string("detail")?.map(Cow::into_owned);
-        return Ok(Media { detail, ..by_url(&fields::string(raw, &path)?) });
+        return Ok(Media { detail, ..media::by_url(&fields::string(raw, &path)?) });
     }
     let mut image = Fields::read(raw, &path)?;
     let detail = image.string("detail")?.map(Cow::into_owned);
-    Ok(Media { detail, ..by_url(&image.required_string("url")?) })
+    Ok(Media { detail, ..media::by_url(&image.required_string("url")?) })
 }
 
 fn audio(part: &mut Fields<'_, '_>) -> Result<Media, Box<Failure>> {
@@ -66,7 +67,7 @@ fn audio(part: &mut Fields<'_, '_>) -> Result<Media, Box<Failure>> {
     let data = audio.required_string("data")?.into_owned();
     let format = audio.string("format")?;
     let media_type = format.map(|format| format!("audio/{format}")).unwrap_or_default();
-    Ok(Media { media_type, ..media(Source::Base64(data)) })
+    Ok(Media { media_type, ..media::of(Source::Base64(data)) })
 }
 
 /// `{"file": {"file_data" | "file_id", "filename"}}`, or flat as in the responses API.
@@ -82,31 +83,15 @@ fn file_members(file: &mut Fields<'_, '_>) -> Result<Document, Box<Failure>> {
     let title = file.string("filename")?.map(Into::into);
     let media = match (file.string("file_data")?, file.string("file_id")?, file.string("file_url")?) {
         (Some(data), _, _) if data.starts_with("http://") || data.starts_with("https://") => {
-            media(Source::Url(data.into_owned()))
+            media::of(Source::Url(data.into_owned()))
         }
-        (Some(data), _, _) => match data_url(&data) {
+        (Some(data), _, _) => match media::data_url(&data) {
             Some(media) => media,
-            None => media(Source::Base64(data.into_owned())),
+            None => media::of(Source::Base64(data.into_owned())),
         },
-        (None, Some(id), _) => media(Source::FileId(id.into_owned())),
-        (None, None, Some(url)) => media(Source::Url(url.into_owned())),
+        (None, Some(id), _) => media::of(Source::FileId(id.into_owned())),
+        (None, None, Some(url)) => media::of(Source::Url(url.into_owned())),
         (None, None, None) => return Err(file.missing("file_data")),
     };
     Ok(Document { media, title, context: None, citations: None })
-}
-
-fn by_url(url: &str) -> Media {
-    data_url(url).unwrap_or_else(|| media(Source::Url(url.to_owned())))
-}
-
-/// `data:image/png;base64,…`. `None` for anything else, other encodings included.
-fn data_url(url: &str) -> Option<Media> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    let media_type = media_type.split(';').next().unwrap_or_default().to_owned();
-    Some(Media { media_type, ..media(Source::Base64(data.to_owned())) })
-}
-
-fn media(source: Source) -> Media {
-    Media { source, media_type: String::new(), detail: None }
 }
