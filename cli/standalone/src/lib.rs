@@ -15,7 +15,7 @@ use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_proxy::Node;
-use gateway_proxy::config::{DEFAULT_LISTEN, Drain, Endpoint, LogSink, Source};
+use gateway_proxy::config::{DEFAULT_LISTEN, Endpoint, Source};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
 use gateway_server::config::DEFAULT_FLEET_LISTEN;
@@ -106,9 +106,7 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
         listen: Some(listen),
         ops_listen: options.ops_listen,
         workers: options.workers,
-        source: Source::Fleet(Endpoint::Pipe(control.pipe())),
-        log: LogSink::None,
-        drain: Drain::LOCAL,
+        ..gateway_proxy::config::Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))
     });
     let node = match node.await {
         Ok(node) => node,

@@ -6,30 +6,54 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gateway_model::secret::Secret;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Drain, LogSink, Options, Source};
-use crate::{Node, start};
+use crate::config::{Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, variable};
+use crate::{Node, private_file, start};
 
-/// Run one data-plane node alone, configured by a file.
+/// Run one data-plane node: a member of a fleet, or alone with a file.
 ///
-/// The file is the one that `gatewayctl apply -f` takes. Edited, it is read again: the next request uses it; a broken file
-/// keeps the old configuration and says what is wrong with it.
+/// A member gets its configuration from the control plane, and keeps it: with the control plane gone it serves on, also after
+/// a restart. It joins once, with a token that `gatewayctl node token create` makes, and is known by its data directory from
+/// then on. The token may also be in GATEWAY_JOIN_TOKEN. GATEWAY_STATE_KEY, if set, is needed to read what the node keeps.
+///
+/// Alone, the file is the one that `gatewayctl apply -f` takes. Edited, it is read again: the next request uses it; a broken
+/// file keeps the old configuration and says what is wrong with it.
 ///
 /// Examples:
+///   gateway-data-plane --fleet-url https://control.example.com:8082 --join-token-file /run/secrets/join --listen 0.0.0.0:8080
+///   gateway-data-plane --fleet-url https://a.example.com:8082,https://b.example.com:8082 --data-dir /var/lib/gateway-node
 ///   gateway-data-plane -f gateway.yaml
 ///   gateway-data-plane -f gateway.yaml --listen 0.0.0.0:8080 --ops-listen 127.0.0.1:9090 --log-file access.log
 #[derive(Debug, clap::Parser)]
 #[command(name = "gateway-data-plane", version, verbatim_doc_comment)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["file", "fleet_urls"]))]
 pub struct DataPlane {
     /// Configuration file (YAML or JSON).
     #[arg(short = 'f', long = "file", value_name = "FILE")]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     /// Keep serving the configuration read at start, whatever happens to the file.
-    #[arg(long)]
+    #[arg(long, requires = "file")]
     pub no_watch: bool,
-    /// Where the node keeps its usage spool. Without it usage goes to the log only.
+    /// The fleet listener of the control plane, or of several replicas of it.
+    #[arg(long = "fleet-url", value_name = "URL", value_delimiter = ',')]
+    pub fleet_urls: Vec<FleetUrl>,
+    /// What lets this node join. Not looked at once it has joined.
+    #[arg(long, value_name = "TOKEN", requires = "fleet_urls", value_parser = secret, conflicts_with = "join_token_file")]
+    pub join_token: Option<Secret>,
+    /// A file that holds the join token.
+    #[arg(long, value_name = "FILE", requires = "fleet_urls")]
+    pub join_token_file: Option<PathBuf>,
+    /// What people and rollouts are to know this node by; may be repeated.
+    #[arg(long = "label", value_name = "NAME=VALUE", requires = "fleet_urls", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Configuration to begin with where the node holds none and no control plane answers (`gatewayctl snapshot export`).
+    #[arg(long, value_name = "FILE", requires = "fleet_urls")]
+    pub seed_snapshot: Option<PathBuf>,
+    /// Where the node keeps what is its own: membership, configuration, usage that is not delivered. `gateway-node` in a
+    /// fleet; alone, nothing is kept without it, and usage goes to the log only.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Address of the public API. A non-loopback address must be named here or in the file to be used.
@@ -41,7 +65,8 @@ pub struct DataPlane {
     /// Worker threads; by default one per available core.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
-    /// Append log records to this file (JSON lines) instead of writing them to standard output.
+    /// Append log records to this file (JSON lines). Without it a node alone writes them to standard output, and a member
+    /// only sends them to the control plane.
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
     /// Write no log records at all.
@@ -57,6 +82,11 @@ pub struct DataPlane {
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub drain_delay: u64,
 }
+
+/// Where a member keeps its own unless told otherwise.
+const MEMBER_DIR: &str = "gateway-node";
+/// The control plane takes no longer ones.
+const MAX_LABEL: usize = 128;
 
 // === impl DataPlane ===
 
@@ -76,43 +106,98 @@ impl DataPlane {
 
     async fn serve(self) -> anyhow::Result<()> {
         install_log();
-        let log = match (self.log_file, self.no_log) {
-            (Some(path), _) => LogSink::File(path),
-            (None, true) => LogSink::None,
-            (None, false) => LogSink::Stdout,
-        };
         remove_stale(self.ready_file.as_deref())?;
         let mut signals = Signals::listen()?;
-        let starting = start(Options {
-            data_dir: self.data_dir,
+        let ready_file = self.ready_file.clone();
+        let node = tokio::select! {
+            node = start(self.options()) => node?,
+            () = signals.next() => return Ok(()),
+        };
+        let ended = serve_until_told(&node, ready_file.as_deref(), &mut signals).await;
+        tokio::select! {
+            () = Node::shutdown(node) => {}
+            () = signals.next() => {}
+        }
+        ended
+    }
+
+    fn options(self) -> Options {
+        let is_member = !self.fleet_urls.is_empty();
+        let log = match (self.log_file, self.no_log) {
+            (Some(path), _) => LogSink::File(path),
+            (None, false) if !is_member => LogSink::Stdout,
+            (None, _) => LogSink::None,
+        };
+        let source = match self.file {
+            Some(path) => Source::File { path, watch: !self.no_watch },
+            None => {
+                let given = self.join_token.map(JoinToken::Given).or(self.join_token_file.map(JoinToken::File));
+                let join_token = given.or_else(|| secret_variable("GATEWAY_JOIN_TOKEN").map(JoinToken::Given));
+                Source::Fleet(Endpoint::Remote(Remote { urls: self.fleet_urls, join_token }))
+            }
+        };
+        Options {
+            data_dir: self.data_dir.or_else(|| is_member.then(|| PathBuf::from(MEMBER_DIR))),
             listen: self.listen,
             ops_listen: self.ops_listen,
             workers: self.workers,
-            source: Source::File { path: self.file, watch: !self.no_watch },
             log,
             drain: Drain {
                 delay: Duration::from_secs(self.drain_delay),
                 timeout: Duration::from_secs(self.drain_timeout),
             },
-        });
-        let node = tokio::select! {
-            node = starting => node?,
-            () = signals.next() => return Ok(()),
-        };
-        node.ready().await;
-        let base_url = format!("http://{}", node.addr());
-        if let Some(path) = &self.ready_file {
-            let ready = json!({"base_url": base_url, "node_id": node.node_id(), "pid": std::process::id()});
-            write_private(path, &ready.to_string())?;
+            labels: self.labels.into_iter().collect(),
+            seed_snapshot: self.seed_snapshot,
+            state_key: secret_variable("GATEWAY_STATE_KEY"),
+            ..Options::new(source)
         }
-        eprintln!("serving on {base_url}");
-        signals.next().await;
-        tokio::select! {
-            () = Node::shutdown(node) => {}
-            () = signals.next() => {}
-        }
-        Ok(())
     }
+}
+
+/// Says that it serves when it does, and returns when the process is to end.
+async fn serve_until_told(
+    node: &Node,
+    ready_file: Option<&std::path::Path>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let base_url = format!("http://{}", node.addr());
+    if !node.is_ready() {
+        eprintln!("live on {base_url}, waiting for a configuration");
+    }
+    tokio::select! {
+        () = node.ready() => {}
+        reason = node.refused() => anyhow::bail!(reason),
+        () = signals.next() => return Ok(()),
+    }
+    if let Some(path) = ready_file {
+        let ready = json!({"base_url": base_url, "node_id": node.node_id(), "pid": std::process::id()});
+        write_private(path, &ready.to_string())?;
+    }
+    eprintln!("serving on {base_url}");
+    tokio::select! {
+        // It serves what it was seeded with: no reason to stop.
+        reason = node.refused() => tracing::error!("{reason}"),
+        () = signals.next() => return Ok(()),
+    }
+    signals.next().await;
+    Ok(())
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// Empty is as good as not set.
+fn secret_variable(name: &str) -> Option<Secret> {
+    variable(name).filter(|text| !text.is_empty()).map(Secret::new)
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no label; write it like zone=a"))?;
+    if name.is_empty() || text.len() > MAX_LABEL {
+        return Err(format!("a label has a name, and at most {MAX_LABEL} characters in all"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Diagnostics go to standard error, as much as `GATEWAY_LOG` asks for (`info` by default; `tracing` filter syntax).
@@ -161,15 +246,5 @@ pub fn remove_stale(path: Option<&std::path::Path>) -> anyhow::Result<()> {
 
 /// Appears whole or not at all, and only for its owner: it may hold secrets.
 pub fn write_private(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().with_context(|| format!("writing `{}`", path.display()))
+    private_file::write(path, text.as_bytes()).with_context(|| format!("writing `{}`", path.display()))
 }

@@ -1,15 +1,22 @@
 //! Process settings of a node: what its flags say. What people configure at run time is in `gateway_model`.
 
+mod fleet_url;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gateway_model::secret::Secret;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-/// How to start a node.
+pub use fleet_url::FleetUrl;
+
+/// How to start a node. [`Options::new`] has what is usual.
 pub struct Options {
-    /// State of the node (usage spool, node id). `None`: nothing is kept, and usage goes to the log only.
+    /// State of the node (node id, membership, configuration, usage spool). `None`: nothing is kept, and usage goes to the
+    /// log only. A node that joins a fleet over the network needs one.
     pub data_dir: Option<PathBuf>,
     /// Public listener. `None`: what `settings.server.listen` says, else `127.0.0.1:8080`.
     pub listen: Option<SocketAddr>,
@@ -20,6 +27,12 @@ pub struct Options {
     pub source: Source,
     pub log: LogSink,
     pub drain: Drain,
+    /// What the node says of itself, for people and rollouts to choose by.
+    pub labels: BTreeMap<String, String>,
+    /// Configuration to begin with where the data directory holds none and no control plane answers.
+    pub seed_snapshot: Option<PathBuf>,
+    /// Without it, what the data directory holds of the configuration cannot be read.
+    pub state_key: Option<Secret>,
 }
 
 /// Where the configuration comes from.
@@ -37,6 +50,25 @@ pub enum Source {
 pub enum Endpoint {
     /// In this process: each dial sends one end of a pipe to the control plane.
     Pipe(mpsc::Sender<DuplexStream>),
+    /// Over the network, as a member of the fleet.
+    Remote(Remote),
+}
+
+/// A control plane on other machines.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Its replicas, or names behind which they are. Not empty; a dial takes the next one after a failure.
+    pub urls: Vec<FleetUrl>,
+    /// What lets a node in that is no member yet. Not looked at where the data directory holds a membership.
+    pub join_token: Option<JoinToken>,
+}
+
+/// Where the join token is.
+#[derive(Clone, Debug)]
+pub enum JoinToken {
+    Given(Secret),
+    /// Read only when it is needed.
+    File(PathBuf),
 }
 
 /// Where log records go beside the control plane.
@@ -64,6 +96,26 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std:
 /// An environment variable, for `${NAME}` in the configuration file.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+// === impl Options ===
+
+impl Options {
+    /// A node of this source that keeps nothing and writes no log.
+    pub fn new(source: Source) -> Self {
+        Self {
+            data_dir: None,
+            listen: None,
+            ops_listen: None,
+            workers: None,
+            source,
+            log: LogSink::None,
+            drain: Drain::LOCAL,
+            labels: BTreeMap::new(),
+            seed_snapshot: None,
+            state_key: None,
+        }
+    }
 }
 
 // === impl Drain ===

@@ -4,14 +4,17 @@
 //! `relay`; whatever happened is in the `record`, which settles on drop. Life of a configuration: `sync`.
 
 pub mod config;
-pub mod link;
 pub mod clock;
 pub mod task;
 mod backoff;
+mod private_file;
+pub mod warnings;
+pub mod link;
 pub mod body;
 pub mod state;
 pub mod meters;
 pub mod telemetry;
+mod member;
 pub mod sync;
 mod sinks;
 mod record;

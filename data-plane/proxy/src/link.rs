@@ -1,27 +1,43 @@
-//! The way to the control plane: one channel that all streams of a node share.
+//! The way to the control plane: one channel that all streams of a node share. It connects when it is first used, and again
+//! after it broke.
 
+mod dial;
+mod transport;
+mod remote;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::sync::{mpsc, watch};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
-use crate::config;
+use crate::config::FleetUrl;
+pub(crate) use dial::{Failure, Reason, dial};
+pub(crate) use remote::Access;
+use remote::Route;
 
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const PIPE: usize = 256 * 1024;
 
-/// Connects when it is first used, and again after it broke.
-pub fn channel(endpoint: config::Endpoint) -> Channel {
-    let config::Endpoint::Pipe(pipe) = endpoint;
-    // The name is not looked up: the connector knows the way.
-    Endpoint::from_static("http://control-plane")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .connect_with_connector_lazy(tower::service_fn(move |_| {
+/// The channel, and what can be said to the road under it. Cheap to clone.
+#[derive(Clone)]
+pub struct Link {
+    channel: Channel,
+    /// `None` within one process, where there is one way and nobody refuses.
+    route: Option<Arc<Route>>,
+}
+
+// === impl Link ===
+
+impl Link {
+    /// To a control plane in this process: each connection is one end of a pipe.
+    pub fn pipe(pipe: mpsc::Sender<DuplexStream>) -> Self {
+        let connector = tower::service_fn(move |_| {
             let pipe = pipe.clone();
             async move {
                 let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -29,5 +45,66 @@ pub fn channel(endpoint: config::Endpoint) -> Channel {
                 pipe.send(theirs).await.map_err(gone)?;
                 Ok::<_, std::io::Error>(TokioIo::new(ours))
             }
-        }))
+        });
+        let channel = endpoint().connect_timeout(CONNECT_TIMEOUT).connect_with_connector_lazy(connector);
+        Self { channel, route: None }
+    }
+
+    /// Over the network. Each dial takes the next address, and the access of that moment; without any it waits for one.
+    pub(crate) fn remote(urls: Vec<FleetUrl>, access: watch::Receiver<Option<Access>>) -> Self {
+        let route = Arc::new(Route::new(urls, access));
+        let connector = {
+            let route = Arc::clone(&route);
+            tower::service_fn(move |_| {
+                let route = Arc::clone(&route);
+                async move { route.connect().await.map(TokioIo::new) }
+            })
+        };
+        // No timeout around the whole: a node may wait long for its membership. Each dial has its own.
+        Self { channel: endpoint().connect_with_connector_lazy(connector), route: Some(route) }
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Closes the connection; what is on it comes again over a new one, at the next address.
+    pub(crate) fn leave(&self) {
+        if let Some(route) = &self.route {
+            route.leave();
+        }
+    }
+
+    /// To be told how streams end: that the other side does not want this node is for its membership to know.
+    pub(crate) fn notice(&self, status: &Status) {
+        if let (Some(route), Code::Unauthenticated | Code::PermissionDenied) = (&self.route, status.code()) {
+            route.refused(status.message());
+        }
+    }
+
+    /// Changes with each refusal, and says how it was put.
+    pub(crate) fn refusals(&self) -> Option<watch::Receiver<String>> {
+        self.route.as_ref().map(|route| route.refusals())
+    }
+}
+
+/// A channel over one connection; broken, it stays so.
+pub(crate) async fn over<S>(stream: S) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut stream = Some(stream);
+    let connector = tower::service_fn(move |_| {
+        let stream = stream.take().map(TokioIo::new);
+        std::future::ready(stream.ok_or_else(|| std::io::Error::other("the connection broke")))
+    });
+    endpoint().connect_timeout(CONNECT_TIMEOUT).connect_with_connector(connector).await
+}
+
+fn endpoint() -> Endpoint {
+    // The name is not looked up: the connector knows the way.
+    Endpoint::from_static("http://control-plane")
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
 }

@@ -1,5 +1,7 @@
 //! A running node: composes the parts, in the order in which they need each other, and stops them in reverse.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +12,9 @@ use gateway_model::kind::settings::{Auth, Settings};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_LISTEN, Drain, Options, Source};
-use crate::link;
+use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source};
+use crate::link::Link;
+use crate::member::{Member, Membership};
 use crate::meters::Meters;
 use crate::ops::Ops;
 use crate::pipeline::Gateway;
@@ -21,11 +24,14 @@ use crate::state::Live;
 use crate::sync::{Feed, Sync};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Client, tls_client_config};
+use crate::warnings::Warnings;
 use crate::{ops_listener, task};
 
 /// A node that serves. Dropping it does not stop it; `shutdown` does.
 pub struct Node {
     server: Server,
+    /// Of a fleet that is reached over the network.
+    member: Option<Member>,
     sync: Sync,
     telemetry: Telemetry,
     ops: Arc<Ops>,
@@ -37,19 +43,22 @@ pub struct Node {
 }
 
 /// Starts a node: state and telemetry first, then the configuration's source, then the listeners. With a file as source the
-/// first revision is applied when this returns; a file that cannot be read is an error here.
+/// first revision is applied when this returns; a file that cannot be read is an error here. A fleet that refuses to let the
+/// node join is an error here too; a control plane that is away is not: the node is live then, and not ready.
 pub async fn start(options: Options) -> anyhow::Result<Node> {
-    let Options { data_dir, listen, ops_listen, workers, source, log, drain } = options;
+    let Options { data_dir, listen, ops_listen, workers, source, log, drain, labels, .. } = options;
+    let warnings = Arc::new(Warnings::default());
     if let Some(data_dir) = &data_dir {
-        private_directory(data_dir)?;
+        private_directory(data_dir, &warnings)?;
     }
     let n_workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let live = Arc::new(Live::empty());
     let meters = Arc::new(Meters::new());
-    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters)));
+    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings)));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, move || frames.frame())?;
-    let sync = Sync::start(feed(source, &telemetry), Arc::clone(&live)).await?;
+    let (feed, member) = supply(source, data_dir.as_deref(), labels, &warnings, &telemetry).await?;
+    let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();
     let listen = match listen {
         Some(listen) => listen,
@@ -80,7 +89,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         None => None,
     };
     let upkeep = task::spawn_job(upkeep(meters, telemetry.spool_state()));
-    Ok(Node { server, sync, telemetry, ops, ops_listener, ending, live, drain, upkeep })
+    Ok(Node { server, member, sync, telemetry, ops, ops_listener, ending, live, drain, upkeep })
 }
 
 // === impl Node ===
@@ -91,14 +100,29 @@ impl Node {
         self.server.addr()
     }
 
-    pub fn node_id(&self) -> &str {
-        self.telemetry.node_id()
+    /// Settled once the node has joined its fleet.
+    pub fn node_id(&self) -> String {
+        self.telemetry.identity().node_id().to_string()
+    }
+
+    /// The first revision has been applied.
+    pub fn is_ready(&self) -> bool {
+        self.live.load().ready
     }
 
     /// Returns when the first revision has been applied.
     pub async fn ready(&self) {
-        while !self.live.load().ready {
+        while !self.is_ready() {
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Returns only where the fleet has refused to let this node join, with the reason and what to do. What the node holds,
+    /// it serves.
+    pub async fn refused(&self) -> String {
+        match &self.member {
+            Some(member) => member.refused().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -112,6 +136,9 @@ impl Node {
         self.upkeep.abort();
         self.telemetry.shutdown().await;
         self.sync.shutdown().await;
+        if let Some(member) = self.member {
+            member.shutdown().await;
+        }
         if let Some(listener) = self.ops_listener {
             listener.shutdown().await;
         }
@@ -119,18 +146,29 @@ impl Node {
 }
 
 /// Who brings the configuration also collects the telemetry; beside a file nobody does.
-fn feed(source: Source, telemetry: &Telemetry) -> Feed {
-    match source {
+async fn supply(
+    source: Source,
+    data_dir: Option<&Path>,
+    labels: BTreeMap<String, String>,
+    warnings: &Arc<Warnings>,
+    telemetry: &Telemetry,
+) -> anyhow::Result<(Feed, Option<Member>)> {
+    let (link, member) = match source {
         Source::File { path, watch } => {
             telemetry.stand_alone();
-            Feed::File { path, watch }
+            return Ok((Feed::File { path, watch }, None));
         }
-        Source::Fleet(endpoint) => {
-            let channel = link::channel(endpoint);
-            telemetry.connect(&channel);
-            Feed::Fleet { channel, reporter: telemetry.reporter() }
+        Source::Fleet(Endpoint::Pipe(pipe)) => (Link::pipe(pipe), None),
+        Source::Fleet(Endpoint::Remote(remote)) => {
+            let data_dir = data_dir.context("a node of a fleet needs a data directory (--data-dir)")?;
+            let (identity, warnings) = (telemetry.identity(), Arc::clone(warnings));
+            let member = Membership::open(data_dir, remote, identity, labels.clone(), warnings)?.start().await?;
+            (member.link().clone(), Some(member))
         }
-    }
+    };
+    telemetry.connect(&link);
+    let reporter = telemetry.reporter(link.clone(), labels, Arc::clone(warnings));
+    Ok((Feed::Fleet { channel: link.channel(), reporter }, member))
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {
@@ -162,12 +200,18 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-/// Only its owner may look inside.
-fn private_directory(path: &Path) -> anyhow::Result<()> {
+/// Only its owner may look inside. Where the disk does not take it, the node serves all the same and keeps nothing.
+fn private_directory(path: &Path, warnings: &Warnings) -> anyhow::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .with_context(|| format!("making the data directory `{}`", path.display()))
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull) => {
+            let path = path.display();
+            let text =
+                format!("the data directory `{path}` cannot be made, what is in it is gone with the process: {error}");
+            tracing::warn!("{text}");
+            warnings.set("data-directory", text);
+            Ok(())
+        }
+        made => made.with_context(|| format!("making the data directory `{}`", path.display())),
+    }
 }

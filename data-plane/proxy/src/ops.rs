@@ -20,11 +20,13 @@ use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
 use crate::refusal;
 use crate::state::Live;
+use crate::warnings::Warnings;
 
 /// What operators ask the node, whichever listener they ask it on.
 pub(crate) struct Ops {
     live: Arc<Live>,
     meters: Arc<Meters>,
+    warnings: Arc<Warnings>,
     started: Instant,
     draining: AtomicBool,
 }
@@ -32,8 +34,8 @@ pub(crate) struct Ops {
 // === impl Ops ===
 
 impl Ops {
-    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>) -> Self {
-        Self { live, meters, started: Instant::now(), draining: AtomicBool::new(false) }
+    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>, warnings: Arc<Warnings>) -> Self {
+        Self { live, meters, warnings, started: Instant::now(), draining: AtomicBool::new(false) }
     }
 
     /// From now on `/ready` says 503, so that balancers go elsewhere.
@@ -69,12 +71,15 @@ impl Ops {
         } else {
             None
         };
-        match reason {
-            None => json_response(StatusCode::OK, &json!({"status": "ready"})),
-            Some(reason) => {
-                json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "not ready", "reason": reason}))
-            }
+        let (status, mut body) = match reason {
+            None => (StatusCode::OK, json!({"status": "ready"})),
+            Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "not ready", "reason": reason})),
+        };
+        let warnings = self.warnings.list();
+        if !warnings.is_empty() {
+            body["warnings"] = json!(warnings);
         }
+        json_response(status, &body)
     }
 
     fn metrics(&self) -> Response<ReplyBody> {

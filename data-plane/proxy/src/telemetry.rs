@@ -7,13 +7,15 @@ pub mod spool;
 pub mod logs;
 pub(crate) mod uplink;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gateway_wire::v1::{LogRecord, MetricFrame, SettledBy, SpoolState, UsageEvent};
-use tonic::transport::Channel;
 
 use crate::config::LogSink;
+use crate::link::Link;
+use crate::warnings::Warnings;
 use identity::Identity;
 use logs::Logs;
 use spool::Spool;
@@ -24,6 +26,10 @@ pub struct Reporter {
     pub identity: Arc<Identity>,
     pub frames: Frames,
     pub spool: Box<dyn Fn() -> SpoolState + Send + Sync>,
+    pub labels: BTreeMap<String, String>,
+    pub warnings: Arc<Warnings>,
+    /// To be left when the control plane asks this node to go elsewhere.
+    pub link: Link,
 }
 
 /// All telemetry of a node.
@@ -48,7 +54,7 @@ impl Telemetry {
     ) -> anyhow::Result<Self> {
         let identity = Arc::new(Identity::load(data_dir));
         let spool = Arc::new(Spool::open(data_dir, &identity.boot_id, n_workers)?);
-        let logs = Logs::start(&log, &identity.node_id, n_workers)?;
+        let logs = Logs::start(&log, Arc::clone(&identity), n_workers)?;
         Ok(Self { identity, spool, logs, frames: Arc::new(frames), n_workers, uplink: Mutex::default() })
     }
 
@@ -57,14 +63,14 @@ impl Telemetry {
         (0..self.n_workers).map(|worker| (self.spool.lane(worker), self.logs.lane(worker))).collect()
     }
 
-    pub fn node_id(&self) -> &str {
-        &self.identity.node_id
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity)
     }
 
     /// What the configuration's stream says about this node.
-    pub(crate) fn reporter(&self) -> Reporter {
+    pub(crate) fn reporter(&self, link: Link, labels: BTreeMap<String, String>, warnings: Arc<Warnings>) -> Reporter {
         let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
-        Reporter { identity, frames, spool: Box::new(self.spool_state()) }
+        Reporter { identity, frames, spool: Box::new(self.spool_state()), labels, warnings, link }
     }
 
     /// What is owed and what was lost, as of each call.
@@ -77,11 +83,11 @@ impl Telemetry {
         }
     }
 
-    /// A control plane collects, over this channel.
-    pub(crate) fn connect(&self, channel: &Channel) {
+    /// A control plane collects, over this link.
+    pub(crate) fn connect(&self, link: &Link) {
         let spool = Arc::clone(&self.spool);
         let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
-        let uplink = Uplink::start(channel, identity, move || spool.outbox(), self.logs.backlog(), frames);
+        let uplink = Uplink::start(link, identity, move || spool.outbox(), self.logs.backlog(), frames);
         *self.uplink.lock().unwrap_or_else(PoisonError::into_inner) = Some(uplink);
     }
 

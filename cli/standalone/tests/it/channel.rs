@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_model::kind::Kind;
 use gateway_proxy::Node;
-use gateway_proxy::config::{Drain, Endpoint, LogSink, Options, Source};
+use gateway_proxy::config::{Drain, Endpoint, Options, Source};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Draft, Edit, Outcome, Request, Wish};
 use gateway_server::fleet::Rollout;
@@ -36,11 +36,9 @@ impl World {
         let node = gateway_proxy::start(Options {
             data_dir: Some(dir.path().join("node")),
             listen: Some("127.0.0.1:0".parse().expect("an address")),
-            ops_listen: None,
             workers: Some(1),
-            source: Source::Fleet(Endpoint::Pipe(control.pipe())),
-            log: LogSink::None,
             drain: Drain { delay: Duration::ZERO, timeout: Duration::ZERO },
+            ..Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))
         })
         .await
         .expect("the node starts");

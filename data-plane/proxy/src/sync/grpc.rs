@@ -50,9 +50,11 @@ impl Subscriber {
                 End::Stopped => return,
                 End::Away(after, reason) => {
                     tracing::info!("reconnecting to the control plane in {after:?}: {reason}");
+                    self.reporter.link.leave();
                     after
                 }
                 End::Broken(status) => {
+                    self.reporter.link.notice(&status);
                     let wait = backoff.next(began.elapsed());
                     tracing::warn!("no control plane, trying again in {wait:?}: {}", status.message());
                     wait
@@ -147,12 +149,12 @@ impl Subscriber {
 
     fn hello(&mut self) -> Hello {
         Hello {
-            node_id: self.reporter.identity.node_id.clone(),
+            node_id: self.reporter.identity.node_id().to_string(),
             boot_id: self.reporter.identity.boot_id.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             schema: SCHEMA,
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
-            labels: std::collections::HashMap::new(),
+            labels: self.reporter.labels.clone().into_iter().collect(),
             have: self.replica.connected(),
         }
     }
@@ -163,7 +165,7 @@ impl Subscriber {
             inflight: (self.reporter.frames)().inflight,
             spool: Some((self.reporter.spool)()),
             clock_unix_ms: clock::unix_ms(),
-            warnings: Vec::new(),
+            warnings: self.reporter.warnings.list(),
         }
     }
 }

@@ -1,16 +1,20 @@
 //! Who this node is: an id that its data directory keeps, and one that is new with each start of the process.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::private_file;
 
 /// Ids under which usage, logs and acknowledgements of this process are known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Identity {
-    /// `node_` and a ULID.
-    pub node_id: String,
+    /// `node_` and a ULID. Changes only while the node joins its fleet, which knows it by its certificate.
+    node_id: RwLock<Arc<str>>,
     /// Sorts by time of start; without punctuation, so that it can be part of a file's name.
     pub boot_id: String,
+    /// Where the node's id is kept.
+    file: Option<PathBuf>,
 }
 
 const FILE: &str = "node_id";
@@ -22,37 +26,58 @@ impl Identity {
     /// node is then another one at its next start.
     pub(crate) fn load(data_dir: Option<&Path>) -> Self {
         let boot_id = uuid::Uuid::now_v7().simple().to_string();
-        let node_id = match data_dir.map(remembered) {
-            Some(Ok(node_id)) => node_id,
-            Some(Err(error)) => {
-                tracing::warn!("the node's id cannot be kept, it is new at each start: {error}");
-                new_id()
-            }
-            None => new_id(),
-        };
-        Self { node_id, boot_id }
+        let file = data_dir.map(|data_dir| data_dir.join(FILE));
+        let remembered = file.as_deref().and_then(remembered);
+        let is_new = remembered.is_none();
+        let node_id = RwLock::new(remembered.unwrap_or_else(new_id));
+        let identity = Self { node_id, boot_id, file };
+        if is_new {
+            identity.keep();
+        }
+        identity
+    }
+
+    pub fn node_id(&self) -> Arc<str> {
+        Arc::clone(&self.node_id.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on the node is known by this id.
+    pub(crate) fn adopt(&self, node_id: &str) {
+        if &*self.node_id() != node_id {
+            *self.node_id.write().unwrap_or_else(PoisonError::into_inner) = node_id.into();
+            self.keep();
+        }
+    }
+
+    /// A new id in the place of one that another node has.
+    pub(crate) fn renew(&self) -> Arc<str> {
+        let node_id = new_id();
+        self.adopt(&node_id);
+        node_id
+    }
+
+    fn keep(&self) {
+        let Some(file) = &self.file else { return };
+        if let Err(error) = private_file::write(file, format!("{}\n", self.node_id()).as_bytes()) {
+            tracing::warn!("the node's id cannot be kept in `{}`, it is new at each start: {error}", file.display());
+        }
     }
 }
 
-fn new_id() -> String {
-    format!("node_{}", ulid::Ulid::generate())
+fn new_id() -> Arc<str> {
+    format!("node_{}", ulid::Ulid::generate()).into()
 }
 
-fn remembered(data_dir: &Path) -> io::Result<String> {
-    let path = data_dir.join(FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(text) if is_id(text.trim()) => return Ok(text.trim().to_owned()),
-        Ok(_) => tracing::warn!("`{}` holds no node id, a new one is made", path.display()),
+fn remembered(file: &Path) -> Option<Arc<str>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) if is_id(text.trim()) => return Some(text.trim().into()),
+        Ok(_) => tracing::warn!("`{}` holds no node id, a new one is made", file.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+        Err(error) => {
+            tracing::warn!("the node's id cannot be read from `{}`, a new one is made: {error}", file.display())
+        }
     }
-    let node_id = new_id();
-    let temporary = path.with_extension("tmp");
-    let mut file = std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-    writeln!(file, "{node_id}")?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, &path)?;
-    Ok(node_id)
+    None
 }
 
 fn is_id(text: &str) -> bool {
@@ -67,10 +92,13 @@ mod tests {
     fn the_directory_keeps_the_id_and_each_start_is_another_boot() {
         let dir = tempfile::tempdir().expect("a directory");
         let (first, second) = (Identity::load(Some(dir.path())), Identity::load(Some(dir.path())));
-        assert_eq!(first.node_id, second.node_id);
+        assert_eq!(first.node_id(), second.node_id());
         assert!(first.boot_id < second.boot_id, "{first:?} {second:?}");
+        let renamed = second.renew();
+        assert_ne!(renamed, first.node_id());
+        assert_eq!(Identity::load(Some(dir.path())).node_id(), renamed);
         std::fs::write(dir.path().join(FILE), "rubbish").expect("write");
-        assert!(is_id(&Identity::load(Some(dir.path())).node_id));
-        assert_ne!(Identity::load(None).node_id, Identity::load(None).node_id);
+        assert!(is_id(&Identity::load(Some(dir.path())).node_id()));
+        assert_ne!(Identity::load(None).node_id(), Identity::load(None).node_id());
     }
 }

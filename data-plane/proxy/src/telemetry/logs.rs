@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use gateway_wire::v1::LogRecord;
 
 use crate::config::LogSink;
+use crate::telemetry::identity::Identity;
 use sink::Sink;
 
 pub(crate) use backlog::Backlog;
@@ -63,12 +64,12 @@ struct Shared {
 
 impl Logs {
     /// Opens the sink; a file that cannot be opened is an error.
-    pub fn start(sink: &LogSink, node_id: &str, n_lanes: usize) -> anyhow::Result<Self> {
+    pub fn start(sink: &LogSink, identity: Arc<Identity>, n_lanes: usize) -> anyhow::Result<Self> {
         let sink = Sink::open(sink).context("opening the log")?;
         let shared = Arc::new(Shared::default());
         let lanes: Vec<Lane> =
             (0..n_lanes).map(|_| Lane { ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
-        let emptier = Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, node_id: node_id.to_owned() };
+        let emptier = Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, identity };
         let thread = std::thread::Builder::new().name("gateway-logs".to_owned()).spawn(move || emptier.run());
         let thread = thread.context("starting the log's thread")?;
         // Only this function sets it, once.
@@ -157,7 +158,7 @@ struct Emptier {
     lanes: Vec<Lane>,
     shared: Arc<Shared>,
     sink: Sink,
-    node_id: String,
+    identity: Arc<Identity>,
 }
 
 // === impl Emptier ===
@@ -188,11 +189,12 @@ impl Emptier {
     /// Empties every ring once; returns how many records there were.
     fn round(&mut self) -> usize {
         let mut n_records = 0;
+        let node_id = self.identity.node_id();
         for lane in &self.lanes {
             let mut records = std::mem::take(&mut *lane.lock());
             n_records += records.len();
             for record in &mut records {
-                self.node_id.clone_into(&mut record.node_id);
+                (*node_id).clone_into(&mut record.node_id);
                 if let Err(error) = self.sink.write(record) {
                     self.lost(&error);
                 }

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_wire::v1::MetricFrame;
-use gateway_wire::v1::fleet_client::FleetClient;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use crate::backoff::Backoff;
+use crate::link::Link;
 use crate::task;
 use crate::telemetry::identity::Identity;
 use crate::telemetry::logs::Backlog;
@@ -45,18 +44,17 @@ pub(crate) struct Uplink {
 
 impl Uplink {
     pub(crate) fn start(
-        channel: &Channel,
+        link: &Link,
         identity: Arc<Identity>,
         outbox: impl FnOnce() -> Outbox + Send + 'static,
         backlog: Arc<Backlog>,
         frames: Frames,
     ) -> Self {
         let ending = CancellationToken::new();
-        let client = || FleetClient::new(channel.clone());
         let jobs = vec![
-            task::spawn_job(usage::deliver(client(), Arc::clone(&identity), outbox, ending.clone())),
-            task::spawn_job(records::deliver(client(), Arc::clone(&identity), backlog, ending.clone())),
-            task::spawn_job(frames::deliver(client(), identity, frames, ending.clone())),
+            task::spawn_job(usage::deliver(link.clone(), Arc::clone(&identity), outbox, ending.clone())),
+            task::spawn_job(records::deliver(link.clone(), Arc::clone(&identity), backlog, ending.clone())),
+            task::spawn_job(frames::deliver(link.clone(), identity, frames, ending.clone())),
         ];
         Self { ending, jobs }
     }
@@ -83,6 +81,7 @@ enum End {
 /// Waits between one stream's end and the next one's beginning.
 struct Retry<'a> {
     what: &'static str,
+    link: &'a Link,
     ending: &'a CancellationToken,
     backoff: Backoff,
     began: Instant,
@@ -92,12 +91,13 @@ struct Retry<'a> {
 // === impl Retry ===
 
 impl<'a> Retry<'a> {
-    fn new(what: &'static str, ending: &'a CancellationToken) -> Self {
-        Self { what, ending, backoff: Backoff::default(), began: Instant::now(), n_last_tries: 0 }
+    fn new(what: &'static str, link: &'a Link, ending: &'a CancellationToken) -> Self {
+        Self { what, link, ending, backoff: Backoff::default(), began: Instant::now(), n_last_tries: 0 }
     }
 
     /// False where it is not worth another try: the process ends and the control plane is away.
     async fn wait(&mut self, status: &Status) -> bool {
+        self.link.notice(status);
         let wait = self.backoff.next(self.began.elapsed());
         tracing::debug!("{} cannot be delivered, trying again in {wait:?}: {}", self.what, status.message());
         if self.ending.is_cancelled() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_fake::Upstream;
 use gateway_fake::reply::openai;
-use gateway_proxy::config::{Drain, Endpoint, LogSink, Options, Source};
+use gateway_proxy::config::{Drain, Endpoint, Options, Source};
 use gateway_proxy::{Node, start};
 use gateway_wire::v1::{Class, IngestAck, ItemId, Status as AckStatus, UsageBatch, control_msg, item::Body};
 use serde_json::{Value, json};
@@ -25,11 +25,9 @@ async fn start_node(endpoint: Endpoint, dir: &std::path::Path) -> Node {
     let options = Options {
         data_dir: Some(dir.to_owned()),
         listen: Some("127.0.0.1:0".parse().expect("an address")),
-        ops_listen: None,
         workers: Some(1),
-        source: Source::Fleet(endpoint),
-        log: LogSink::None,
         drain: Drain { delay: Duration::ZERO, timeout: Duration::from_secs(5) },
+        ..Options::new(Source::Fleet(endpoint))
     };
     start(options).await.expect("the node starts")
 }
@@ -164,7 +162,7 @@ async fn usage_comes_again_until_it_is_acknowledged_and_survives_the_node() {
     assert_eq!((batch.first_seq, batch.events.len(), batch.events[0].key_id.as_str()), (1, 1, "vk_1"));
     assert!(batch.events[0].tokens.is_some_and(|tokens| tokens.input > 0 && tokens.output > 0), "{batch:?}");
     let record = world.control.records.recv().await.expect("a record");
-    assert_eq!((record.id.as_str(), record.node_id.as_str()), (batch.events[0].id.as_str(), world.node.node_id()));
+    assert_eq!((&record.id, &record.node_id), (&batch.events[0].id, &world.node.node_id()));
     // Stored, but the acknowledgement is lost with the stream.
     stream.send(Err(tonic::Status::unavailable("gone"))).await.expect("the stream is there");
     let (again, stream) = world.usage().await;
@@ -179,7 +177,7 @@ async fn usage_comes_again_until_it_is_acknowledged_and_survives_the_node() {
     assert_eq!(unacknowledged.first_seq, 2);
     drop(stream);
     let World { control, node, dir, stream, .. } = world;
-    let node_id = node.node_id().to_owned();
+    let node_id = node.node_id();
     // Nobody is there: it ends all the same, and the next process of this directory owes what is left.
     drop((control, stream));
     node.shutdown().await;
@@ -187,7 +185,7 @@ async fn usage_comes_again_until_it_is_acknowledged_and_survives_the_node() {
     let mut control = Control::start();
     let node = start_node(control.endpoint(), dir.path()).await;
     let (batch, _stream) = control.usage.recv().await.expect("usage");
-    assert_eq!((batch.node_id.as_str(), node.node_id()), (node_id.as_str(), node_id.as_str()));
+    assert_eq!((&batch.node_id, &node.node_id()), (&node_id, &node_id));
     // What had been acknowledged is in the same file and comes along; its number says that it is known.
     assert_eq!((batch.boot_id, batch.first_seq), (unacknowledged.boot_id, 1));
     assert_eq!(batch.events[1..], unacknowledged.events);

@@ -36,11 +36,10 @@ impl Gateway {
         let node = start(Options {
             data_dir: Some(dir.path().join("data")),
             listen: Some("127.0.0.1:0".parse().expect("an address")),
-            ops_listen: None,
             workers: Some(1),
-            source: Source::File { path: file, watch: true },
             log: LogSink::File(dir.path().join("access.log")),
             drain: Drain { delay: Duration::ZERO, timeout: Duration::from_secs(5) },
+            ..Options::new(Source::File { path: file, watch: true })
         })
         .await
         .expect("the node starts");

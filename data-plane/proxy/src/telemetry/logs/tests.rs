@@ -2,6 +2,12 @@
 
 use super::*;
 
+fn start(sink: &LogSink, n_lanes: usize) -> Logs {
+    let identity = Identity::load(None);
+    identity.adopt("node_1");
+    Logs::start(sink, Arc::new(identity), n_lanes).expect("the log starts")
+}
+
 fn record(id: usize) -> LogRecord {
     LogRecord { id: id.to_string(), ..LogRecord::default() }
 }
@@ -10,7 +16,7 @@ fn record(id: usize) -> LogRecord {
 fn what_is_pushed_is_written_with_the_nodes_id() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("access.log");
-    let mut logs = Logs::start(&LogSink::File(path.clone()), "node_1", 2).expect("the log starts");
+    let mut logs = start(&LogSink::File(path.clone()), 2);
     let workers: Vec<_> = (0..2)
         .map(|worker| {
             let lane = logs.lane(worker);
@@ -34,7 +40,7 @@ fn what_is_pushed_is_written_with_the_nodes_id() {
 #[test]
 fn nothing_is_lost_uncounted_when_nobody_collects() {
     const N: usize = 50_000;
-    let mut logs = Logs::start(&LogSink::None, "node_1", 1).expect("the log starts");
+    let mut logs = start(&LogSink::None, 1);
     let backlog = logs.backlog();
     let lane = logs.lane(0);
     (0..N).for_each(|n| lane.push(record(n)));
@@ -53,7 +59,7 @@ fn nothing_is_lost_uncounted_when_nobody_collects() {
 
 #[test]
 fn a_push_is_cheap() {
-    let mut logs = Logs::start(&LogSink::None, "node_1", 1).expect("the log starts");
+    let mut logs = start(&LogSink::None, 1);
     let lane = logs.lane(0);
     let began = std::time::Instant::now();
     (0..10_000).for_each(|n| lane.push(record(n)));

@@ -12,18 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::{End, Frames, Retry, closed};
+use crate::link::Link;
 use crate::telemetry::identity::Identity;
 
 const EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn deliver(
-    client: FleetClient<Channel>,
-    identity: Arc<Identity>,
-    frames: Frames,
-    ending: CancellationToken,
-) {
-    let mut retry = Retry::new("metrics", &ending);
-    while let End::Broken(status) = stream(client.clone(), &identity, &frames, &ending).await {
+pub(super) async fn deliver(link: Link, identity: Arc<Identity>, frames: Frames, ending: CancellationToken) {
+    let mut retry = Retry::new("metrics", &link, &ending);
+    while let End::Broken(status) = stream(FleetClient::new(link.channel()), &identity, &frames, &ending).await {
         if !retry.wait(&status).await {
             return;
         }
@@ -46,7 +42,7 @@ async fn stream(
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let (node_id, boot_id) = (identity.node_id.clone(), identity.boot_id.clone());
+                let (node_id, boot_id) = (identity.node_id().to_string(), identity.boot_id.clone());
                 // A full channel means that the one before is still on its way.
                 let _ = sender.try_send(MetricFrame { node_id, boot_id, ..frames() });
             }

@@ -11,19 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::{End, MAX_IN_FLIGHT, Retry, closed};
+use crate::link::Link;
 use crate::telemetry::identity::Identity;
 use crate::telemetry::logs::Backlog;
 
-pub(super) async fn deliver(
-    client: FleetClient<Channel>,
-    identity: Arc<Identity>,
-    backlog: Arc<Backlog>,
-    ending: CancellationToken,
-) {
+pub(super) async fn deliver(link: Link, identity: Arc<Identity>, backlog: Arc<Backlog>, ending: CancellationToken) {
     // Taken from the backlog and not acknowledged; survives a broken stream.
     let mut in_flight = VecDeque::new();
-    let mut retry = Retry::new("log records", &ending);
-    while let End::Broken(status) = stream(client.clone(), &identity, &backlog, &mut in_flight, &ending).await {
+    let mut retry = Retry::new("log records", &link, &ending);
+    while let End::Broken(status) =
+        stream(FleetClient::new(link.channel()), &identity, &backlog, &mut in_flight, &ending).await
+    {
         if !retry.wait(&status).await {
             return;
         }
@@ -51,7 +49,7 @@ async fn stream(
         while in_flight.len() < MAX_IN_FLIGHT
             && let Some(batch) = backlog.take()
         {
-            let (node_id, boot_id) = (identity.node_id.clone(), identity.boot_id.clone());
+            let (node_id, boot_id) = (identity.node_id().to_string(), identity.boot_id.clone());
             let batch = LogBatch { node_id, boot_id, ..batch };
             in_flight.push_back(batch.clone());
             if sender.send(batch).await.is_err() {

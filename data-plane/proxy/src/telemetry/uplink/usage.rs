@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::{End, MAX_IN_FLIGHT, Retry, closed};
+use crate::link::Link;
 use crate::telemetry::identity::Identity;
 use crate::telemetry::spool::Outbox;
 
@@ -19,15 +20,15 @@ use crate::telemetry::spool::Outbox;
 const EVERY: Duration = Duration::from_millis(250);
 
 pub(super) async fn deliver(
-    client: FleetClient<Channel>,
+    link: Link,
     identity: Arc<Identity>,
     outbox: impl FnOnce() -> Outbox + Send + 'static,
     ending: CancellationToken,
 ) {
     // Reads what earlier boots left behind.
     let Ok(mut outbox) = tokio::task::spawn_blocking(outbox).await else { return };
-    let mut retry = Retry::new("usage", &ending);
-    while let End::Broken(status) = stream(client.clone(), &identity, &mut outbox, &ending).await {
+    let mut retry = Retry::new("usage", &link, &ending);
+    while let End::Broken(status) = stream(FleetClient::new(link.channel()), &identity, &mut outbox, &ending).await {
         if !retry.wait(&status).await {
             return;
         }
@@ -54,7 +55,7 @@ async fn stream(
             && let Some(batch) = outbox.next()
         {
             // There is room: the channel holds as many as may be in flight.
-            if sender.send(UsageBatch { node_id: identity.node_id.clone(), ..batch }).await.is_err() {
+            if sender.send(UsageBatch { node_id: identity.node_id().to_string(), ..batch }).await.is_err() {
                 return closed();
             }
             n_in_flight += 1;
