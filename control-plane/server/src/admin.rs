@@ -8,6 +8,8 @@ mod resources;
 mod config;
 mod nodes;
 mod rollout;
+mod tokens;
+mod epoch;
 mod logs;
 mod usage;
 mod audit;
@@ -68,6 +70,11 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/admin/nodes", Master, || get(nodes::list)),
         row(Method::GET, "/admin/nodes/{id}", Master, || get(nodes::get)),
         row(Method::GET, "/admin/rollout", Master, || get(rollout::get)),
+        row(Method::POST, "/admin/nodes/{id}/revoke", Master, || post(nodes::revoke)),
+        row(Method::GET, "/admin/nodes/tokens", Master, || get(tokens::list)),
+        row(Method::POST, "/admin/nodes/tokens", Master, || post(tokens::create)),
+        row(Method::DELETE, "/admin/nodes/tokens/{id}", Master, || delete(tokens::delete)),
+        row(Method::POST, "/admin/epoch", Master, || post(epoch::create)),
         row(Method::GET, "/admin/logs", Master, || get(logs::list)),
         row(Method::GET, "/admin/logs/follow", Master, || get(logs::follow)),
         row(Method::GET, "/admin/logs/{id}", Master, || get(logs::get)),

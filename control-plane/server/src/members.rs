@@ -80,8 +80,6 @@ struct Refusals {
 /// Another replica's revocations are known after so long.
 const REFRESH: Duration = Duration::from_secs(1);
 const PRUNE: Duration = Duration::from_secs(60 * 60);
-/// Tokens that are over stay in the list for so long.
-const KEEP_TOKENS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 const TELL_REFUSALS: Duration = Duration::from_secs(10);
 /// A database that is away does not keep a node from its configuration.
 const LABELS: Duration = Duration::from_secs(1);
@@ -274,7 +272,7 @@ impl Members {
 
     async fn prune(&self) -> Result<(), Error> {
         let now_ms = clock::unix_ms();
-        self.store.prune_membership(now_ms - KEEP_TOKENS_MS, now_ms - GRACE_MS).await?;
+        self.store.prune_membership(now_ms, now_ms - GRACE_MS).await?;
         Ok(())
     }
 

@@ -151,13 +151,13 @@ impl Store {
         Ok(())
     }
 
-    /// All tokens by id, after the id `after`, those that are over among them.
-    pub async fn tokens(&self, after: &str, limit: usize) -> Result<Vec<TokenRow>, Error> {
+    /// The tokens that can be used now, by id, after the id `after`.
+    pub async fn tokens(&self, after: &str, now_ms: i64, limit: usize) -> Result<Vec<TokenRow>, Error> {
         let rows = sqlx::query(
             "SELECT id, digest, sealed, labels, uses, uses_left, created_by, created_at_ms, expires_at_ms FROM join_token \
-             WHERE id > $1 ORDER BY id LIMIT $2",
+             WHERE id > $1 AND expires_at_ms > $2 AND (uses = 0 OR uses_left > 0) ORDER BY id LIMIT $3",
         );
-        let rows = rows.bind(after).bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
+        let rows = rows.bind(after).bind(now_ms).bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
         rows.iter().map(TokenRow::read).collect()
     }
 
@@ -277,13 +277,13 @@ impl Store {
         row.as_ref().map(MemberRow::read).transpose()
     }
 
-    /// All members by id, after the id `after`, revoked ones among them.
-    pub async fn members(&self, after: &str, limit: usize) -> Result<Vec<MemberRow>, Error> {
+    /// Up to `limit` members, the ones enrolled last first, revoked ones among them.
+    pub async fn members(&self, limit: usize) -> Result<Vec<MemberRow>, Error> {
         let rows = sqlx::query(
             "SELECT node_id, serial, not_after_ms, labels, token_id, enrolled_at_ms, revoked_at_ms FROM member \
-             WHERE node_id > $1 ORDER BY node_id LIMIT $2",
+             ORDER BY enrolled_at_ms DESC, node_id LIMIT $1",
         );
-        let rows = rows.bind(after).bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
+        let rows = rows.bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
         rows.iter().map(MemberRow::read).collect()
     }
 

@@ -4,6 +4,7 @@
 
 mod world;
 mod node;
+mod machine;
 mod access;
 mod apply;
 mod audit;
@@ -12,6 +13,7 @@ mod channel;
 mod history;
 mod incremental;
 mod keys;
+mod membership;
 mod resources;
 mod start;
 mod telemetry;

@@ -70,11 +70,14 @@ pub(crate) fn have(class: Class, epoch: &str, revision: u64, items: &[Item]) -> 
 
 impl Node {
     pub(crate) async fn connect(control: &ControlPlane, hello: Hello) -> Self {
+        Self::over(channel(control).await, hello).await.unwrap()
+    }
+
+    pub(crate) async fn over(channel: Channel, hello: Hello) -> Result<Self, Status> {
         let (outbound, messages) = mpsc::channel(64);
         outbound.send(NodeMsg { msg: Some(Says::Hello(hello)) }).await.unwrap();
-        let mut client = FleetClient::new(channel(control).await);
-        let inbound = client.sync(ReceiverStream::new(messages)).await.unwrap().into_inner();
-        Self { outbound, inbound }
+        let inbound = FleetClient::new(channel).sync(ReceiverStream::new(messages)).await?.into_inner();
+        Ok(Self { outbound, inbound })
     }
 
     /// Connects, takes and acknowledges everything that is there. Returns identity and topology as they are then.

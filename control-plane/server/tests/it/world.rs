@@ -1,6 +1,7 @@
 //! A control plane of its own for each test, and a client for its admin API.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -35,6 +36,16 @@ pub(crate) fn options(data_dir: &Path) -> Options {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::started(options).await
+    }
+
+    /// Nodes can join over the network.
+    pub(crate) async fn with_fleet() -> Self {
+        let listen = Some("127.0.0.1:0".parse().unwrap());
+        Self::started(|data_dir| Options { fleet_listen: listen, ..options(data_dir) }).await
+    }
+
+    async fn started(options: impl FnOnce(&Path) -> Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let control = start(options(directory.path())).await.unwrap();
         let router = admin::router(control.app());
@@ -54,6 +65,19 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, Value::Null).await
+    }
+
+    /// Asks until the answer is so.
+    pub(crate) async fn eventually(&self, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let body = self.get(path).await.body;
+            if holds(&body) {
+                return body;
+            }
+            assert!(Instant::now() < deadline, "{body}");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// As it is.
