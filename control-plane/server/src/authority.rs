@@ -165,7 +165,10 @@ impl std::fmt::Debug for Authority {
 /// A new authority, as it is stored.
 fn made(vault: &Vault, now_ms: i64) -> anyhow::Result<AuthorityRow> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).context("making the fleet's authority")?;
-    let mut params = params("gateway fleet authority", now_ms, AUTHORITY_LIFE_MS);
+    // A name of its own, so that a certificate of another fleet is told from one that is forged.
+    let name =
+        format!("gateway fleet {}", ulid::Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), ::rand::random()));
+    let mut params = params(&name, now_ms, AUTHORITY_LIFE_MS);
     // It signs leaves and nothing below them.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

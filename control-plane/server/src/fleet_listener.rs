@@ -166,23 +166,19 @@ impl Door {
                         return;
                     }
                 }
-                accepted = self.next(&listener) => match accepted {
-                    Some((stream, address, place)) => handshakes.push(self.handshake(stream, address, place)),
-                    None => tokio::time::sleep(PAUSE).await,
+                accepted = listener.accept(), if self.bounds.handshakes.available_permits() > 0 => match accepted {
+                    Ok((stream, address)) => handshakes.extend(self.place().map(|place| self.handshake(stream, address, place))),
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a fleet connection");
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 },
             }
         }
     }
 
-    async fn next(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.bounds.handshakes).acquire_owned().await.ok()?;
-        match listener.accept().await {
-            Ok((stream, address)) => Some((stream, address, place)),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a fleet connection");
-                None
-            }
-        }
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.bounds.handshakes).try_acquire_owned().ok()
     }
 
     /// `None` for a caller that is let go: it may speak something else, take too long, or show a certificate that is not good.

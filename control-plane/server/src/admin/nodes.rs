@@ -81,9 +81,8 @@ fn shown(node: &NodeView, member: Option<&MemberRow>) -> Value {
 /// A node of the control plane's own process has no certificate.
 fn add_membership(view: &mut Value, member: Option<&MemberRow>) {
     let certificate = member.filter(|member| !member.serial.is_empty());
-    view["certificate"] = certificate.map_or(Value::Null, |member| {
-        json!({"not_after": rfc3339(member.not_after_ms), "serial": member.serial})
-    });
+    view["certificate"] = certificate
+        .map_or(Value::Null, |member| json!({"not_after": rfc3339(member.not_after_ms), "serial": member.serial}));
     view["enrolled_at"] = json!(member.map(|member| rfc3339(member.enrolled_at_ms)));
     view["revoked_at"] = json!(member.and_then(|member| member.revoked_at_ms).map(rfc3339));
 }

@@ -55,6 +55,9 @@ pub(crate) async fn create(
     caller: Caller,
     Payload(body): Payload,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    if !body.is_object() {
+        return Err(ApiError::malformed("the body must be an object with any of `labels`, `ttl` and `uses`"));
+    }
     let body = serde_json::from_value(body);
     let body: TokenBody = body.map_err(|error| ApiError::malformed(format!("the body is not understood: {error}")))?;
     check(&body)?;
@@ -94,11 +97,12 @@ fn check(body: &TokenBody) -> Result<(), ApiError> {
     if !(1..=MAX_USES).contains(&body.uses) {
         return Err(ApiError::malformed(format!("`uses` must be from 1 to {MAX_USES}")));
     }
-    let fits = |(name, value): (&String, &String)| {
-        !name.is_empty() && name.len() <= MAX_LABEL && value.len() <= MAX_LABEL
-    };
+    let fits =
+        |(name, value): (&String, &String)| !name.is_empty() && name.len() <= MAX_LABEL && value.len() <= MAX_LABEL;
     if body.labels.len() > MAX_LABELS || !body.labels.iter().all(fits) {
-        return Err(ApiError::malformed(format!("`labels` may be {MAX_LABELS} names with values of up to {MAX_LABEL} bytes")));
+        return Err(ApiError::malformed(format!(
+            "`labels` may be {MAX_LABELS} names with values of up to {MAX_LABEL} bytes"
+        )));
     }
     Ok(())
 }

@@ -88,7 +88,10 @@ async fn other_tokens_are_refused_in_the_same_words() {
     };
     world.control.app().store.add_token(&over, AuditRow::default()).await.unwrap();
     let deleted = token(&world, json!({})).await;
-    world.call("DELETE", &format!("/admin/nodes/tokens/{}", deleted["id"].as_str().unwrap()), Value::Null).await.expect(204);
+    world
+        .call("DELETE", &format!("/admin/nodes/tokens/{}", deleted["id"].as_str().unwrap()), Value::Null)
+        .await
+        .expect(204);
     let good = world.control.join_token().unwrap().expose();
     let mut mistyped = good.to_owned();
     mistyped.pop();

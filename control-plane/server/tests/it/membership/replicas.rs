@@ -77,7 +77,8 @@ async fn a_replica_with_other_keys_says_so() {
         path
     };
     let with_kek = |path: PathBuf| Options { kek_file: Some(path), ..replica(first, &own.path().join("data")) };
-    let with_master = |path: PathBuf| Options { master_key_file: Some(path), ..replica(first, &own.path().join("data")) };
+    let with_master =
+        |path: PathBuf| Options { master_key_file: Some(path), ..replica(first, &own.path().join("data")) };
     for (options, expected) in [
         (with_kek(other_kek), "--kek-file"),
         (with_kek(file("short.key", "c2hvcnQ")), "must be 32 bytes in base64"),
@@ -131,5 +132,8 @@ async fn a_new_epoch_gives_every_node_everything_anew() {
     assert_eq!(world.get("/admin/status").await.expect(200)["epoch"], answer["epoch"]);
     assert!(super::audited(&world).await.contains(&("create".to_owned(), "master".to_owned())));
     // Changes go on from there.
-    world.call("POST", "/admin/providers", json!({"name": "p", "kind": "openai", "api_key": "sk-0123456789"})).await.expect(201);
+    world
+        .call("POST", "/admin/providers", json!({"name": "p", "kind": "openai", "api_key": "sk-0123456789"}))
+        .await
+        .expect(201);
 }
