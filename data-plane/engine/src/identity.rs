@@ -1,6 +1,7 @@
 //! Who is calling: a presented credential → its `Caller`. A keyed digest and two lookups in memory; a key's text is never kept.
 
 mod pepper;
+mod lists;
 mod table;
 
 use std::sync::{Arc, LazyLock};
@@ -13,6 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::glob::Glob;
 use crate::limits::{Limited, Limits, Spec};
 
+use lists::Lists;
+
 pub use pepper::{Digest, EmptyPepper, Peppers};
 pub use table::{KeyEntry, KeyTable};
 
@@ -22,8 +25,8 @@ pub struct Caller {
     /// `vk_…`; not secret.
     pub id: Arc<str>,
     pub name: Arc<str>,
-    pub tags: Box<[Arc<str>]>,
-    models: Box<[Glob]>,
+    pub tags: Arc<[Arc<str>]>,
+    models: Arc<[Glob]>,
     enabled: bool,
     /// Unix milliseconds; refused from then on.
     expires_at_ms: Option<i64>,
@@ -81,12 +84,12 @@ pub fn identify(
 // === impl Caller ===
 
 impl Caller {
-    fn new(entry: &KeyEntry, limits: Arc<Limits>) -> Self {
+    fn new(entry: &KeyEntry, lists: Lists, limits: Arc<Limits>) -> Self {
         Self {
             id: Arc::clone(&entry.id),
             name: entry.name.as_str().into(),
-            tags: entry.tags.iter().map(|tag| tag.as_str().into()).collect(),
-            models: entry.models.iter().map(|pattern| Glob::new(pattern)).collect(),
+            tags: lists.tags,
+            models: lists.models,
             enabled: entry.enabled,
             expires_at_ms: entry.expires_at_ms,
             spec: entry.limits,
@@ -104,7 +107,8 @@ impl Caller {
                 enabled: true,
                 ..KeyEntry::default()
             };
-            Arc::new(Caller::new(&entry, Arc::new(Limits::unlimited("".into()))))
+            let lists = Lists { tags: Arc::default(), models: lists::globs(&entry.models) };
+            Arc::new(Caller::new(&entry, lists, Arc::new(Limits::unlimited("".into()))))
         });
         Arc::clone(&ANONYMOUS)
     }

@@ -21,6 +21,10 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway-fake", &[]),
     ("gateway-testing", &[]),
     ("gateway-sim", &["gateway-server", "gateway-proxy", "gateway-store", "gateway-model", "gateway-wire"]),
+    (
+        "gateway-fleet-tests",
+        &["gateway-server", "gateway-proxy", "gateway-store", "gateway-engine", "gateway-model", "gateway-wire"],
+    ),
     ("gateway-checks", &[]),
     ("gateway-bench", &[]),
 ];
@@ -33,11 +37,12 @@ pub const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("gateway-standalone", &["gateway-fake", "gateway-testing"]),
     ("gatewayctl", &["gateway-fake", "gateway-testing"]),
     ("gateway-sim", &["gateway-testing"]),
+    ("gateway-fleet-tests", &["gateway-testing"]),
     ("gateway-checks", &["gateway-fake", "gateway-testing"]),
 ];
 
 /// The two planes meet in `wire` and `model` only; these crates compose them.
-const BOTH_PLANES: [&str; 3] = ["gateway-standalone", "gatewayctl", "gateway-sim"];
+const BOTH_PLANES: [&str; 4] = ["gateway-standalone", "gatewayctl", "gateway-sim", "gateway-fleet-tests"];
 
 /// Edges between our crates that the tables do not have, and crates that they do not know.
 pub fn check(packages: &[Package]) -> Vec<String> {

@@ -10,9 +10,9 @@ const IO: &[&str] = &["tokio", "hyper", "hyper-util", "axum", "tonic", "reqwest"
 const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["gateway-store"]),
     ("axum", &["gateway-server"]),
-    ("tonic", &["gateway-wire", "gateway-server", "gateway-proxy"]),
+    ("tonic", &["gateway-wire", "gateway-server", "gateway-proxy", "gateway-fleet-tests"]),
     ("tonic-prost", &["gateway-wire"]),
-    ("prost", &["gateway-wire", "gateway-server", "gateway-proxy"]),
+    ("prost", &["gateway-wire", "gateway-server", "gateway-proxy", "gateway-fleet-tests"]),
     ("clap", &["gatewayctl", "gateway-server", "gateway-proxy", "gateway-bench"]),
     ("reqwest", &["gatewayctl", "gateway-standalone", "gateway-server"]),
 ];

@@ -3,7 +3,9 @@
 //! A change rehashes only the buckets it touches; two sides that differ find out which buckets differ by comparing 256
 //! hashes and exchange only those. Order of items never matters.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use prost::Message;
@@ -14,59 +16,67 @@ pub const BUCKETS: usize = 256;
 pub const HASH_LEN: usize = 32;
 pub type Hash = [u8; HASH_LEN];
 
-/// The hashes of one class. `Default` is the empty class.
+/// The hashes of one class. `Default` is the empty class. A clone costs nothing until one of the two changes, and then the
+/// buckets that change.
 #[derive(Clone)]
 pub struct Tree {
-    buckets: Vec<Bucket>,
+    buckets: Vec<Arc<Bucket>>,
 }
 
+/// A million keys make four thousand items per bucket, so what is kept of an item is exactly what is hashed: a search reads
+/// along, and the hash of the bucket is one pass.
 #[derive(Clone, Default)]
 struct Bucket {
-    /// By item key, `kind \0 id`.
-    items: BTreeMap<Box<[u8]>, Hash>,
-    /// Hash over `items`; `None` after a change, until somebody asks.
+    /// Sorted by item key (`kind \0 id`), one after the other: length of the key (8 bytes, big-endian) · key · hash.
+    records: Vec<u8>,
+    /// Hash over `records`; `None` after a change, until somebody asks.
     hash: Option<Hash>,
 }
+
+/// Room for this part of its size is left in a bucket that grows.
+const SLACK: usize = 16;
+/// Bytes of a record before its key.
+const LEN_LEN: usize = size_of::<u64>();
 
 // === impl Tree ===
 
 impl Default for Tree {
     fn default() -> Self {
-        Self { buckets: vec![Bucket::default(); BUCKETS] }
+        let empty = Arc::new(Bucket::default());
+        Self { buckets: vec![empty; BUCKETS] }
     }
 }
 
 impl Tree {
     pub fn of<'a>(items: impl IntoIterator<Item = &'a Item>) -> Self {
-        let mut tree = Self::default();
+        let mut sorted: Vec<BTreeMap<Vec<u8>, Hash>> = vec![BTreeMap::new(); BUCKETS];
         for item in items {
-            tree.upsert(item);
+            let key = item_key(&item.kind, &item.id);
+            sorted[usize::from(bucket_of(&key))].insert(key, item_hash(item));
         }
-        tree
+        Self { buckets: sorted.into_iter().map(|items| Arc::new(Bucket::of(&items))).collect() }
     }
 
     pub fn upsert(&mut self, item: &Item) {
         let key = item_key(&item.kind, &item.id);
-        let bucket = &mut self.buckets[usize::from(bucket_of(&key))];
-        bucket.items.insert(key.into(), item_hash(item));
-        bucket.hash = None;
+        self.bucket_mut(&key).upsert(&key, &item_hash(item));
     }
 
     pub fn remove(&mut self, id: &ItemId) {
         let key = item_key(&id.kind, &id.id);
-        let bucket = &mut self.buckets[usize::from(bucket_of(&key))];
-        bucket.items.remove(key.as_slice());
-        bucket.hash = None;
+        if self.bucket(&key).find(&key).is_ok() {
+            self.bucket_mut(&key).remove(&key);
+        }
     }
 
     pub fn contains(&self, kind: &str, id: &str) -> bool {
         let key = item_key(kind, id);
-        self.buckets[usize::from(bucket_of(&key))].items.contains_key(key.as_slice())
+        self.bucket(&key).find(&key).is_ok()
     }
 
     /// What is in a bucket, sorted.
     pub fn ids(&self, bucket: u8) -> Vec<ItemId> {
-        self.buckets[usize::from(bucket)].items.keys().filter_map(|key| item_id(key)).collect()
+        self.buckets[usize::from(bucket)].keys().filter_map(item_id).collect()
     }
 
     /// What is in the class.
@@ -74,38 +84,130 @@ impl Tree {
         (0..=u8::MAX).flat_map(|bucket| self.ids(bucket)).collect()
     }
 
+    /// What is here and not there, in one pass over both.
+    pub fn without(&self, other: &Self) -> Vec<ItemId> {
+        let mut missing = Vec::new();
+        for (ours, theirs) in self.buckets.iter().zip(&other.buckets) {
+            let mut theirs = theirs.keys().peekable();
+            for key in ours.keys() {
+                while theirs.next_if(|other| *other < key).is_some() {}
+                if theirs.peek() != Some(&key) {
+                    missing.extend(item_id(key));
+                }
+            }
+        }
+        missing
+    }
+
     /// The root: hash over all bucket hashes. Costs what changed since it was last asked for.
     pub fn root(&mut self) -> Hash {
         let mut context = Context::new(&SHA256);
         for bucket in &mut self.buckets {
-            context.update(&bucket.hash());
+            context.update(&hash_of(bucket));
         }
         to_hash(context.finish().as_ref())
     }
 
     /// All 256 bucket hashes, in order, for `BucketRequest`.
     pub fn bucket_hashes(&mut self) -> Vec<u8> {
-        self.buckets.iter_mut().flat_map(Bucket::hash).collect()
+        self.buckets.iter_mut().flat_map(hash_of).collect()
+    }
+
+    fn bucket(&self, key: &[u8]) -> &Bucket {
+        &self.buckets[usize::from(bucket_of(key))]
+    }
+
+    fn bucket_mut(&mut self, key: &[u8]) -> &mut Bucket {
+        Arc::make_mut(&mut self.buckets[usize::from(bucket_of(key))])
+    }
+}
+
+fn hash_of(bucket: &mut Arc<Bucket>) -> Hash {
+    match bucket.hash {
+        Some(hash) => hash,
+        None => *Arc::make_mut(bucket).hash(),
     }
 }
 
 // === impl Bucket ===
 
 impl Bucket {
-    fn hash(&mut self) -> Hash {
-        *self.hash.get_or_insert_with(|| {
-            if self.items.is_empty() {
-                return [0; HASH_LEN];
+    fn of(items: &BTreeMap<Vec<u8>, Hash>) -> Self {
+        let len = items.keys().map(|key| LEN_LEN + key.len() + HASH_LEN).sum();
+        let mut records = Vec::with_capacity(len);
+        for (key, hash) in items {
+            append(&mut records, key, hash);
+        }
+        Self { records, hash: None }
+    }
+
+    fn upsert(&mut self, key: &[u8], hash: &Hash) {
+        self.hash = None;
+        match self.find(key) {
+            Ok(at) => {
+                let at = at + LEN_LEN + key.len();
+                self.records[at..at + HASH_LEN].copy_from_slice(hash);
             }
-            let mut context = Context::new(&SHA256);
-            for (key, hash) in &self.items {
-                context.update(&(key.len() as u64).to_be_bytes());
-                context.update(key);
-                context.update(hash);
+            Err(at) => {
+                let mut record = Vec::with_capacity(LEN_LEN + key.len() + HASH_LEN);
+                append(&mut record, key, hash);
+                if self.records.capacity() - self.records.len() < record.len() {
+                    // A vector that doubles would leave half of the memory unused.
+                    self.records.reserve_exact(record.len() + self.records.len() / SLACK);
+                }
+                self.records.splice(at..at, record);
             }
-            to_hash(context.finish().as_ref())
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        if let Ok(at) = self.find(key) {
+            self.records.drain(at..at + LEN_LEN + key.len() + HASH_LEN);
+            self.hash = None;
+        }
+    }
+
+    /// Where the record of this key is, or where it belongs.
+    fn find(&self, key: &[u8]) -> Result<usize, usize> {
+        let mut at = 0;
+        while let Some(other) = self.key_at(at) {
+            match other.cmp(key) {
+                Ordering::Less => at += LEN_LEN + other.len() + HASH_LEN,
+                Ordering::Equal => return Ok(at),
+                Ordering::Greater => break,
+            }
+        }
+        Err(at)
+    }
+
+    /// The keys of its items, sorted.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let key = self.key_at(at)?;
+            at += LEN_LEN + key.len() + HASH_LEN;
+            Some(key)
         })
     }
+
+    /// The key of the record that begins here; `None` at the end.
+    fn key_at(&self, at: usize) -> Option<&[u8]> {
+        let (len, behind) = self.records.get(at..)?.split_first_chunk()?;
+        behind.get(..usize::try_from(u64::from_be_bytes(*len)).ok()?)
+    }
+
+    fn hash(&mut self) -> &Hash {
+        self.hash.get_or_insert_with(|| match self.records.as_slice() {
+            [] => [0; HASH_LEN],
+            records => to_hash(digest(&SHA256, records).as_ref()),
+        })
+    }
+}
+
+fn append(records: &mut Vec<u8>, key: &[u8], hash: &Hash) {
+    records.extend_from_slice(&(key.len() as u64).to_be_bytes());
+    records.extend_from_slice(key);
+    records.extend_from_slice(hash);
 }
 
 /// The bucket an item belongs to.
@@ -134,26 +236,35 @@ fn bucket_of(key: &[u8]) -> u8 {
 
 /// Maps are encoded in arbitrary order by prost, so they are hashed apart, sorted.
 fn item_hash(item: &Item) -> Hash {
+    use crate::v1::item::Body;
+    let metadata = match &item.body {
+        Some(Body::Key(key)) => Some(&key.metadata),
+        _ => None,
+    };
+    if item.secrets.is_empty() && metadata.is_none_or(|metadata| metadata.is_empty()) {
+        return to_hash(digest(&SHA256, &item.encode_to_vec()).as_ref());
+    }
     let mut plain = item.clone();
     let secrets: BTreeMap<_, _> = std::mem::take(&mut plain.secrets).into_iter().collect();
     let mut context = Context::new(&SHA256);
-    if let Some(crate::v1::item::Body::Key(key)) = &mut plain.body {
+    if let Some(Body::Key(key)) = &mut plain.body {
         let metadata: BTreeMap<_, _> = std::mem::take(&mut key.metadata).into_iter().collect();
         for (name, value) in &metadata {
-            context.update(&(name.len() as u64).to_be_bytes());
-            context.update(name.as_bytes());
-            context.update(&(value.len() as u64).to_be_bytes());
-            context.update(value.as_bytes());
+            part(&mut context, name.as_bytes());
+            part(&mut context, value.as_bytes());
         }
     }
     context.update(&plain.encode_to_vec());
     for (name, value) in &secrets {
-        context.update(&(name.len() as u64).to_be_bytes());
-        context.update(name.as_bytes());
-        context.update(&(value.len() as u64).to_be_bytes());
-        context.update(value);
+        part(&mut context, name.as_bytes());
+        part(&mut context, value);
     }
     to_hash(context.finish().as_ref())
+}
+
+fn part(context: &mut Context, bytes: &[u8]) {
+    context.update(&(bytes.len() as u64).to_be_bytes());
+    context.update(bytes);
 }
 
 fn to_hash(bytes: &[u8]) -> Hash {
@@ -164,6 +275,10 @@ fn to_hash(bytes: &[u8]) -> Hash {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::v1::item::Body;
 
@@ -191,6 +306,34 @@ mod tests {
         assert_eq!(changed.root(), Tree::of([&a]).root());
         assert_eq!(changed.all_ids(), [ItemId { kind: "provider".into(), id: "a".into() }]);
         assert!(changed.contains("provider", "a") && !changed.contains("provider", "b"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_to_a_content_does_not_matter(steps in proptest::collection::vec((0..40_u8, 0..4_u8), 0..120)) {
+            let (mut tree, mut model) = (Tree::default(), BTreeMap::new());
+            let untouched = tree.clone();
+            for (id, what) in steps {
+                let (id, document) = (id.to_string(), ["", "1", "2", "3"][usize::from(what)]);
+                if document.is_empty() {
+                    tree.remove(&ItemId { kind: "provider".into(), id: id.clone() });
+                    model.remove(&id);
+                } else {
+                    tree.upsert(&item(&id, document));
+                    model.insert(id.clone(), item(&id, document));
+                }
+                prop_assert_eq!(tree.contains("provider", &id), model.contains_key(&id));
+            }
+            let mut at_once = Tree::of(model.values());
+            prop_assert_eq!(tree.root(), at_once.root());
+            prop_assert_eq!(tree.bucket_hashes(), at_once.bucket_hashes());
+            let ids = |ids: Vec<ItemId>| ids.into_iter().map(|id| id.id).collect::<BTreeSet<_>>();
+            prop_assert_eq!(ids(tree.all_ids()), model.keys().cloned().collect());
+            prop_assert!(untouched.all_ids().is_empty(), "a clone is a copy");
+            let odd = Tree::of(model.values().filter(|item| item.id.ends_with(['1', '3'])));
+            prop_assert_eq!(ids(tree.without(&odd)), model.keys().filter(|id| !id.ends_with(['1', '3'])).cloned().collect());
+            prop_assert!(odd.without(&tree).is_empty());
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! All keys of a node, by digest. Read by every request without a lock; changed key by key while requests are served.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use papaya::HashMap;
 
 use super::Caller;
+use super::lists::Shared;
 use super::pepper::Digest;
 use crate::limits::{Limits, Spec};
 
@@ -30,6 +31,8 @@ pub struct KeyEntry {
 pub struct KeyTable {
     callers: HashMap<Digest, Arc<Caller>, ahash::RandomState>,
     digests: HashMap<Arc<str>, Digest, ahash::RandomState>,
+    /// For whoever writes.
+    shared: Mutex<Shared>,
 }
 
 // === impl KeyTable ===
@@ -44,7 +47,9 @@ impl KeyTable {
             Some(old) if old.spec == entry.limits => Arc::clone(&old.limits),
             _ => Arc::new(Limits::new(Arc::clone(&entry.id), entry.limits, now)),
         };
-        callers.insert(entry.digest, Arc::new(Caller::new(entry, limits)));
+        // Nothing that holds it can panic half-way through a change.
+        let lists = self.shared.lock().unwrap_or_else(PoisonError::into_inner).lists(&entry.tags, &entry.models);
+        callers.insert(entry.digest, Arc::new(Caller::new(entry, lists, limits)));
         digests.insert(Arc::clone(&entry.id), entry.digest);
         if let Some(old_digest) = old_digest.filter(|digest| *digest != entry.digest) {
             self.forget(&old_digest, &entry.id);

@@ -168,10 +168,7 @@ impl Line {
             return self.resync("the snapshot does not have the hash that it should");
         }
         let content = match self.class {
-            Class::Identity => {
-                let removed = self.tree.all_ids().into_iter().filter(|id| !tree.contains(&id.kind, &id.id)).collect();
-                Content::Identity { upsert: items, removed }
-            }
+            Class::Identity => Content::Identity { upsert: items, removed: self.tree.without(&tree) },
             _ => Content::Topology(items),
         };
         let (class, tree) = (self.class, Some(tree));

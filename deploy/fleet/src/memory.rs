@@ -1,0 +1,10 @@
+//! What a process has in memory, as the system counts it.
+
+/// Resident bytes of this process, or of another by its id.
+pub fn resident(process: Option<u32>) -> u64 {
+    let path = process.map_or_else(|| "/proc/self/status".to_owned(), |id| format!("/proc/{id}/status"));
+    let status = std::fs::read_to_string(path).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or_default() * 1024
+}
