@@ -20,8 +20,9 @@ use crate::task;
 use crate::telemetry::Reporter;
 use apply::Applier;
 use file::FileSource;
-use grpc::Subscriber;
-use state::Replica;
+
+pub use grpc::Subscriber;
+pub use state::{Replica, Target};
 
 /// The listener is configured too, so a start waits this long for a control plane to say how.
 const FIRST_REVISION: Duration = Duration::from_secs(2);
@@ -56,8 +57,9 @@ impl Sync {
                 watch.then(|| task::spawn_job(file::watch(source, ending.clone())))
             }
             Feed::Fleet { channel, reporter } => {
-                let subscriber = Subscriber { reporter, replica: Replica::new(), applier };
-                let job = task::spawn_job(subscriber.run(channel, ending.clone()));
+                let subscriber = Subscriber { reporter, replica: Replica::new(), target: applier };
+                let following = subscriber.run(channel, ending.clone());
+                let job = task::spawn_job(async move { drop(following.await) });
                 let _ = tokio::time::timeout(FIRST_REVISION, settings.wait_for(Option::is_some)).await;
                 Some(job)
             }

@@ -24,6 +24,7 @@ use gateway_wire::v1::{ConfigError, Item, ItemId, Key};
 use gateway_wire::{KEY_KIND, PEPPER_KIND};
 use tokio::sync::watch;
 
+use super::state::Target;
 use crate::state::{Config, Live};
 
 pub(crate) struct Applier {
@@ -173,6 +174,16 @@ impl Applier {
     fn swap(&self, snapshot: Arc<Snapshot>, peppers: Arc<Peppers>) {
         let ready = self.has_topology && self.has_identity;
         self.live.swap(Config { snapshot, peppers, ready });
+    }
+}
+
+impl Target for Applier {
+    fn topology(&mut self, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>> {
+        Self::topology(self, items, revision)
+    }
+
+    fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
+        Self::identity(self, upsert, removed)
     }
 }
 

@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::apply::Applier;
-use super::state::{Content, Replica, Step, Update};
+use super::state::{Content, Replica, Step, Target, Update};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::telemetry::Reporter;
@@ -24,10 +23,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const OUTBOUND: usize = 64;
 
 /// The node's end of the `Sync` stream.
-pub(super) struct Subscriber {
-    pub(super) reporter: Reporter,
-    pub(super) replica: Replica,
-    pub(super) applier: Applier,
+pub struct Subscriber<T> {
+    pub reporter: Reporter,
+    pub replica: Replica,
+    pub target: T,
 }
 
 /// How a connection ended.
@@ -40,14 +39,14 @@ enum End {
 
 // === impl Subscriber ===
 
-impl Subscriber {
-    /// Runs until `ending`.
-    pub(super) async fn run(mut self, channel: Channel, ending: CancellationToken) {
+impl<T: Target> Subscriber<T> {
+    /// Runs until `ending`; then it says what it has come to hold.
+    pub async fn run(mut self, channel: Channel, ending: CancellationToken) -> Self {
         let mut backoff = Backoff::default();
         loop {
             let began = Instant::now();
             let wait = match self.connection(FleetClient::new(channel.clone()), &ending).await {
-                End::Stopped => return,
+                End::Stopped => return self,
                 End::Away(after, reason) => {
                     tracing::info!("reconnecting to the control plane in {after:?}: {reason}");
                     self.reporter.link.leave();
@@ -61,7 +60,7 @@ impl Subscriber {
                 }
             };
             if tokio::time::timeout(wait, ending.cancelled()).await.is_ok() {
-                return;
+                return self;
             }
         }
     }
@@ -124,8 +123,8 @@ impl Subscriber {
     fn apply(&mut self, update: Update) -> Vec<Sent> {
         let began = Instant::now();
         let applied = match &update.content {
-            Content::Topology(items) => self.applier.topology(items, update.revision).map(|()| Vec::new()),
-            Content::Identity { upsert, removed } => Ok(self.applier.identity(upsert, removed)),
+            Content::Topology(items) => self.target.topology(items, update.revision).map(|()| Vec::new()),
+            Content::Identity { upsert, removed } => Ok(self.target.identity(upsert, removed)),
         };
         let apply_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
         let (class, revision) = (update.class.word(), update.revision);

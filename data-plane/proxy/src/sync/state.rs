@@ -18,9 +18,19 @@ use gateway_wire::v1::{Ack, Class, ClassState, ConfigError, Item, ItemId, Status
 
 use line::Line;
 
-/// What this node holds, per class.
-pub(crate) struct Replica {
+/// What a node holds, per class. A clone shares what it can.
+#[derive(Clone)]
+pub struct Replica {
     lines: [Line; 2],
+}
+
+/// Where an update that is complete and verified goes.
+pub trait Target {
+    /// All items of a topology: taken as a whole or not at all.
+    fn topology(&mut self, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>>;
+
+    /// Changes of identity, each taken on its own. Returns what could not be read; those keys are denied.
+    fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError>;
 }
 
 /// What to do about a message.
@@ -58,9 +68,15 @@ pub(crate) enum Content {
 
 // === impl Replica ===
 
+impl Default for Replica {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Replica {
     /// Holds nothing yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { lines: [Line::new(Class::Topology), Line::new(Class::Identity)] }
     }
 

@@ -8,6 +8,7 @@ use prost::Message as _;
 /// A million keys take 150 MB. More is a fault and not a configuration.
 const MAX_BYTES: u64 = 1 << 30;
 
+#[derive(Clone)]
 pub(super) struct Assembly {
     pub(super) begin: SnapshotBegin,
     n_chunks: u32,

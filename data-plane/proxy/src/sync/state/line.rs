@@ -17,6 +17,7 @@ use super::{Content, Step, Update};
 const MAX_RESYNCS: u32 = 3;
 const AFTER_RESYNCS: Duration = Duration::from_secs(10);
 
+#[derive(Clone)]
 pub(super) struct Line {
     pub(super) class: Class,
     epoch: String,
