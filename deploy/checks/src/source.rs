@@ -71,7 +71,8 @@ impl Source {
 
     /// Code that only tests run: integration tests, `tests.rs` modules and folders, the crates made for tests and benches.
     pub fn is_test(&self) -> bool {
-        let test_crates = ["deploy/checks/", "deploy/bench/", "deploy/testing/", "deploy/sim/", "deploy/fleet/", "data-plane/fake/"];
+        let test_crates =
+            ["deploy/checks/", "deploy/bench/", "deploy/testing/", "deploy/sim/", "deploy/fleet/", "data-plane/fake/"];
         test_crates.iter().any(|start| self.path.starts_with(start))
             || self.path.contains("/tests/")
             || self.path.ends_with("/tests.rs")

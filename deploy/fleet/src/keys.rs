@@ -1,24 +1,68 @@
-//! Keys by number: the same ones in every process of a test.
+//! Keys by number: the same ones wherever they are needed.
 
 use gateway_engine::identity::{Digest, KeyEntry};
 use gateway_engine::limits::Spec;
+use gateway_model::kind::Kind;
+use gateway_store::{ItemKind, StoredItem};
 use gateway_wire::KEY_KIND;
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::{Item, Key, KeyLimits};
+use serde_json::json;
 
 pub const N_KEYS: usize = 100_000;
 
-/// As it travels: a name, two patterns, a limit, an expiry, a tag.
+const EXPIRES_AT_MS: i64 = 2_051_222_400_000;
+const RPM: u64 = 600;
+
+/// What an application presents.
+pub fn secret(number: usize) -> String {
+    format!("a-key-of-the-fleet-tests-{number:06}")
+}
+
+pub fn name(number: usize) -> String {
+    format!("team-{number:06}")
+}
+
+pub fn id(number: usize) -> String {
+    format!("vk_{number:026}")
+}
+
+/// The way back from [`id`].
+pub fn number(id: &str) -> Option<usize> {
+    id.strip_prefix("vk_")?.parse().ok()
+}
+
+/// As the control plane stores it.
+pub fn stored(number: usize, digest: Vec<u8>, now_ms: i64) -> StoredItem {
+    let document = json!({"name": name(number), "models": models(), "limits": {"rpm": RPM},
+        "expires_at": "2035-01-01T00:00:00Z", "tags": tags()});
+    StoredItem {
+        kind: ItemKind::Resource(Kind::Key),
+        id: id(number),
+        name: name(number),
+        revision: 0,
+        document: document.to_string(),
+        sealed: None,
+        secret_facts: "{}".to_owned(),
+        digest: Some(digest),
+        pepper_version: 1,
+        created_at_ms: now_ms,
+        updated_at_ms: now_ms,
+        owner: None,
+    }
+}
+
+/// As it travels.
 pub fn item(number: usize) -> Item {
     let key = Key {
-        name: format!("team-{number:06}"),
+        name: name(number),
         pepper_version: 1,
         digest: digest(number).to_vec(),
         enabled: true,
-        expires_at_ms: 2_051_222_400_000,
-        models: vec!["openai/*".to_owned(), "smart".to_owned()],
-        tags: vec!["load".to_owned()],
-        limits: Some(KeyLimits { rpm: Some(600) }),
+        expires_at_ms: EXPIRES_AT_MS,
+        models: models(),
+        tags: tags(),
+        limits: Some(KeyLimits { rpm: Some(RPM) }),
         ..Key::default()
     };
     Item { kind: KEY_KIND.to_owned(), id: id(number), body: Some(Body::Key(key)), ..Item::default() }
@@ -28,26 +72,30 @@ pub fn item(number: usize) -> Item {
 pub fn entry(number: usize) -> KeyEntry {
     KeyEntry {
         id: id(number).into(),
-        name: format!("team-{number:06}"),
+        name: name(number),
         digest: digest(number),
-        models: vec!["openai/*".to_owned(), "smart".to_owned()],
+        models: models(),
         enabled: true,
-        expires_at_ms: Some(2_051_222_400_000),
-        limits: Spec { rpm: Some(600) },
-        tags: vec!["load".to_owned()],
+        expires_at_ms: Some(EXPIRES_AT_MS),
+        limits: Spec { rpm: Some(RPM) },
+        tags: tags(),
     }
 }
 
-fn id(number: usize) -> String {
-    format!("vk_{number:026}")
+fn models() -> Vec<String> {
+    vec!["openai/*".to_owned(), "smart".to_owned()]
+}
+
+fn tags() -> Vec<String> {
+    vec!["load".to_owned()]
 }
 
 /// Spread like a digest.
 fn digest(number: usize) -> Digest {
     let mut digest = [0; 32];
     for (word, chunk) in (0_u64..).zip(digest.chunks_mut(8)) {
-        let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).wrapping_mul(word + 0x2545_f491);
-        chunk.copy_from_slice(&mixed.wrapping_mul(0xff51_afd7_ed55_8ccd).to_le_bytes());
+        let mixed = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
+        chunk.copy_from_slice(&mixed.wrapping_mul(word * 2 + 0xff51_afd7_ed55_8ccd).to_le_bytes());
     }
     digest
 }

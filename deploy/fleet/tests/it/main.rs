@@ -1,0 +1,5 @@
+//! Figures of a fleet: 100,000 keys, 100 nodes, 500 nodes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+mod sizes;
