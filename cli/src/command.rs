@@ -15,6 +15,7 @@ mod usage;
 mod config;
 mod status;
 mod context;
+mod doctor;
 mod db;
 mod snapshot;
 mod completions;
@@ -77,6 +78,7 @@ enum Command {
     Usage(usage::Usage),
     Config(config::Config),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Context(context::Contexts),
     Db(db::Db),
     Snapshot(snapshot::Snapshot),
@@ -121,6 +123,7 @@ impl Cli {
             Command::Usage(command) => wait_for(usage::run(command)),
             Command::Config(command) => wait_for(config::run(command)),
             Command::Context(command) => context::run(command),
+            Command::Doctor(command) => wait_for(doctor::run(command)),
             Command::Db(command) => wait_for(db::run(command)),
             Command::Snapshot(command) => wait_for(snapshot::run(command)),
             Command::Completions(command) => completions::run::<Cli>(command),

@@ -223,13 +223,14 @@ fn list(list: List) -> Result<Exit, Failure> {
 
 fn show(show: &Show) -> Result<Exit, Failure> {
     let context = context::find(&show.gateway)?;
+    let file = saved::place().filter(|file| file.exists());
     let (name, why) = match &context.origin {
         Origin::Url => (String::new(), "named by --admin-url or GATEWAY_ADMIN_URL".to_owned()),
         Origin::Saved(name) => (name.clone(), format!("saved as `{name}`")),
         Origin::Local(data_dir) => (saved::LOCAL.to_owned(), format!("found in {}", data_dir.display())),
     };
     let value = json!({"name": name, "admin_url": context.admin_url, "why": why,
-        "master_key_last4": context.master_key.last4(), "file": saved::place()});
+        "master_key_last4": context.master_key.last4(), "file": file});
     show.output.format.print(&value, |value| {
         pairs(&[
             ("Context", text(value, "/name")),

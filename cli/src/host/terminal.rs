@@ -90,19 +90,33 @@ fn typed(what: &str) -> Result<String, Failure> {
     // Ctrl-C ends the line instead of the process: a process that dies here leaves the terminal without an echo.
     silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
     silent.special_codes[SpecialCodeIndex::VEOL] = CANCEL;
-    let _ = write!(io::stderr(), "{what}: ").and_then(|()| io::stderr().flush());
     let set = |modes| termios::tcsetattr(&terminal, OptionalActions::Flush, modes);
     set(&silent).map_err(|error| unreadable(error.into()))?;
-    let mut line = String::new();
-    let read = terminal.read_line(&mut line);
+    let _ = write!(io::stderr(), "{what}: ").and_then(|()| io::stderr().flush());
+    let read = line(&mut terminal.lock());
     let restored = set(&before);
     say("");
-    read.map_err(unreadable)?;
     restored.map_err(|error| unreadable(error.into()))?;
-    if line.as_bytes().contains(&CANCEL) {
+    let line = read.map_err(unreadable)?;
+    if line.contains(&CANCEL) {
         return Err(Failure::new(Exit::Refused, "cancelled; nothing was changed"));
     }
-    Ok(line)
+    String::from_utf8(line).map_err(|_| Failure::new(Exit::Usage, format!("a {what} is text")))
+}
+
+/// Up to the end of a line, of the input, or to Ctrl-C. A terminal hands out what was typed before each of these.
+fn line(input: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    loop {
+        let typed = input.fill_buf()?;
+        let (length, is_end) =
+            (typed.len(), typed.is_empty() || typed.iter().any(|byte| [b'\n', CANCEL].contains(byte)));
+        line.extend_from_slice(typed);
+        input.consume(length);
+        if is_end || line.len() > MAX_ANSWER {
+            return Ok(line);
+        }
+    }
 }
 
 fn unreadable(error: io::Error) -> Failure {
@@ -124,8 +138,9 @@ impl Progress {
 
     /// Replaces what the line said before.
     pub(crate) fn show(&mut self, line: &str) {
-        let columns = termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20));
-        let line: String = line.chars().take(columns - 1).collect();
+        let columns = termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        // A terminal that does not say is taken for a usual one. The cursor stays in the line.
+        let line: String = line.chars().take(if columns == 0 { 79 } else { columns - 1 }).collect();
         // Talk that cannot be delivered has no other place to go.
         let _ = write!(io::stderr(), "\r{line}\x1b[K").and_then(|()| io::stderr().flush());
         self.is_shown = true;

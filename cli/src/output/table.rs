@@ -13,7 +13,7 @@ const GAP: usize = 2;
 pub(crate) enum Column {
     Text(&'static str),
     Number(&'static str),
-    /// Left out where the terminal is too narrow; the last one first.
+    /// Left out where the terminal is too narrow for it beside those before it.
     Spare(&'static str),
     SpareNumber(&'static str),
 }
@@ -22,13 +22,23 @@ pub(crate) enum Column {
 pub(crate) fn render(columns: &[Column], rows: impl IntoIterator<Item = Vec<String>>, width: Option<usize>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(visible).collect()).collect();
     let widths: Vec<usize> = columns.iter().enumerate().map(|(index, column)| column.width(index, &rows)).collect();
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let width = width.unwrap_or(usize::MAX);
-    while kept.iter().map(|index| widths[*index] + GAP).sum::<usize>() > width.saturating_add(GAP) {
-        match kept.iter().rposition(|index| columns[*index].is_spare()) {
-            Some(position) => kept.remove(position),
-            None => return blocks(columns, &rows),
-        };
+    let needed = columns.iter().zip(&widths).filter(|(column, _)| !column.is_spare()).map(|(_, width)| width + GAP);
+    // The last column has no gap behind it.
+    let room = width.map_or(usize::MAX, |width| width + GAP);
+    let Some(mut left) = room.checked_sub(needed.sum()) else {
+        return blocks(columns, &rows);
+    };
+    let mut kept = Vec::new();
+    for (index, column) in columns.iter().enumerate() {
+        let fits = left.checked_sub(widths[index] + GAP);
+        match (column.is_spare(), fits) {
+            (false, _) => kept.push(index),
+            (true, Some(rest)) => {
+                kept.push(index);
+                left = rest;
+            }
+            (true, None) => {}
+        }
     }
     let titles: Vec<String> = columns.iter().map(|column| column.title().to_owned()).collect();
     let mut text = String::new();
@@ -43,7 +53,7 @@ pub(crate) fn render(columns: &[Column], rows: impl IntoIterator<Item = Vec<Stri
     let left_out: Vec<&str> =
         (0..columns.len()).filter(|index| !kept.contains(index)).map(|index| columns[index].title()).collect();
     if !left_out.is_empty() {
-        text.push_str(&format!("({} left out, the terminal is narrow; -o wide shows all)\n", left_out.join(", ")));
+        text.push_str(&format!("(left out: {}; -o wide shows all)\n", left_out.join(", ")));
     }
     text
 }
@@ -125,11 +135,12 @@ mod tests {
         let columns =
             [Column::Text("NAME"), Column::Spare("NOTE"), Column::Number("TOKENS"), Column::SpareNumber("AGE")];
         let rows = || [vec!["a".to_owned(), "b".to_owned(), "7".to_owned(), "12".to_owned()]];
-        let told = "left out, the terminal is narrow; -o wide shows all)\n";
+        let told = "; -o wide shows all)\n";
         for (width, expected) in [
             (23, "NAME  NOTE  TOKENS  AGE\na     b          7   12\n".to_owned()),
-            (22, format!("NAME  NOTE  TOKENS\na     b          7\n(AGE {told}")),
-            (17, format!("NAME  TOKENS\na          7\n(NOTE, AGE {told}")),
+            (22, format!("NAME  NOTE  TOKENS\na     b          7\n(left out: AGE{told}")),
+            (17, format!("NAME  TOKENS  AGE\na          7   12\n(left out: NOTE{told}")),
+            (16, format!("NAME  TOKENS\na          7\n(left out: NOTE, AGE{told}")),
             (11, "NAME:    a\nNOTE:    b\nTOKENS:  7\nAGE:     12\n".to_owned()),
         ] {
             assert_eq!(render(&columns, rows(), Some(width)), expected, "{width}");

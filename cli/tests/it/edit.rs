@@ -48,6 +48,33 @@ fn garbage_is_opened_again_with_the_reasons() {
 }
 
 #[test]
+fn an_editor_that_is_always_wrong_comes_to_an_end_and_no_text_is_lost() {
+    let local = gateway();
+    let kept = |outcome: &Outcome| {
+        let path = outcome.stderr.split("kept in `").nth(1).and_then(|rest| rest.split('`').next());
+        let path = path.unwrap_or_else(|| panic!("no file is named: {outcome:#?}"));
+        std::fs::read_to_string(path).expect("the file is there")
+    };
+    let outcome =
+        edit(&local, "echo x >> runs; echo \"colour_$(wc -l < runs): red\" >> \"$1\"").ended(1).says(&["given up"]);
+    let n_runs = std::fs::read_to_string(local.world.path().join("runs")).expect("it ran").lines().count();
+    assert!((2..=20).contains(&n_runs), "{n_runs}");
+    assert!(kept(&outcome).contains("colour_10: red"), "{outcome:#?}");
+    // An editor that dies after saving.
+    let outcome = edit(&local, "echo 'colour: red' >> \"$1\"; exit 3").ended(1);
+    assert!(kept(&outcome).contains("colour: red"));
+    // Changed by somebody else while the editor was open.
+    let other = "sed -i 's|^match: .*|match: {path: /mine}|' \"$1\"; sed -i 's/name: m,/name: n,/; s/model: m}/model: n}/' gateway.yaml; \
+                 env -u EDITOR $GATEWAYCTL apply -f gateway.yaml > /dev/null";
+    local.world.write("editor.sh", other);
+    let environment = [("EDITOR", "sh ./editor.sh"), ("GATEWAYCTL", env!("CARGO_BIN_EXE_gatewayctl"))];
+    let outcome = local.world.run_with(&environment, &["edit", "route", "r"]).ended(1).says(&["somebody else"]);
+    assert!(kept(&outcome).contains("/mine"));
+    // Nothing of the user's: nothing is kept.
+    assert!(!edit(&local, "exit 3").ended(1).stderr.contains("kept in"));
+}
+
+#[test]
 fn settings_are_edited_from_nothing_and_back() {
     let local = gateway();
     local.world.write("editor.sh", "echo 'chat: {default_stream: true}' >> \"$1\"");

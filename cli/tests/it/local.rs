@@ -85,11 +85,22 @@ impl Local {
         }
     }
 
+    /// Ends it as a crash would, and gives back its directory.
+    pub(crate) fn kill(mut self) -> World {
+        self.child.kill().and_then(|()| self.child.wait()).expect("the child can be ended");
+        std::mem::replace(&mut self.world, World::new())
+    }
+
+    /// Sends it a signal.
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &id]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
     /// Ends it with SIGTERM and gives back its directory and its exit code.
     pub(crate) fn stop(mut self) -> (World, i32) {
-        let id = self.child.id().to_string();
-        let killed = std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
-        assert!(killed.success());
+        self.signal("-TERM");
         let status = self.child.wait().expect("the child ends");
         (std::mem::replace(&mut self.world, World::new()), status.code().unwrap_or(-1))
     }
@@ -243,6 +254,40 @@ fn a_stream_in_flight_ends_well_when_the_gateway_is_told_to_stop() {
     });
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.contains("data: [DONE]"), "{answer}");
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_open_requests() {
+    let local = Local::fresh();
+    let url = format!("{}/v1/chat/completions", local.text("base_url"));
+    // A request whose body never ends: it is open until it is cut.
+    let rest = url.strip_prefix("http://").expect("an http URL");
+    let (authority, path) = rest.split_once('/').expect("a path");
+    let mut stream = std::net::TcpStream::connect(authority).expect("the gateway accepts");
+    let head = format!(
+        "POST /{path} HTTP/1.1\r\nhost: {authority}\r\nauthorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n{{",
+        local.text("virtual_key")
+    );
+    stream.write_all(head.as_bytes()).expect("the gateway reads");
+    local.wait_until("the open request", |local| {
+        local.run(&["nodes", "-o", "json"]).json()[0]["inflight"].as_u64().is_some_and(|n_open| n_open > 0)
+            || http("GET", &format!("{}/metrics", local.text("base_url")), "", "")
+                .1
+                .contains("gateway_requests_in_flight 1")
+    });
+    let started = Instant::now();
+    local.signal("-INT");
+    local.wait_until("the first Ctrl-C", |local| local.log().contains("once more stops at once"));
+    let mut local = local;
+    assert!(
+        local.child.try_wait().expect("the child can be asked").is_none(),
+        "it waits for the request: {}",
+        local.log()
+    );
+    local.signal("-INT");
+    let status = local.child.wait().expect("the child ends");
+    assert_eq!(status.code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(8), "that was the 10 s of the first one: {:?}", started.elapsed());
 }
 
 #[test]

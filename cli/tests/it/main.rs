@@ -3,9 +3,11 @@
 
 mod support;
 mod fake;
+mod terminal;
 mod offline;
 mod reference;
 mod contexts;
+mod fleet;
 #[cfg(feature = "server")]
 mod local;
 #[cfg(feature = "server")]
@@ -18,3 +20,4 @@ mod history;
 mod edit;
 #[cfg(feature = "server")]
 mod requests;
+mod doctor;
