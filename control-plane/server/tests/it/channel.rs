@@ -70,8 +70,14 @@ async fn a_new_node_gets_everything_then_only_what_changed() {
     };
     let (written, ()) = tokio::join!(write, answer);
     assert_eq!(written.expect(201)["change"]["rollout"]["applied"], json!(["node_1"]));
+    for (revision, expected) in [(2, "applied"), (3, "pending")] {
+        let rollout = world.get(&format!("/admin/rollout?topology={revision}&identity=1")).await.expect(200);
+        assert_eq!(rollout[expected], json!(["node_1"]), "{rollout}");
+    }
+    world.get("/admin/rollout?topology=1&timeout=301s").await.expect(400);
     let key = world.call("POST", "/admin/keys", json!({"name": "k", "limits": {"rpm": 7}})).await.expect(201);
     let Msg::Delta(delta) = node.next().await else { panic!("no change") };
+    assert_eq!(node_view(&world).await["lag"], json!({"topology": 0, "identity": 1}));
     let Some(Body::Key(sent)) = &delta.upsert[0].body else { panic!("a key") };
     assert_eq!((sent.name.as_str(), sent.limits.unwrap().rpm, sent.digest.len()), ("k", Some(7), 32));
     node.applied(Class::Identity, delta.nonce, delta.to_revision).await;
