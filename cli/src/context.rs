@@ -67,6 +67,17 @@ pub(crate) fn find(gateway: &Gateway) -> Result<Context, Failure> {
     }
 }
 
+/// Whom commands without flags talk to, where that is not the gateway on this machine.
+#[cfg(feature = "server")]
+pub(crate) fn elsewhere() -> Option<String> {
+    match from_environment() {
+        Choice::Url(url) => Some(url.trim_end_matches('/').to_owned()),
+        Choice::Saved(name) => Some(name),
+        Choice::Local(_) => None,
+        Choice::Unsaid => saved::load().ok()?.current.filter(|name| name != LOCAL),
+    }
+}
+
 fn flagged(gateway: &Gateway) -> Choice {
     choice(gateway.admin_url.clone(), gateway.context.clone(), gateway.data_dir.clone())
 }

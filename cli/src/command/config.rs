@@ -16,6 +16,10 @@ use crate::write;
 
 /// Look at earlier revisions of the configuration and go back to one
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gatewayctl config history
+  gatewayctl config diff 4
+  gatewayctl config rollback --to previous")]
 pub(crate) struct Config {
     #[command(subcommand)]
     action: Action,

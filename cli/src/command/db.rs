@@ -11,6 +11,8 @@ use crate::output::{number, text};
 
 /// Care for the database after an accident
 #[derive(Args, Debug)]
+#[command(after_help = "Example:
+  gatewayctl db new-epoch")]
 pub(crate) struct Db {
     #[command(subcommand)]
     action: Action,

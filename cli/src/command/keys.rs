@@ -21,6 +21,10 @@ use crate::write;
 
 /// Make, list and revoke virtual keys
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gatewayctl keys create demo
+  gatewayctl keys list
+  gatewayctl keys revoke demo")]
 pub(crate) struct Keys {
     #[command(subcommand)]
     action: Action,

@@ -1,5 +1,6 @@
 //! `node`, and `nodes`: the data-plane nodes, what they run, and who may join them.
 
+mod words;
 mod list;
 mod describe;
 mod token;
@@ -13,6 +14,10 @@ use crate::output::text;
 
 /// Look after the nodes: what they run, who may join, who must leave
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gatewayctl node list
+  gatewayctl node token create > token
+  gatewayctl node revoke node_01JD0Q6S0Z6QK1GZ0YV4M8T9XA")]
 pub(crate) struct Node {
     #[command(subcommand)]
     action: Action,

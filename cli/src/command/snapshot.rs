@@ -13,6 +13,8 @@ use crate::host::{self, private, terminal, variable};
 
 /// Export what nodes need to serve, sealed
 #[derive(Args, Debug)]
+#[command(after_help = "Example:
+  gatewayctl snapshot export --out seed.snapshot")]
 pub(crate) struct Snapshot {
     #[command(subcommand)]
     action: Action,

@@ -9,7 +9,10 @@ use crate::output::text;
 
 /// Show the version of gatewayctl
 #[derive(Args, Debug)]
-#[command(after_help = "The running gateway's version is in `gatewayctl status`.")]
+#[command(after_help = "The running gateway's version is in `gatewayctl status`.
+
+Example:
+  gatewayctl version -o json")]
 pub(crate) struct Version {
     #[command(flatten)]
     output: Output,

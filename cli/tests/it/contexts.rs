@@ -129,6 +129,20 @@ fn a_file_that_others_can_read_or_that_is_damaged_is_refused() {
     assert!(!outcome.stderr.contains(KEY));
 }
 
+#[cfg(feature = "server")]
+#[test]
+fn a_gateway_that_starts_here_says_that_commands_talk_to_another() {
+    let world = World::new();
+    world.write("key", KEY);
+    let add = ["context", "add", "prod", "--admin-url", "http://127.0.0.1:1", "--master-key-file", "key", "--use"];
+    world.run(&add).ended(0);
+    let local = crate::local::Local::start(world, &[]);
+    assert!(local.log().contains("other commands talk to prod; add --context local"), "{}", local.log());
+    local.run(&["--context", "local", "status"]).ended(0).prints(&["local (http"]);
+    local.run(&["status", "--data-dir", "gateway-data"]).ended(0);
+    local.run(&["status"]).ended(3).says(&["cannot reach"]);
+}
+
 #[test]
 fn contexts_added_at_once_are_all_kept() {
     let world = World::new();

@@ -1,15 +1,14 @@
-//! `node describe`: everything about one node, and the words that lists use for a node too.
+//! `node describe`: everything about one node.
 
 use clap::Args;
 use serde_json::Value;
 
-use super::list::p95;
+use super::words::{certificate, labels, p95, state};
 use crate::args::{Gateway, Output};
 use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
-use crate::host;
 use crate::output::table::{pairs, visible};
-use crate::output::{dash, items, number, rate, text, time, when};
+use crate::output::{dash, items, number, rate, text, when};
 
 /// Show everything about one node
 #[derive(Args, Debug)]
@@ -98,54 +97,6 @@ fn finding(error: &Value) -> String {
     format!("{} ({})", said.join(": "), text(error, "/code"))
 }
 
-/// One word, the most urgent one; `list::HELP` explains them. With the number of warnings where there are any.
-pub(super) fn state(node: &Value) -> String {
-    let statuses = [text(node, "/topology/status"), text(node, "/identity/status")];
-    let has = |wanted: &str| statuses.iter().any(|status| status == wanted);
-    let lag = number(node, "/lag/topology") + number(node, "/lag/identity");
-    let word = if !node["revoked_at"].is_null() {
-        "revoked"
-    } else if node["connected"] != true {
-        "offline"
-    } else if has("regressed") {
-        "regressed"
-    } else if has("incompatible") {
-        "incompatible"
-    } else if has("rejected") {
-        "rejected"
-    } else if has("applied_with_quarantine") {
-        "quarantine"
-    } else if lag > 0 {
-        "stale"
-    } else {
-        "connected"
-    };
-    match items(node, "/warnings").len() {
-        0 => word.to_owned(),
-        1 => format!("{word}, 1 warning"),
-        n_warnings => format!("{word}, {n_warnings} warnings"),
-    }
-}
-
-pub(super) fn revision(node: &Value, class: &str) -> u64 {
-    number(node, &format!("/{class}/revision"))
-}
-
-/// `zone=a, tier=edge`
-pub(super) fn labels(node: &Value) -> String {
-    let labels = node.get("labels").and_then(Value::as_object).into_iter().flatten();
-    labels.map(|(name, value)| format!("{name}={}", text(value, ""))).collect::<Vec<_>>().join(", ")
-}
-
-/// When its certificate ends; a node inside the control plane's own process has none.
-pub(super) fn certificate(node: &Value) -> String {
-    match node.pointer("/certificate/not_after").and_then(time::unix_ms) {
-        Some(at) if at <= host::now_ms() => format!("expired {}", time::relative(at, host::now_ms())),
-        Some(at) => time::relative(at, host::now_ms()),
-        None => "-".to_owned(),
-    }
-}
-
 /// Only a clock that is off is worth a line.
 fn clock(node: &Value) -> String {
     const FINE_MS: u64 = 2_000;
@@ -166,24 +117,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn the_most_urgent_word_is_the_state() {
-        for (node, expected) in [
-            (json!({"connected": true}), "connected"),
-            (json!({"connected": true, "lag": {"topology": 0, "identity": 1}}), "stale"),
-            (json!({"connected": false, "lag": {"topology": 1}}), "offline"),
-            (json!({"connected": true, "topology": {"status": "rejected"}, "lag": {"topology": 1}}), "rejected"),
-            (json!({"connected": true, "identity": {"status": "applied_with_quarantine"}}), "quarantine"),
-            (json!({"connected": true, "topology": {"status": "incompatible"}}), "incompatible"),
-            (json!({"connected": true, "identity": {"status": "regressed"}}), "regressed"),
-            (json!({"connected": true, "revoked_at": "2027-01-15T08:00:00Z"}), "revoked"),
-            (json!({"connected": true, "revoked_at": null, "warnings": ["disk full"]}), "connected, 1 warning"),
-            (json!({"connected": false, "warnings": ["a", "b"]}), "offline, 2 warnings"),
-        ] {
-            assert_eq!(state(&node), expected, "{node}");
-        }
-    }
 
     #[test]
     fn a_description_tells_findings_warnings_and_the_certificate() {

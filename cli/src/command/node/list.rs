@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::describe::{certificate, labels, revision, state};
+use super::words::{certificate, labels, p95, revision, state};
 use crate::args::{self, Gateway, Output};
 use crate::client::{Client, List as Page, Query, path};
 use crate::exit::{Exit, Failure};
@@ -148,18 +148,6 @@ fn config(node: &Value) -> String {
         (0, 0) => format!("{topology}/{identity}"),
         (t, i) => format!("{topology}/{identity} (-{t}/-{i})"),
     }
-}
-
-/// `87ms`; a dash where nothing ended in the last minute.
-pub(super) fn p95(node: &Value) -> String {
-    let milliseconds = node.pointer("/metrics/p95_ms").and_then(Value::as_f64).filter(|value| value.is_finite());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "not negative, and bounded by the cast itself"
-    )]
-    let microseconds = milliseconds.map(|milliseconds| (milliseconds.max(0.0) * 1000.0) as u64);
-    microseconds.map_or_else(|| "-".to_owned(), crate::output::time::length_us)
 }
 
 /// What is on its way, and what got lost.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::describe::labels;
+use super::words::labels;
 use crate::args::{self, Gateway, Output};
 use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
@@ -16,6 +16,9 @@ use crate::output::{dash, items, text, when};
 
 /// Make, list and delete the tokens with which nodes join
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  gatewayctl node token create > token
+  gatewayctl node token list")]
 pub(super) struct Tokens {
     #[command(subcommand)]
     action: Action,

@@ -4,6 +4,7 @@ use gateway_standalone::Standalone;
 use serde_json::json;
 
 use super::Up;
+use crate::context;
 use crate::output::table::pairs;
 
 /// The screen, ending in a newline. The key is on it only at the start that made it.
@@ -14,6 +15,8 @@ pub(super) fn draw(standalone: &Standalone, up: &Up) -> String {
         Some(key) => format!("{}  (shown once)", key.expose()),
         None => "as before; make one with: gatewayctl keys create NAME".to_owned(),
     };
+    let elsewhere = context::elsewhere().filter(|other| *other != standalone.admin_url());
+    let note = elsewhere.map(|other| format!("other commands talk to {other}; add --context local for this gateway"));
     let facts = pairs(&[
         ("API", format!("{}/v1", standalone.base_url())),
         ("Admin", standalone.admin_url()),
@@ -21,6 +24,7 @@ pub(super) fn draw(standalone: &Standalone, up: &Up) -> String {
         ("New providers", made.join(", ")),
         ("Data", format!("{}  (back up kek.key: stored credentials cannot be read without it)", data_dir.display())),
         ("Fleet", standalone.fleet_url().map(|url| format!("{url}  (further nodes join here)")).unwrap_or_default()),
+        ("Note", note.unwrap_or_default()),
     ]);
     let facts = facts.lines().map(|line| format!("  {line}\n")).collect::<String>();
     format!("The gateway runs.\n\n{facts}\n{}\nNext: {NEXT}\nCtrl-C stops it.\n", attempt(standalone))
