@@ -20,6 +20,7 @@ pub(crate) struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 // === impl Terminal ===
@@ -43,17 +44,17 @@ impl Terminal {
             .stderr(handle());
         let child = command.spawn().expect("gatewayctl starts");
         let keyboard = File::from(control);
-        let mut reader = keyboard.try_clone().expect("one more handle");
+        let mut output = keyboard.try_clone().expect("one more handle");
         let screen: Arc<Mutex<String>> = Arc::default();
         let seen = Arc::clone(&screen);
         // Ends when the last handle of the other side is closed.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
                 seen.lock().expect("nobody panics with it").push_str(&String::from_utf8_lossy(&buffer[..length]));
             }
         });
-        Self { child, keyboard, screen }
+        Self { child, keyboard, screen, reader: Some(reader) }
     }
 
     /// Everything that was drawn so far, control characters included.
@@ -90,16 +91,11 @@ impl Terminal {
             assert!(Instant::now() < until, "it does not end: {}", self.screen());
             std::thread::sleep(Duration::from_millis(5));
         };
-        // What it wrote last may still be on its way to the reader.
-        let (mut before, mut n_same) = (String::new(), 0);
-        while n_same < 5 {
-            std::thread::sleep(Duration::from_millis(2));
-            let now = self.screen();
-            n_same = if now == before { n_same + 1 } else { 0 };
-            before = now;
-        }
-        assert_eq!(status.code(), Some(code), "{before}");
-        before
+        // Nobody writes any more; what was written is read to its end.
+        self.reader.take().map(std::thread::JoinHandle::join).transpose().expect("the reader does not panic");
+        let drawn = self.screen();
+        assert_eq!(status.code(), Some(code), "{drawn}");
+        drawn
     }
 }
 
