@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 # $(call skip,WHAT): told loudly on a desk, an error where CI is set.
 skip = { echo "SKIPPED: $(1)" >&2; test -z "$$CI"; }
 
-.PHONY: help run test bench fmt lint check clean
+.PHONY: help run test packages bench fmt lint check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,10 +14,16 @@ help: ## This list
 run: ## Starts the gateway: control plane, data plane, and a key to try it with
 	cargo run --release -- up
 
-test: .venv/ready ## All tests: unit, end to end, official clients, and the conformance kit where ../shared is
+test: packages .venv/ready ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
+	@mkdir -p $(TARGET_DIR) && date +%s >$(TARGET_DIR)/tests-began
 	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace
 	@test -e .venv/ready || $(call skip,conformance needs the Python environment); \
 	 test ! -e .venv/ready || GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl $(PYTHON) deploy/checks/conformance.py
+	@cargo run --quiet --package gateway-checks --bin figures -- $(TARGET_DIR)/figures.jsonl $$(cat $(TARGET_DIR)/tests-began)
+
+# Postgres, HAProxy and the like, which the tests start and end themselves.
+packages:
+	@deploy/checks/packages.sh
 
 bench: ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
 	cargo build --release --package gatewayctl --package gateway-bench --bins

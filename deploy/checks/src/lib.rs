@@ -5,6 +5,7 @@ pub mod source;
 pub mod graph;
 pub mod edges;
 pub mod externals;
+pub mod figures;
 pub mod licences;
 pub mod order;
 pub mod text;
