@@ -11,7 +11,7 @@ use gateway_model::kind;
 use gateway_store::audit::AuditRow;
 use gateway_store::revisions::Committed;
 use gateway_store::{Error, Store};
-use gateway_wire::v1::{Ack, Class, Heartbeat, Hello, MetricFrame, Status as AckStatus};
+use gateway_wire::v1::{Ack, Class, ClassState, Heartbeat, Hello, MetricFrame, Status as AckStatus};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -301,6 +301,11 @@ impl Seat {
         };
         let ack = Ack { class: class.into(), revision, errors: vec![error], ..Ack::default() };
         self.change(|node| node.answered(&ack, "incompatible", Some(revision)));
+    }
+
+    /// What it has of a class, of the epoch that is current here.
+    pub(crate) fn holds(&self, state: &ClassState, is_ahead: bool) {
+        self.update(|node| node.is_unsaved |= node.holds(state, is_ahead));
     }
 
     pub(crate) fn heartbeat(&self, heartbeat: Heartbeat) {

@@ -1,56 +1,48 @@
 //! What the nodes are to run, in memory: the newest revision of each class, ready to be sent as changes or as a whole.
 //!
-//! It follows the store, told by a hint and in any case every second, and waits for nobody: a node takes what it needs when it
-//! can, and what came in between is merged into one change.
+//! It follows its source, told by a hint and in any case every second, and waits for nobody: a node takes what it needs when
+//! it can, and what came in between is merged into one change. Neither class waits for the other.
 
 mod item;
 mod line;
 mod snapshot;
+mod source;
+mod published;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use gateway_model::kind::Class;
-use gateway_store::revisions::{Change, Op};
-use gateway_store::{Heads, Store};
-use gateway_wire::v1::item::Body;
-use gateway_wire::v1::{self, Bookmark, Delta, Repair};
+use gateway_store::Heads;
+use gateway_wire::v1::{Bookmark, Delta, Repair};
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::vault::Vault;
-use line::{Edit, Key, Line};
+use published::{Pace, Published};
 
 pub(crate) use snapshot::Snapshot;
+pub use source::Source;
 
-/// The store is asked this often, whether it gave a hint or not.
+/// The source is asked this often, whether it gave a hint or not.
 const POLL: Duration = Duration::from_secs(1);
 /// Edits that come within this time go out as one. Revocations do not wait.
 const COALESCE: Duration = Duration::from_millis(25);
-/// Revisions read from the store at a time.
-const PAGE: u64 = 1000;
-/// More than this is sent as a snapshot, which is compressed and cut into pieces.
+/// A node that needs older changes than memory has waits this long for the source; then it gets a snapshot.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// More than this is sent as a snapshot, which is compressed and cut into pieces. What waits for a node that takes nothing is
+/// a few of these (see `sync::OUTBOUND`).
 const MAX_DELTA_ITEMS: usize = 10_000;
-const MAX_DELTA_BYTES: usize = 2 << 20;
+const MAX_DELTA_BYTES: usize = 1 << 20;
 
 /// Both classes, and who wants to know when they move.
 pub struct Publisher {
-    store: Store,
-    vault: Arc<Vault>,
+    source: Arc<dyn Source>,
     topology: Published,
     identity: Published,
     announced: watch::Sender<Heads>,
-}
-
-/// One class.
-struct Published {
-    class: Class,
-    line: Mutex<Line>,
-    /// The newest snapshot that anybody asked for. The lock makes others wait for the one who encodes it.
-    snapshot: tokio::sync::Mutex<Option<Arc<Snapshot>>>,
 }
 
 /// Where a class is, as a session needs it.
@@ -62,28 +54,20 @@ pub(crate) struct Head {
     pub(crate) kinds: Vec<String>,
 }
 
-/// Whether a change may wait for others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    Unmoved,
-    Gathering,
-    Urgent,
-}
-
 // === impl Publisher ===
 
 impl Publisher {
-    /// Reads everything. Fails if the database does, or if its secrets cannot be opened.
-    pub async fn start(store: Store, vault: Arc<Vault>) -> anyhow::Result<Self> {
-        let topology = Published::load(&store, &vault, Class::Topology).await?;
-        let identity = Published::load(&store, &vault, Class::Identity).await?;
-        let heads = heads(&topology, &identity);
-        Ok(Self { store, vault, topology, identity, announced: watch::Sender::new(heads) })
+    /// Reads everything. Fails if the source does, or if the secrets of the topology cannot be opened.
+    pub async fn start(source: impl Source, vault: Arc<Vault>) -> anyhow::Result<Self> {
+        let topology = Published::load(&source, Arc::clone(&vault), Class::Topology).await?;
+        let identity = Published::load(&source, vault, Class::Identity).await?;
+        let announced = watch::Sender::new(heads(&topology, &identity));
+        Ok(Self { source: Arc::new(source), topology, identity, announced })
     }
 
-    /// Follows the store until it is dropped. A database that is away is asked again; what is in memory is served meanwhile.
+    /// Follows the source until it is dropped. One that is away is asked again; what is in memory is served meanwhile.
     pub async fn run(&self) {
-        let mut hint = self.store.watch();
+        let mut hint = self.source.watch();
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut announce_at: Option<Instant> = None;
@@ -91,25 +75,26 @@ impl Publisher {
         loop {
             let due = announce_at.unwrap_or_else(Instant::now);
             tokio::select! {
-                // The store that gives hints is our own, so it is never gone.
+                biased;
+                () = tokio::time::sleep_until(due), if announce_at.is_some() => {
+                    announce_at = None;
+                    self.announce();
+                    continue;
+                }
+                // The source that gives hints is our own, so it is never gone.
                 Ok(()) = hint.changed() => drop(hint.borrow_and_update()),
                 _ = poll.tick() => {}
-                () = tokio::time::sleep_until(due), if announce_at.is_some() => {}
             }
-            let advanced = self.advance().await;
+            let mut gathers = false;
+            let advanced = self.advance(&mut gathers).await;
             if let Err(error) = &advanced
                 && !is_behind
             {
                 tracing::error!("nodes do not get what is new until this is mended: {error:#}");
             }
             is_behind = advanced.is_err();
-            let pace = advanced.unwrap_or(Pace::Unmoved);
-            if pace == Pace::Gathering {
+            if gathers {
                 announce_at.get_or_insert_with(|| Instant::now() + COALESCE);
-            }
-            if pace == Pace::Urgent || announce_at.is_some_and(|at| at <= Instant::now()) {
-                announce_at = None;
-                self.announced.send_replace(heads(&self.topology, &self.identity));
             }
         }
     }
@@ -120,62 +105,55 @@ impl Publisher {
     }
 
     pub(crate) fn head(&self, class: Class) -> Head {
-        let line = self.class(class).line();
-        let kinds = line.kinds().map(str::to_owned).collect();
-        Head { epoch: line.epoch.clone(), revision: line.revision, kinds }
+        self.class(class).head()
     }
 
     /// Everything from `from` to the newest revision in one change. `None` where a snapshot is the better way, or the only one.
-    pub(crate) async fn delta(&self, class: Class, from: u64) -> anyhow::Result<Option<Delta>> {
+    pub(crate) async fn delta(&self, class: Class, from: u64) -> Option<Delta> {
         let published = self.class(class);
-        let log_from = published.line().log_from();
+        let (epoch, log_from) = published.remembers();
         let earlier = if from < log_from {
-            match self.changed_between(class, from, log_from).await? {
-                Some(earlier) => earlier,
-                None => return Ok(None),
+            let asked = published.changed_between(&*self.source, &epoch, from, log_from, MAX_DELTA_ITEMS);
+            match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(Ok(Some(earlier))) => earlier,
+                Ok(Ok(None)) => return None,
+                // A database that is away must not keep from the nodes what is in memory.
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a node gets a snapshot instead of a change"
+                    );
+                    return None;
+                }
+                Err(_) => return None,
             }
         } else {
             BTreeSet::new()
         };
-        let line = published.line();
-        if from >= line.revision || (from < line.log_from() && line.log_from() != log_from) {
-            // It moved while the store was asked.
-            return Ok(None);
-        }
-        let delta = line.delta(from, earlier);
+        let delta = published.delta(&epoch, from, log_from, earlier)?;
         let n_items = delta.upsert.len() + delta.removed.len();
-        Ok((n_items <= MAX_DELTA_ITEMS && delta.encoded_len() <= MAX_DELTA_BYTES).then_some(delta))
+        (n_items <= MAX_DELTA_ITEMS && delta.encoded_len() <= MAX_DELTA_BYTES).then_some(delta)
     }
 
     /// The whole class at its newest revision; encoded once per revision, whoever asks.
     pub(crate) async fn snapshot(&self, class: Class) -> anyhow::Result<Arc<Snapshot>> {
-        let published = self.class(class);
-        let mut cached = published.snapshot.lock().await;
-        let frozen = {
-            let line = published.line();
-            if let Some(snapshot) = &*cached
-                && snapshot.revision == line.revision
-                && snapshot.epoch == line.epoch
-            {
-                return Ok(Arc::clone(snapshot));
-            }
-            line.freeze()
-        };
-        let encoded = tokio::task::spawn_blocking(move || Snapshot::encode(frozen)).await;
-        let snapshot = Arc::new(encoded.context("encoding a snapshot")?.context("encoding a snapshot")?);
-        *cached = Some(Arc::clone(&snapshot));
-        Ok(snapshot)
+        self.class(class).snapshot().await
     }
 
-    pub(crate) async fn bookmark(&self, class: Class) -> Bookmark {
-        // Only told; a database that is away need not keep the hash from the nodes.
-        let min_resumable = self.store.min_resumable(class).await.unwrap_or_default();
-        self.class(class).line().bookmark(min_resumable)
+    pub(crate) fn bookmark(&self, class: Class) -> Bookmark {
+        self.class(class).bookmark()
+    }
+
+    /// Whether the source itself, and not only what is in memory here, is at this revision. A node that is ahead of memory may
+    /// have been served by a replica that is faster.
+    pub(crate) async fn is_newest(&self, class: Class, head: &Head) -> bool {
+        let heads = tokio::time::timeout(PATIENCE, self.source.heads()).await;
+        matches!(heads, Ok(Ok(heads)) if heads.epoch == head.epoch && heads.of(class) == head.revision)
     }
 
     /// `None` where the node is not at the newest revision, or differs in too much for one message.
     pub(crate) fn repair(&self, class: Class, revision: u64, bucket_hashes: &[u8]) -> Option<Repair> {
-        let repair = self.class(class).line().repair(revision, bucket_hashes)?;
+        let repair = self.class(class).repair(revision, bucket_hashes)?;
         (repair.encoded_len() <= MAX_DELTA_BYTES).then_some(repair)
     }
 
@@ -186,32 +164,26 @@ impl Publisher {
         }
     }
 
-    /// Takes over what the store has.
-    async fn advance(&self) -> anyhow::Result<Pace> {
-        let heads = self.store.heads().await?;
-        let mut pace = Pace::Unmoved;
-        for published in [&self.topology, &self.identity] {
-            let moved = published.advance(&self.store, &self.vault, &heads).await?;
-            if pace != Pace::Urgent && moved != Pace::Unmoved {
-                pace = moved;
+    /// Takes over what the source has. What is urgent is announced at once; `gathers` becomes true where something else is new.
+    /// Identity goes first, and neither class holds back the other: the first error is returned at the end.
+    async fn advance(&self, gathers: &mut bool) -> anyhow::Result<()> {
+        let heads = self.source.heads().await?;
+        let mut outcome = Ok(());
+        for published in [&self.identity, &self.topology] {
+            let mut pace = Pace::Unmoved;
+            let advanced = published.advance(&*self.source, &heads, &mut pace).await;
+            match pace {
+                Pace::Unmoved => {}
+                Pace::Gathering => *gathers = true,
+                Pace::Urgent => self.announce(),
             }
+            outcome = outcome.and(advanced);
         }
-        Ok(pace)
+        outcome
     }
 
-    /// What changed after `from`, up to `to`, by the store's log; `None` if that is too much or not known any more.
-    async fn changed_between(&self, class: Class, from: u64, to: u64) -> anyhow::Result<Option<BTreeSet<Key>>> {
-        if from < self.store.min_resumable(class).await? {
-            return Ok(None);
-        }
-        let (mut keys, mut after) = (BTreeSet::new(), from);
-        while after < to && keys.len() <= MAX_DELTA_ITEMS {
-            for change in self.store.changes(class, after, PAGE.min(to - after)).await? {
-                keys.insert((change.item.kind.name().to_owned(), change.item.id));
-            }
-            after += PAGE.min(to - after);
-        }
-        Ok((keys.len() <= MAX_DELTA_ITEMS).then_some(keys))
+    fn announce(&self) {
+        self.announced.send_replace(heads(&self.topology, &self.identity));
     }
 }
 
@@ -221,93 +193,7 @@ impl std::fmt::Debug for Publisher {
     }
 }
 
-// === impl Published ===
-
-impl Published {
-    async fn load(store: &Store, vault: &Vault, class: Class) -> anyhow::Result<Self> {
-        let line = Mutex::new(load(store, vault, class).await?);
-        Ok(Self { class, line, snapshot: tokio::sync::Mutex::default() })
-    }
-
-    async fn advance(&self, store: &Store, vault: &Vault, heads: &Heads) -> anyhow::Result<Pace> {
-        let (epoch, mut revision) = {
-            let line = self.line();
-            (line.epoch.clone(), line.revision)
-        };
-        let target = heads.of(self.class);
-        if heads.epoch == epoch && target == revision {
-            return Ok(Pace::Unmoved);
-        }
-        if heads.epoch != epoch || target < revision || revision < store.min_resumable(self.class).await? {
-            if heads.epoch == epoch && target < revision {
-                tracing::error!(
-                    "the database is at revision {target} of {}, this process has seen {revision}: it was restored from an \
-                     older copy",
-                    self.class.name()
-                );
-            }
-            let line = load(store, vault, self.class).await?;
-            *self.line() = line;
-            return Ok(Pace::Urgent);
-        }
-        let mut pace = Pace::Gathering;
-        while revision < target {
-            let changes = store.changes(self.class, revision, PAGE).await?;
-            let newest = changes.last().map_or(target, |change| change.revision);
-            let mut edits = Vec::with_capacity(changes.len());
-            for change in &changes {
-                edits.push(edit(change, vault)?);
-            }
-            if edits.iter().any(is_urgent) {
-                pace = Pace::Urgent;
-            }
-            self.take_over(&changes, edits, newest);
-            revision = newest;
-        }
-        Ok(pace)
-    }
-
-    /// Revision by revision, because that is how the log is cut.
-    fn take_over(&self, changes: &[Change], edits: Vec<Edit>, newest: u64) {
-        let mut line = self.line();
-        let mut edits = edits.into_iter();
-        for of_revision in changes.chunk_by(|one, other| one.revision == other.revision) {
-            line.advance(of_revision[0].revision, edits.by_ref().take(of_revision.len()));
-        }
-        line.revision = newest;
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn load(store: &Store, vault: &Vault, class: Class) -> anyhow::Result<Line> {
-    let snapshot = store.snapshot(class).await?;
-    let mut items = Vec::with_capacity(snapshot.items.len());
-    for stored in &snapshot.items {
-        items.push(item::item(stored, vault)?);
-    }
-    Ok(Line::new(item::class(class), snapshot.epoch, snapshot.revision, items))
-}
-
-fn edit(change: &Change, vault: &Vault) -> anyhow::Result<Edit> {
-    Ok(match change.op {
-        Op::Upsert => Edit::Upsert(Arc::new(item::item(&change.item, vault)?)),
-        Op::Delete => Edit::Delete((change.item.kind.name().to_owned(), change.item.id.clone())),
-    })
-}
-
-/// Takes something away from somebody.
-fn is_urgent(edit: &Edit) -> bool {
-    match edit {
-        Edit::Delete((kind, _)) => kind == gateway_wire::KEY_KIND,
-        Edit::Upsert(item) => matches!(&item.body, Some(Body::Key(v1::Key { enabled: false, .. }))),
-    }
-}
-
 fn heads(topology: &Published, identity: &Published) -> Heads {
-    let epoch = topology.line().epoch.clone();
-    let (topology, identity) = (topology.line().revision, identity.line().revision);
-    Heads { epoch, topology, identity }
+    let (topology, identity) = (topology.head(), identity.head());
+    Heads { epoch: topology.epoch, topology: topology.revision, identity: identity.revision }
 }

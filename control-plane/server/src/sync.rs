@@ -1,6 +1,7 @@
 //! The gRPC end of the fleet channel: one service, whatever carries it. What travels is decided in `publish` and `session`;
 //! what arrives goes to `fleet` and `ingest`.
 
+mod balance;
 mod session;
 mod speaker;
 mod stream;
@@ -26,6 +27,7 @@ use crate::members::Members;
 use crate::peer::Link;
 use crate::publish::Publisher;
 use crate::task;
+use balance::Balance;
 use speaker::{Report, Speaker};
 use stream::Context;
 
@@ -54,8 +56,14 @@ pub struct FleetService {
 impl FleetService {
     /// For nodes of this process. `stop` ends all streams.
     pub fn new(publisher: Arc<Publisher>, fleet: Arc<Fleet>, ingest: Arc<Ingest>, stop: CancellationToken) -> Self {
-        let admission = Arc::new(Semaphore::new(MAX_SNAPSHOTS));
-        Self { context: Context { publisher, fleet, admission, stop }, ingest, members: None }
+        let (admission, balance) = (Arc::new(Semaphore::new(MAX_SNAPSHOTS)), Arc::new(Balance::new()));
+        Self { context: Context { publisher, fleet, admission, balance, stop }, ingest, members: None }
+    }
+
+    /// To be told whenever it is known anew: nodes connected to all replicas together, and how many replicas there are, this
+    /// one included. A replica that holds more than its share and a fifth sends its newest nodes on.
+    pub fn share(&self, n_nodes: usize, n_replicas: usize) {
+        self.context.balance.share(n_nodes, n_replicas);
     }
 
     /// For members as well.

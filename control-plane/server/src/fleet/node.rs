@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use gateway_model::kind;
 use gateway_store::nodes::NodeRow;
 use gateway_store::revisions::Committed;
-use gateway_wire::v1::{Ack, Class, MetricFrame};
+use gateway_wire::v1::{Ack, Class, ClassState, MetricFrame, Status};
 use tokio_util::sync::CancellationToken;
 
 use super::Refused;
-use super::view::{ClassView, Finding, Lag, NodeView, Rates, State};
+use super::view::{ClassView, Finding, Lag, NodeView, Rates, State, UNKNOWN};
 use crate::clock::rfc3339;
 
 /// Frames come every five seconds; these cover a minute.
@@ -105,6 +105,21 @@ impl Node {
         class.status = status.to_owned();
         class.refused = refused;
         class.persisted = ack.persisted;
+    }
+
+    /// What it has, said without being asked. Whether that was news. A node that is not ahead any more is a node like others.
+    pub(super) fn holds(&mut self, state: &ClassState, is_ahead: bool) -> bool {
+        let class = self.class_mut(state.class());
+        let was = (class.revision, class.persisted, class.status.clone());
+        (class.revision, class.persisted) = (state.revision, state.persisted);
+        if !is_ahead && (class.status == REGRESSED || class.status == UNKNOWN) {
+            class.status = Status::Applied.word().to_owned();
+            class.refused = None;
+            let word = state.class().word();
+            self.state.errors.retain(|finding| finding.class != word);
+        }
+        let class = self.class_mut(state.class());
+        was != (class.revision, class.persisted, class.status.clone())
     }
 
     pub(super) fn is_connected(&self, now_ms: i64) -> bool {
@@ -274,6 +289,25 @@ mod tests {
             node.state.topology = ClassView { revision: topology, refused, status: status.to_owned(), persisted: 0 };
             node.state.identity.revision = identity;
             assert_eq!(node.verdict(target), expected, "{target:?} {:?}", node.state);
+        }
+    }
+
+    #[test]
+    fn what_a_node_holds_is_known_without_an_answer() {
+        let state = ClassState { class: Class::Identity.into(), revision: 7, persisted: 6, ..ClassState::default() };
+        for (status, is_ahead, expected) in [
+            (UNKNOWN, false, "applied"),
+            (UNKNOWN, true, UNKNOWN),
+            (REGRESSED, false, "applied"),
+            (REGRESSED, true, REGRESSED),
+            ("rejected", false, "rejected"),
+        ] {
+            let mut node = Node::new(0);
+            node.state.identity.status = status.to_owned();
+            assert!(node.holds(&state, is_ahead), "news");
+            assert!(!node.holds(&state, is_ahead), "the same again");
+            let identity = &node.state.identity;
+            assert_eq!((identity.revision, identity.persisted, identity.status.as_str()), (7, 6, expected), "{status}");
         }
     }
 

@@ -11,6 +11,9 @@ const MAX_TEXT: usize = 1000;
 /// Warnings kept of one node.
 const MAX_WARNINGS: usize = 20;
 
+/// Status of a class of which the node has said nothing.
+pub(super) const UNKNOWN: &str = "unknown";
+
 /// A node, connected or not.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeView {
@@ -138,7 +141,7 @@ impl Lag {
 
 impl Default for ClassView {
     fn default() -> Self {
-        Self { revision: 0, status: "unknown".to_owned(), refused: None, persisted: 0 }
+        Self { revision: 0, status: UNKNOWN.to_owned(), refused: None, persisted: 0 }
     }
 }
 

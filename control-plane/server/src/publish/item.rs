@@ -33,13 +33,21 @@ pub(super) fn class(class: Class) -> v1::Class {
     }
 }
 
+/// Topology goes whole or not at all. Of identity an item that cannot be read goes without its content: nodes deny that key
+/// and say so, and it holds up no revocation of another.
 pub(super) fn item(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Unsendable> {
-    let kind = stored.kind.name();
-    convert(stored, vault).map_err(|why| Unsendable { kind, name: stored.name.clone(), why })
+    let mut item = v1::Item { kind: stored.kind.name().to_owned(), id: stored.id.clone(), ..v1::Item::default() };
+    if let Err(why) = fill(&mut item, stored, vault) {
+        let unsendable = Unsendable { kind: stored.kind.name(), name: stored.name.clone(), why };
+        if stored.kind.class() == Class::Topology {
+            return Err(unsendable);
+        }
+        tracing::error!(error = &unsendable as &dyn std::error::Error, "nodes are told to deny it");
+    }
+    Ok(item)
 }
 
-fn convert(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Why> {
-    let mut item = v1::Item { kind: stored.kind.name().to_owned(), id: stored.id.clone(), ..v1::Item::default() };
+fn fill(item: &mut v1::Item, stored: &StoredItem, vault: &Vault) -> Result<(), Why> {
     item.body = Some(match stored.kind {
         ItemKind::Pepper => {
             let pepper = Pepper::open(vault, stored)?;
@@ -55,7 +63,7 @@ fn convert(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Why> {
             Body::Document(stored.document.clone().into_bytes().into())
         }
     });
-    Ok(item)
+    Ok(())
 }
 
 /// What a node needs of a key: never its secret, only the digest.

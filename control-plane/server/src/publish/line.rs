@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use gateway_wire::KEY_KIND;
 use gateway_wire::tree::{HASH_LEN, Hash, Tree, bucket};
-use gateway_wire::v1::{Bookmark, Class, Delta, Item, ItemId, Repair};
+use gateway_wire::v1::item::Body;
+use gateway_wire::v1::{self, Bookmark, Class, Delta, Item, ItemId, Repair};
 
 /// Changes remembered, so that a node that was away for a moment needs no database. Older ones are in the store.
 const MAX_LOG: usize = 20_000;
@@ -20,7 +22,7 @@ pub(super) struct Line {
     tree: Tree,
     root: Hash,
     /// What was touched, by revision. Complete for revisions after `log_from`.
-    log: VecDeque<(u64, Key)>,
+    log: VecDeque<Touched>,
     log_from: u64,
     kinds: BTreeMap<String, usize>,
 }
@@ -29,6 +31,12 @@ pub(super) struct Line {
 pub(super) enum Edit {
     Upsert(Arc<Item>),
     Delete(Key),
+}
+
+struct Touched {
+    revision: u64,
+    key: Key,
+    urgent: bool,
 }
 
 /// All items at one revision, for encoding outside of any lock.
@@ -53,9 +61,12 @@ impl Line {
         Self { class, epoch, revision, items, tree, root, log: VecDeque::new(), log_from: revision, kinds }
     }
 
-    /// The next revision.
-    pub(super) fn advance(&mut self, revision: u64, edits: impl IntoIterator<Item = Edit>) {
+    /// The next revision. Whether it takes something away from somebody, which does not wait.
+    pub(super) fn advance(&mut self, revision: u64, edits: impl IntoIterator<Item = Edit>) -> bool {
+        let mut any_urgent = false;
         for edit in edits {
+            let urgent = self.takes_away(&edit);
+            any_urgent |= urgent;
             let key = match edit {
                 Edit::Upsert(item) => {
                     self.tree.upsert(&item);
@@ -73,24 +84,38 @@ impl Line {
                     key
                 }
             };
-            self.log.push_back((revision, key));
+            self.log.push_back(Touched { revision, key, urgent });
         }
         self.revision = revision;
         self.root = self.tree.root();
         while self.log.len() > MAX_LOG {
-            if let Some((revision, _)) = self.log.pop_front() {
+            if let Some(forgotten) = self.log.pop_front() {
                 // That revision is incomplete now.
-                self.log_from = revision;
+                self.log_from = forgotten.revision;
             }
         }
+        any_urgent
+    }
+
+    /// Whether these edits can be what made the current revision. They are not if the database was put back to an older copy
+    /// and went another way from there.
+    pub(super) fn agrees(&self, edits: &[Edit]) -> bool {
+        edits.iter().all(|edit| match edit {
+            Edit::Upsert(item) => self.items.get(&key(item)) == Some(item),
+            Edit::Delete(key) => !self.items.contains_key(key),
+        })
     }
 
     /// Everything from a revision to the newest, the latest state of each item once. `earlier` is what changed up to
-    /// [`Line::log_from`]. Nonce and urgency are the sender's.
+    /// [`Line::log_from`]; whether that took something away is not known any more. The nonce is the sender's.
     pub(super) fn delta(&self, from_revision: u64, earlier: BTreeSet<Key>) -> Delta {
         let mut keys = earlier;
-        let first = self.log.partition_point(|(revision, _)| *revision <= from_revision);
-        keys.extend(self.log.range(first..).map(|(_, key)| key.clone()));
+        let mut urgent = !keys.is_empty();
+        let first = self.log.partition_point(|touched| touched.revision <= from_revision);
+        for touched in self.log.range(first..) {
+            urgent |= touched.urgent;
+            keys.insert(touched.key.clone());
+        }
         let (mut upsert, mut removed) = (Vec::new(), Vec::new());
         for key in keys {
             match self.items.get(&key) {
@@ -104,7 +129,7 @@ impl Line {
             epoch: self.epoch.clone(),
             from_revision,
             to_revision: self.revision,
-            urgent: false,
+            urgent,
             upsert,
             removed,
             root_hash: self.root.to_vec(),
@@ -114,6 +139,10 @@ impl Line {
     /// Where the memory of changes begins: a delta from an earlier revision needs the store.
     pub(super) fn log_from(&self) -> u64 {
         self.log_from
+    }
+
+    pub(super) fn root(&self) -> Hash {
+        self.root
     }
 
     pub(super) fn freeze(&self) -> Frozen {
@@ -156,6 +185,19 @@ impl Line {
         self.kinds.keys().map(String::as_str)
     }
 
+    fn takes_away(&self, edit: &Edit) -> bool {
+        match edit {
+            Edit::Delete((kind, _)) => kind == KEY_KIND,
+            Edit::Upsert(item) => match (&item.body, self.items.get(&key(item)).map(|before| &before.body)) {
+                (Some(Body::Key(after)), Some(Some(Body::Key(before)))) => is_less(before, after),
+                (Some(Body::Key(after)), _) => !after.enabled,
+                // What could not be read is denied.
+                (None, before) => before.is_some(),
+                _ => false,
+            },
+        }
+    }
+
     fn forget_kind(&mut self, kind: &str) {
         if let Some(n_items) = self.kinds.get_mut(kind) {
             *n_items -= 1;
@@ -164,6 +206,13 @@ impl Line {
             }
         }
     }
+}
+
+/// Whether a key may do less than before. Another list of models counts as less: only a comparison of patterns could tell.
+fn is_less(before: &v1::Key, after: &v1::Key) -> bool {
+    let expires = |key: &v1::Key| if key.expires_at_ms == 0 { i64::MAX } else { key.expires_at_ms };
+    let rpm = |key: &v1::Key| key.limits.and_then(|limits| limits.rpm).unwrap_or(u64::MAX);
+    !after.enabled || expires(after) < expires(before) || rpm(after) < rpm(before) || after.models != before.models
 }
 
 fn key(item: &Item) -> Key {
@@ -212,6 +261,51 @@ mod tests {
         assert_eq!(line.log_from(), 1);
         line.advance(3, many(10));
         assert_eq!(line.log_from(), 2);
+    }
+
+    #[test]
+    fn what_takes_something_away_is_urgent() {
+        let of = |key: v1::Key| {
+            let body = Some(Body::Key(key));
+            Edit::Upsert(Arc::new(Item { kind: KEY_KIND.to_owned(), id: "k".to_owned(), body, ..Item::default() }))
+        };
+        let free = || v1::Key { enabled: true, models: vec!["*".to_owned()], ..v1::Key::default() };
+        let rpm = |rpm| v1::Key { limits: Some(v1::KeyLimits { rpm: Some(rpm) }), ..free() };
+        let expiring = |expires_at_ms| v1::Key { expires_at_ms, ..free() };
+        let narrow = || v1::Key { models: vec!["m".to_owned()], ..free() };
+        let deleted = || Edit::Delete((KEY_KIND.to_owned(), "k".to_owned()));
+        for (name, before, after, expected) in [
+            ("new", None, of(free()), false),
+            ("renamed", Some(free()), of(v1::Key { name: "n".to_owned(), ..free() }), false),
+            ("new and disabled", None, of(v1::Key { enabled: false, ..free() }), true),
+            ("disabled", Some(free()), of(v1::Key { enabled: false, ..free() }), true),
+            ("enabled", Some(v1::Key { enabled: false, ..free() }), of(free()), false),
+            ("deleted", Some(free()), deleted(), true),
+            ("limited", Some(free()), of(rpm(10)), true),
+            ("limited more", Some(rpm(10)), of(rpm(5)), true),
+            ("limited less", Some(rpm(5)), of(rpm(10)), false),
+            ("expiring", Some(free()), of(expiring(5)), true),
+            ("expiring later", Some(expiring(5)), of(expiring(9)), false),
+            ("for fewer models", Some(free()), of(narrow()), true),
+            ("a provider", None, Edit::Upsert(Arc::new(item("a", "1"))), false),
+        ] {
+            let mut line = Line::new(Class::Identity, "e".to_owned(), 0, Vec::new());
+            if let Some(before) = before {
+                line.advance(1, [of(before)]);
+            }
+            assert_eq!(line.advance(2, [after]), expected, "{name}");
+            assert_eq!(line.delta(1, BTreeSet::new()).urgent, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn another_history_of_the_same_revision_is_noticed() {
+        let mut line = Line::new(Class::Topology, "e".to_owned(), 1, vec![item("a", "1"), item("b", "1")]);
+        let edits = || [Edit::Upsert(Arc::new(item("a", "2"))), Edit::Delete(("model".to_owned(), "b".to_owned()))];
+        line.advance(2, edits());
+        assert!(line.agrees(&edits()));
+        assert!(!line.agrees(&[Edit::Upsert(Arc::new(item("a", "3")))]));
+        assert!(!line.agrees(&[Edit::Delete(("model".to_owned(), "a".to_owned()))]));
     }
 
     #[test]

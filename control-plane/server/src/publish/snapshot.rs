@@ -6,7 +6,7 @@ use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::{Class, Codec, Item, ItemList, SnapshotBegin, SnapshotChunk, SnapshotEnd};
 use prost::Message as _;
 
-use super::line::Frozen;
+use super::line::{Frozen, Line};
 
 /// Digests do not compress, documents do; beyond this level both only take time.
 const LEVEL: i32 = 3;
@@ -35,6 +35,11 @@ impl Snapshot {
         }
         let (epoch, revision, root) = (frozen.epoch, frozen.revision, frozen.root.to_vec());
         Ok(Self { epoch, revision, n_bytes: encoded.len() as u64, chunks, root })
+    }
+
+    /// Whether it has what the line has now.
+    pub(super) fn is_of(&self, line: &Line) -> bool {
+        self.revision == line.revision && self.epoch == line.epoch && self.root == line.root()
     }
 
     /// In the order in which they are to be sent.

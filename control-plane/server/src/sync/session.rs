@@ -136,6 +136,12 @@ impl Session {
         line.starts_over = true;
     }
 
+    /// The node has more than there is here: another replica was faster, or the database is an older copy.
+    pub(super) fn is_ahead(&self, class: Class, head: &Head) -> bool {
+        let line = self.line(class);
+        line.epoch == head.epoch && line.revision > head.revision
+    }
+
     /// Nothing is on its way, so that the node is where it said.
     pub(super) fn is_quiet(&self, class: Class) -> bool {
         self.line(class).in_flight.is_empty()

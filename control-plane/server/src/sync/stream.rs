@@ -1,6 +1,7 @@
 //! One node's `Sync` stream: a task that sends what the node needs when the node can take it, and hears what it answers.
 //! It waits for its own node only.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use gateway_model::kind;
 use gateway_wire::SCHEMA;
 use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::node_msg::Msg as Received;
-use gateway_wire::v1::{Ack, BucketRequest, Class, ControlMsg, Hello, Incompatible, NodeMsg, Redirect};
+use gateway_wire::v1::{Ack, BucketRequest, Class, ControlMsg, Heartbeat, Hello, Incompatible, NodeMsg, Redirect};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::balance::{Balance, Place};
 use super::session::{Answer, Need, Session};
 use super::speaker::Speaker;
 use crate::fleet::{Fleet, Seat, check_id, check_words};
@@ -35,6 +39,7 @@ pub(super) struct Context {
     pub(super) fleet: Arc<Fleet>,
     /// Snapshots that may be on their way at a time.
     pub(super) admission: Arc<Semaphore>,
+    pub(super) balance: Arc<Balance>,
     pub(super) stop: CancellationToken,
 }
 
@@ -45,7 +50,10 @@ struct Stream {
     context: Context,
     session: Session,
     seat: Seat,
+    place: Place,
     outbound: Outbound,
+    /// The stream's own: nodes must not come back in step.
+    chance: StdRng,
     /// Classes whose hash the node has not been told on this stream: what it brought along may have drifted.
     unchecked: Vec<kind::Class>,
 }
@@ -65,13 +73,15 @@ pub(super) async fn serve(context: Context, speaker: Speaker, mut inbound: Strea
         let session = Session::new(&hello, |class| seat.refused(class));
         let node = &hello.node_id;
         tracing::info!(node, version = hello.version, "node connected");
-        let unchecked = kind::Class::ALL.to_vec();
-        let mut stream = Stream { context, session, seat, outbound: outbound.clone(), unchecked };
+        let (place, unchecked) = (context.balance.take(), kind::Class::ALL.to_vec());
+        let chance = chance(&hello, &place);
+        let mut stream = Stream { context, session, seat, place, outbound: outbound.clone(), chance, unchecked };
         let ended = stream.run(inbound).await;
         tracing::info!(node, "node disconnected");
         ended
     };
     let ended = tokio::select! {
+        biased;
         ended = served => ended,
         cut = speaker.cut() => Err(cut),
         () = stop.cancelled() => Err(Status::unavailable("the control plane is stopping")),
@@ -106,7 +116,7 @@ impl Stream {
         let mut announced = self.context.publisher.announced();
         let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
         bookmark.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let end_at = Instant::now() + MAX_AGE.mul_f64(rand::random_range(0.8..1.2));
+        let end_at = Instant::now() + MAX_AGE.mul_f64(self.chance.random_range(0.8..1.2));
         let replaced = self.seat.replaced();
         loop {
             announced.borrow_and_update();
@@ -118,27 +128,33 @@ impl Stream {
             self.send_bookmarks(&unchecked).await?;
             self.unchecked = unchecked.into_iter().filter(|class| !self.session.is_quiet(wire(*class))).collect();
             tokio::select! {
+                // What is rare goes first, so that a talkative node holds up none of it.
+                biased;
+                () = replaced.cancelled() => {
+                    return Err(Status::aborted("another connection of the same node has taken over"));
+                }
+                () = tokio::time::sleep_until(end_at) => return self.redirect().await,
+                () = self.place.excess() => return self.redirect().await,
+                _ = bookmark.tick() => self.send_bookmarks(&kind::Class::ALL).await?,
+                changed = announced.changed() => {
+                    if changed.is_err() {
+                        return Err(Status::unavailable("the control plane is stopping"));
+                    }
+                }
                 received = inbound.message() => match received? {
                     Some(NodeMsg { msg: Some(received) }) => self.receive(received).await?,
                     // A message of a later version.
                     Some(NodeMsg { msg: None }) => {}
                     None => return Ok(()),
                 },
-                changed = announced.changed() => {
-                    if changed.is_err() {
-                        return Err(Status::unavailable("the control plane is stopping"));
-                    }
-                }
-                _ = bookmark.tick() => self.send_bookmarks(&kind::Class::ALL).await?,
-                () = tokio::time::sleep_until(end_at) => {
-                    let retry_after_ms = rand::random_range(0..COME_BACK);
-                    return self.send(Msg::Redirect(Redirect { endpoint: String::new(), retry_after_ms })).await;
-                }
-                () = replaced.cancelled() => {
-                    return Err(Status::aborted("another connection of the same node has taken over"));
-                }
             }
         }
+    }
+
+    /// To another replica, if the node knows one; else it comes back here.
+    async fn redirect(&mut self) -> Result<(), Status> {
+        let retry_after_ms = self.chance.random_range(0..COME_BACK);
+        self.send(Msg::Redirect(Redirect { endpoint: String::new(), retry_after_ms })).await
     }
 
     /// Everything that the node can take now.
@@ -147,16 +163,13 @@ impl Stream {
             let head = self.context.publisher.head(class);
             match self.session.need(wire(class), &head) {
                 Need::Nothing => return Ok(()),
-                Need::Delta { from } => {
-                    let delta = self.context.publisher.delta(class, from).await;
-                    match delta.map_err(|error| unavailable(&error))? {
-                        Some(mut delta) => {
-                            delta.nonce = self.session.sends(wire(class), &delta.epoch, delta.to_revision);
-                            self.send(Msg::Delta(delta)).await?;
-                        }
-                        None => self.send_snapshot(class).await?,
+                Need::Delta { from } => match self.context.publisher.delta(class, from).await {
+                    Some(mut delta) => {
+                        delta.nonce = self.session.sends(wire(class), &delta.epoch, delta.to_revision);
+                        self.send(Msg::Delta(delta)).await?;
                     }
-                }
+                    None => self.send_snapshot(class).await?,
+                },
                 Need::Snapshot => self.send_snapshot(class).await?,
                 Need::Incompatible { missing } => {
                     self.session.told_incompatible(wire(class), head.revision);
@@ -179,11 +192,15 @@ impl Stream {
         Ok(())
     }
 
-    /// Of those classes in which nothing is on its way.
+    /// Of those classes in which nothing is on its way. A node that is ahead is told so only if the database is behind it, and
+    /// not if just this replica is.
     async fn send_bookmarks(&mut self, classes: &[kind::Class]) -> Result<(), Status> {
         for &class in classes {
-            if self.session.is_quiet(wire(class)) {
-                let bookmark = self.context.publisher.bookmark(class).await;
+            let publisher = &self.context.publisher;
+            let head = publisher.head(class);
+            let is_ahead = self.session.is_ahead(wire(class), &head);
+            if self.session.is_quiet(wire(class)) && (!is_ahead || publisher.is_newest(class, &head).await) {
+                let bookmark = publisher.bookmark(class);
                 self.send(Msg::Bookmark(bookmark)).await?;
             }
         }
@@ -194,7 +211,7 @@ impl Stream {
         match received {
             Received::Hello(_) => return Err(Status::invalid_argument("a second `Hello`")),
             Received::Ack(ack) => self.acked(&ack),
-            Received::Heartbeat(heartbeat) => self.seat.heartbeat(heartbeat),
+            Received::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Received::Resync(resync) => {
                 if let Some(have) = &resync.have
                     && have.class() != Class::Unspecified
@@ -206,6 +223,18 @@ impl Stream {
             Received::Buckets(request) => self.repair(&request).await?,
         }
         Ok(())
+    }
+
+    fn heartbeat(&mut self, heartbeat: Heartbeat) {
+        for class in kind::Class::ALL {
+            let head = self.context.publisher.head(class);
+            if let Some(state) = heartbeat.state.iter().find(|state| state.class() == wire(class))
+                && state.epoch == head.epoch
+            {
+                self.seat.holds(state, state.revision > head.revision);
+            }
+        }
+        self.seat.heartbeat(heartbeat);
     }
 
     fn acked(&mut self, ack: &Ack) {
@@ -247,6 +276,13 @@ impl Stream {
             Err(_) => Err(Status::deadline_exceeded("the node takes nothing; it may come back and start where it is")),
         }
     }
+}
+
+/// By who the node is and which of its connections this is: no two are alike, and a run that is repeated goes the same way.
+fn chance(hello: &Hello, place: &Place) -> StdRng {
+    let mut hasher = DefaultHasher::new();
+    (&hello.node_id, &hello.boot_id, place.number()).hash(&mut hasher);
+    StdRng::seed_from_u64(hasher.finish())
 }
 
 fn wire(class: kind::Class) -> Class {

@@ -1,0 +1,134 @@
+//! How many nodes this replica keeps. Where there are several replicas, one that holds more than its share and a fifth sends
+//! its newest on; who came first stays, so that nobody is sent back and forth.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+/// Above the share; few nodes are never spread by force.
+const MARGIN: usize = 8;
+
+/// The nodes of this replica in the order in which they came, and how many of them may stay.
+#[derive(Debug)]
+pub(super) struct Balance {
+    places: Mutex<Places>,
+    limit: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: BTreeSet<u64>,
+    last: u64,
+}
+
+/// A connected node's place; dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Place {
+    balance: Arc<Balance>,
+    number: u64,
+}
+
+/// What a replica may hold of `n_nodes` that are connected to `n_replicas`.
+fn limit(n_nodes: usize, n_replicas: usize) -> usize {
+    if n_replicas < 2 {
+        return usize::MAX;
+    }
+    n_nodes.saturating_mul(6).div_ceil(n_replicas.saturating_mul(5)).saturating_add(MARGIN)
+}
+
+// === impl Balance ===
+
+impl Balance {
+    /// Without a limit, until somebody tells of other replicas.
+    pub(super) fn new() -> Self {
+        Self { places: Mutex::default(), limit: watch::Sender::new(usize::MAX) }
+    }
+
+    /// Nodes connected to all replicas together, and how many replicas there are, this one included.
+    pub(super) fn share(&self, n_nodes: usize, n_replicas: usize) {
+        self.limit.send_replace(limit(n_nodes, n_replicas));
+    }
+
+    pub(super) fn take(self: &Arc<Self>) -> Place {
+        let mut places = self.places();
+        places.last += 1;
+        let number = places.last;
+        places.taken.insert(number);
+        Place { balance: Arc::clone(self), number }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Distinguishes this connection from all others of this replica.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns when there are too many here and this one came last.
+    pub(super) async fn excess(&self) {
+        let mut limit = self.balance.limit.subscribe();
+        loop {
+            let limit_now = *limit.borrow_and_update();
+            let n_earlier = self.balance.places().taken.range(..self.number).count();
+            if n_earlier >= limit_now {
+                return;
+            }
+            // The place holds the sender, so there is a next value or none is needed.
+            if limit.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.balance.places().taken.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_share_and_a_fifth() {
+        for (n_nodes, n_replicas, expected) in [
+            (100, 0, usize::MAX),
+            (100, 1, usize::MAX),
+            (100, 2, 60 + MARGIN),
+            (101, 2, 61 + MARGIN),
+            (0, 3, MARGIN),
+            (500, 3, 200 + MARGIN),
+        ] {
+            assert_eq!(limit(n_nodes, n_replicas), expected, "{n_nodes} nodes, {n_replicas} replicas");
+        }
+    }
+
+    #[test]
+    fn the_newest_go_and_no_more_of_them_than_must() {
+        let balance = Arc::new(Balance::new());
+        let mut places: Vec<Place> = (0..100).map(|_| balance.take()).collect();
+        let excess = |places: &[Place]| -> Vec<u64> {
+            let gone = places.iter().filter(|place| place.excess().now_or_never().is_some());
+            gone.map(Place::number).collect()
+        };
+        assert!(excess(&places).is_empty(), "alone it keeps all");
+        balance.share(100, 2);
+        let first = 60 + MARGIN as u64 + 1;
+        assert_eq!(excess(&places), (first..=100).collect::<Vec<_>>());
+        places.drain(..10);
+        assert_eq!(excess(&places), (first + 10..=100).collect::<Vec<_>>(), "others went by themselves");
+        balance.share(100, 1);
+        assert!(excess(&places).is_empty(), "the other replica is gone");
+    }
+}
