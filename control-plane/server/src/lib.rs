@@ -6,7 +6,7 @@ pub mod clock;
 mod task;
 pub mod config;
 mod data_dir;
-mod meters;
+pub mod meters;
 pub mod vault;
 pub mod credential;
 pub mod authority;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gateway_wire::v1::{LogRecord, MetricFrame, SettledBy, SpoolState, UsageEvent};
+use gateway_wire::v1::{ClassState, LogRecord, MetricFrame, SettledBy, SpoolState, UsageEvent};
 
 use crate::config::LogSink;
 use crate::link::Link;
@@ -30,7 +30,11 @@ pub struct Reporter {
     pub warnings: Arc<Warnings>,
     /// To be left when the control plane asks this node to go elsewhere.
     pub link: Link,
+    /// Told of every change of a class in the moment in which it begins to serve. Simulations keep a record of it.
+    pub applied: Option<Applied>,
 }
+
+pub type Applied = Box<dyn Fn(&ClassState) + Send + Sync>;
 
 /// All telemetry of a node.
 pub struct Telemetry {
@@ -70,7 +74,7 @@ impl Telemetry {
     /// What the configuration's stream says about this node.
     pub(crate) fn reporter(&self, link: Link, labels: BTreeMap<String, String>, warnings: Arc<Warnings>) -> Reporter {
         let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
-        Reporter { identity, frames, spool: Box::new(self.spool_state()), labels, warnings, link }
+        Reporter { identity, frames, spool: Box::new(self.spool_state()), labels, warnings, link, applied: None }
     }
 
     /// What is owed and what was lost, as of each call.

@@ -42,7 +42,7 @@ enum End {
 impl<T: Target> Subscriber<T> {
     /// Runs until `ending`; then it says what it has come to hold.
     pub async fn run(mut self, channel: Channel, ending: CancellationToken) -> Self {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::of(&self.reporter.identity.boot_id);
         loop {
             let began = Instant::now();
             let wait = match self.connection(FleetClient::new(channel.clone()), &ending).await {
@@ -71,6 +71,7 @@ impl<T: Target> Subscriber<T> {
         // The channel is new and empty.
         let _ = sender.try_send(message(Sent::Hello(hello)));
         let opened = tokio::select! {
+            biased;
             opened = client.sync(ReceiverStream::new(outbound)) => opened,
             () = ending.cancelled() => return End::Stopped,
         };
@@ -82,6 +83,13 @@ impl<T: Target> Subscriber<T> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // What is rare goes first, so that a talkative control plane holds up none of it.
+                biased;
+                () = ending.cancelled() => return End::Stopped,
+                _ = heartbeat.tick() => {
+                    // A full channel says that nobody reads; the keep-alive finds out.
+                    let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
+                }
                 received = inbound.message() => {
                     let replies = match received {
                         Ok(Some(received)) => self.receive(received.msg),
@@ -99,11 +107,6 @@ impl<T: Target> Subscriber<T> {
                         Err(end) => return end,
                     }
                 }
-                _ = heartbeat.tick() => {
-                    // A full channel says that nobody reads; the keep-alive finds out.
-                    let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
-                }
-                () = ending.cancelled() => return End::Stopped,
             }
         }
     }
@@ -131,7 +134,12 @@ impl<T: Target> Subscriber<T> {
         match applied {
             Ok(quarantined) => {
                 tracing::info!("revision {revision} of {class} serves, applied in {apply_ms} ms");
-                self.replica.applied(update, quarantined, apply_ms)
+                let class = update.class;
+                let replies = self.replica.applied(update, quarantined, apply_ms);
+                if let Some(applied) = &self.reporter.applied {
+                    self.replica.have().iter().filter(|have| have.class() == class).for_each(applied);
+                }
+                replies
             }
             Err(errors) => {
                 for error in &errors {
