@@ -9,6 +9,7 @@ pub mod v1;
 mod redact;
 pub mod text;
 pub mod tree;
+pub mod seal;
 
 /// Version of the contract. A control plane accepts nodes of its own and the previous version.
 pub const SCHEMA: u32 = 1;
