@@ -67,7 +67,7 @@ pub fn open(key: &Key, sealed: &[u8]) -> Result<Configuration, Error> {
     let mut configuration = Configuration { epoch: header.epoch, ..Configuration::default() };
     configuration.topology.revision = header.topology;
     configuration.identity.revision = header.identity;
-    while let Some((class, item)) = reader.next()? {
+    while let Some((class, item)) = reader.read()? {
         match class {
             Class::Topology => configuration.topology.items.push(item),
             _ => configuration.identity.items.push(item),

@@ -126,7 +126,7 @@ impl<R: Read> Frames<R> {
     }
 
     /// The next frame's content; `None` where the file ends between two frames, or after the last one.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+    pub fn read(&mut self) -> Result<Option<&[u8]>, Error> {
         if self.is_over {
             return Ok(None);
         }

@@ -97,8 +97,7 @@ impl<'a> ItemReader<'a> {
     }
 
     /// The next item; `None` at the end of a file that is whole.
-    #[expect(clippy::should_implement_trait, reason = "after an error there is nothing to go on with")]
-    pub fn next(&mut self) -> Result<Option<(Class, Item)>, Error> {
+    pub fn read(&mut self) -> Result<Option<(Class, Item)>, Error> {
         let mut tag = [0];
         let n_read = self.content.read(&mut tag).map_err(Error::of_content)?;
         let class = match (n_read, tag[0]) {
@@ -136,7 +135,7 @@ impl Read for Opened<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         while self.n_taken == self.chunk.len() {
             let is_over = self.frames.is_over();
-            match self.frames.next().map_err(io::Error::other)? {
+            match self.frames.read().map_err(io::Error::other)? {
                 Some(chunk) => {
                     self.chunk.clear();
                     self.chunk.extend_from_slice(chunk);

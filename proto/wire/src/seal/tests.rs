@@ -123,7 +123,7 @@ fn records_open_only_in_their_file_and_in_their_order() {
         let (found, mut frames) = Frames::begin(&key, bytes).expect("a head");
         let mut records = Vec::new();
         let error = loop {
-            match frames.next() {
+            match frames.read() {
                 Ok(Some(record)) => records.push(String::from_utf8_lossy(record).into_owned()),
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -154,7 +154,7 @@ fn records_open_only_in_their_file_and_in_their_order() {
     }
     // A file that is gone on with after a restart is one file.
     let (_, mut frames) = Frames::begin(&key, &*bytes).expect("a head");
-    while frames.next().expect("a record").is_some() {}
+    while frames.read().expect("a record").is_some() {}
     let mut longer = bytes.clone();
     Appender::resume(frames, &mut longer).append(b"d").expect("memory");
     assert_eq!(read(&longer).1, "abcd");
