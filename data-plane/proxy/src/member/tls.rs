@@ -87,7 +87,7 @@ struct Pinned {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("its authority is not the one that the join token names")]
+#[error("the authority of its certificate is not the one that the join token names")]
 struct NotPinned;
 
 // === impl Pinned ===

@@ -1,4 +1,4 @@
-//! A control plane that says what a test tells it to, over the same pipe and messages as the real one.
+//! A control plane that says what a test tells it to, over the same pipe or TLS and messages as the real one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use gateway_engine::identity::Peppers;
 use gateway_proxy::config::Endpoint;
 use gateway_wire::tree::Tree;
 use gateway_wire::v1::control_msg::Msg;
+use gateway_wire::v1::enrolment_server::EnrolmentServer;
 use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as NodeSays;
@@ -16,17 +17,21 @@ use gateway_wire::v1::{
 };
 use prost::Message as _;
 use serde_json::{Value, json};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
+
+use crate::fleet::Fleet as Authority;
 
 const EPOCH: &str = "epoch";
 const PEPPER: [u8; 32] = [7; 32];
 
 pub(crate) struct Control {
-    pipe: mpsc::Sender<DuplexStream>,
+    /// `None` where it is reached over the network.
+    pipe: Option<mpsc::Sender<DuplexStream>>,
     streams: mpsc::Receiver<Stream>,
     /// Batches of usage, each with the way to acknowledge it; dropped, it ends the stream.
     pub(crate) usage: mpsc::Receiver<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
@@ -117,18 +122,47 @@ impl Fleet for Service {
 impl Control {
     pub(crate) fn start() -> Self {
         let (pipe, incoming) = mpsc::channel(4);
+        let mut control = Self::serve(&Authority::new(), incoming);
+        control.pipe = Some(pipe);
+        control
+    }
+
+    /// A replica of this fleet's control plane, and where it is reached.
+    pub(crate) async fn join(authority: &Authority) -> (Self, SocketAddr) {
+        let (addr, incoming) = authority.listen().await;
+        (Self::serve(authority, incoming), addr)
+    }
+
+    fn serve<S>(authority: &Authority, incoming: mpsc::Receiver<S>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Connected + Send + Unpin + 'static,
+    {
         let ((streams, streams_in), (usage, usage_in)) = (mpsc::channel(4), mpsc::channel(64));
         let (records, records_in) = mpsc::channel(1024);
-        let service = FleetServer::new(Service { streams, usage, records });
-        let server = tonic::transport::Server::builder().add_service(service);
+        let admission = authority.clone();
+        let admit = move |request| admission.admit(request);
+        let service = FleetServer::with_interceptor(Service { streams, usage, records }, admit);
+        let mut server = tonic::transport::Server::builder();
+        let server = server.add_service(service).add_service(EnrolmentServer::new(authority.clone()));
         let connections = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
         let server =
             tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
-        Self { pipe, streams: streams_in, usage: usage_in, records: records_in, server }
+        Self { pipe: None, streams: streams_in, usage: usage_in, records: records_in, server }
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::Pipe(self.pipe.clone())
+        Endpoint::Pipe(self.pipe.clone().expect("it is in this process"))
+    }
+
+    /// Takes all usage from now on.
+    pub(crate) fn take_usage(&mut self) {
+        let mut usage = std::mem::replace(&mut self.usage, mpsc::channel(1).1);
+        tokio::spawn(async move {
+            while let Some((batch, acks)) = usage.recv().await {
+                let up_to_seq = batch.first_seq + batch.events.len() as u64 - 1;
+                let _ = acks.send(Ok(IngestAck { up_to_seq, lane: batch.lane, boot_id: batch.boot_id })).await;
+            }
+        });
     }
 
     /// The next `Sync` stream, with what the node says first.
@@ -180,6 +214,15 @@ impl Stream {
                 Some(NodeSays::Ack(ack)) => return ack,
                 Some(NodeSays::Heartbeat(_)) => {}
                 other => panic!("no answer: {other:?}"),
+            }
+        }
+    }
+
+    /// The warnings of the node's next heartbeat.
+    pub(crate) async fn warnings(&mut self) -> Vec<String> {
+        loop {
+            if let Some(NodeSays::Heartbeat(heartbeat)) = self.next().await {
+                return heartbeat.warnings;
             }
         }
     }

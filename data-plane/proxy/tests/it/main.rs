@@ -5,5 +5,7 @@ mod lanes;
 mod endings;
 mod refusals;
 mod reload;
+mod fleet;
 mod control;
 mod channel;
+mod member;
