@@ -159,7 +159,9 @@ async fn the_program_applies_a_file_and_says_when_it_is_ready() {
     std::fs::write(path("secret.txt"), "sk-from-a-file-0123456789\n").unwrap();
     let program = || {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway-control-plane"));
-        command.args(["--admin-listen", "127.0.0.1:0", "--data-dir"]).arg(path("data"));
+        command
+            .args(["--admin-listen", "127.0.0.1:0", "--fleet-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(path("data"));
         command.arg("-f").arg(path("gateway.yaml")).arg("--ready-file").arg(path("ready.json"));
         command.stderr(std::process::Stdio::piped()).kill_on_drop(true);
         command
@@ -199,4 +201,40 @@ async fn the_program_applies_a_file_and_says_when_it_is_ready() {
         "{said}"
     );
     assert!(!path("ready.json").exists(), "a stale one would be taken for this start's");
+}
+
+/// What the file refers to may be stored already. The ready file tells how nodes join.
+#[tokio::test]
+async fn a_file_may_refer_to_what_is_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let ready = async |yaml: &str| -> Result<serde_json::Value, String> {
+        std::fs::write(path("gateway.yaml"), yaml).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway-control-plane"));
+        command
+            .args(["--admin-listen", "127.0.0.1:0", "--fleet-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(path("data"));
+        command.arg("-f").arg(path("gateway.yaml")).arg("--ready-file").arg(path("ready.json"));
+        let mut running = command.stderr(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = tokio::io::BufReader::new(running.stderr.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("nodes join on https://127.0.0.1:") {
+                running.kill().await.unwrap();
+                return Ok(serde_json::from_slice(&std::fs::read(path("ready.json")).unwrap()).unwrap());
+            }
+            said += &line;
+        }
+        Err(said)
+    };
+    let provider = "providers:\n  - {name: p, kind: openai, api_key: sk-0123456789}\n";
+    let first = ready(provider).await.unwrap();
+    let second = ready("routes:\n  - {name: r, model: p/m}\n").await.unwrap();
+    for file in [&first, &second] {
+        assert!(file["fleet_url"].as_str().is_some_and(|url| url.starts_with("https://127.0.0.1:")), "{file}");
+    }
+    assert!(first["join_token"].as_str().is_some_and(|token| token.starts_with("gw_join_")), "{first}");
+    assert_eq!(first["join_token"], second["join_token"]);
+    let said = ready("routes:\n  - {name: r, model: nobody/m}\n").await.unwrap_err();
+    assert!(said.contains("gateway.yaml:2:") && said.contains("nobody"), "{said}");
 }

@@ -5,6 +5,7 @@
 mod engine;
 mod audit;
 mod logs;
+mod membership;
 mod nodes;
 mod opening;
 mod resources;
@@ -67,4 +68,12 @@ engines!(memory, file; {
         a_reader_that_was_away_catches_up,
     }
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
+    membership::{
+        the_first_authority_stays,
+        a_token_is_used_as_often_as_it_may_be,
+        many_at_once_use_a_token_once,
+        a_revoked_member_stays_out,
+        what_is_over_is_forgotten,
+        a_new_epoch_is_announced,
+    }
 });
