@@ -10,6 +10,7 @@ mod nodes;
 mod rollout;
 mod tokens;
 mod epoch;
+mod snapshot;
 mod logs;
 mod usage;
 mod audit;
@@ -75,6 +76,7 @@ pub const ROUTES: &[Route] = {
         row(Method::POST, "/admin/nodes/tokens", Master, || post(tokens::create)),
         row(Method::DELETE, "/admin/nodes/tokens/{id}", Master, || delete(tokens::delete)),
         row(Method::POST, "/admin/epoch", Master, || post(epoch::create)),
+        row(Method::POST, "/admin/snapshot", Master, || post(snapshot::create)),
         row(Method::GET, "/admin/logs", Master, || get(logs::list)),
         row(Method::GET, "/admin/logs/follow", Master, || get(logs::follow)),
         row(Method::GET, "/admin/logs/{id}", Master, || get(logs::get)),

@@ -12,6 +12,7 @@ use crate::fleet::Fleet;
 use crate::ingest::Tail;
 use crate::members::Members;
 use crate::meters::Meters;
+use crate::publish::Publisher;
 
 /// The control plane's parts, made once at start.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct App {
     pub hosts: Hosts,
     pub fleet: Arc<Fleet>,
     pub members: Arc<Members>,
+    pub publisher: Arc<Publisher>,
     pub tail: Tail,
     pub meters: Arc<Meters>,
     /// Cancelled when the process stops, so that answers without an end get one.

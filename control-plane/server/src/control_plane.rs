@@ -94,7 +94,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         let hosts = &options.fleet_hosts;
         fleet_listener = Some(FleetListener::serve(socket, members, hosts, channel.clone(), stop.clone())?);
     }
-    let channel = channel_jobs(channel, incoming, publisher, Arc::clone(&fleet), Arc::clone(&members));
+    let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let jobs = jobs::start(&store, &meters);
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -104,6 +104,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         master_key: MasterKey::new(&master_key),
         fleet,
         members,
+        publisher,
         tail,
         meters,
         stop,

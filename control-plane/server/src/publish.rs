@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use gateway_model::kind::Class;
 use gateway_store::Heads;
+use gateway_wire::seal::Configuration;
 use gateway_wire::v1::{Bookmark, Delta, Repair};
 use prost::Message as _;
 use tokio::sync::watch;
@@ -155,6 +156,19 @@ impl Publisher {
     pub(crate) fn repair(&self, class: Class, revision: u64, bucket_hashes: &[u8]) -> Option<Repair> {
         let repair = self.class(class).repair(revision, bucket_hashes)?;
         (repair.encoded_len() <= MAX_DELTA_BYTES).then_some(repair)
+    }
+
+    /// Everything that nodes serve by, as the source has it now. Secrets are in it: whoever calls this seals it.
+    pub(crate) async fn configuration(&self) -> anyhow::Result<Configuration> {
+        let (mut epoch, mut topology) = self.topology.read(&*self.source).await?;
+        loop {
+            let (epoch_now, identity) = self.identity.read(&*self.source).await?;
+            if epoch_now == epoch {
+                return Ok(Configuration { epoch, topology, identity });
+            }
+            // A new epoch has begun in between, which people do once in a while.
+            (epoch, topology) = self.topology.read(&*self.source).await?;
+        }
     }
 
     fn class(&self, class: Class) -> &Published {

@@ -64,6 +64,10 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
     pub(crate) fn internal() -> Self {
         let message = "the control plane failed on this request; its log says more";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)

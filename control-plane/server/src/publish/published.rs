@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use gateway_model::kind::Class;
 use gateway_store::revisions::{Change, Op};
 use gateway_store::{Error, Heads};
+use gateway_wire::seal::Part;
 use gateway_wire::v1::{Bookmark, Delta, Repair};
 
 use super::line::{Edit, Key, Line};
@@ -44,6 +45,13 @@ impl Published {
         let line = Mutex::new(load(source, &vault, class).await?);
         let min_resumable = AtomicU64::new(source.min_resumable(class).await?);
         Ok(Self { class, vault, line, min_resumable, snapshot: tokio::sync::Mutex::default() })
+    }
+
+    /// All of it and its epoch, as the source has it now, whatever memory has.
+    pub(super) async fn read(&self, source: &dyn Source) -> anyhow::Result<(String, Part)> {
+        let snapshot = source.snapshot(self.class).await?;
+        let items = snapshot.items.iter().map(|stored| item::item(stored, &self.vault)).collect::<Result<_, _>>()?;
+        Ok((snapshot.epoch, Part { revision: snapshot.revision, items }))
     }
 
     pub(super) fn head(&self) -> Head {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use gateway_server::{ControlPlane, Options, start};
+use gateway_wire::seal::{self, Key, Purpose};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -136,4 +138,41 @@ async fn a_new_epoch_gives_every_node_everything_anew() {
         .call("POST", "/admin/providers", json!({"name": "p", "kind": "openai", "api_key": "sk-0123456789"}))
         .await
         .expect(201);
+}
+
+#[tokio::test]
+async fn an_export_opens_with_its_key_only() {
+    let world = World::with_fleet().await;
+    let provider = json!({"name": "p", "kind": "openai", "api_key": "sk-canary-0123456789"});
+    world.call("POST", "/admin/providers", provider).await.expect(201);
+    let export = async |state_key: &str| {
+        let bearer = format!("Bearer {}", world.master_key());
+        let headers = [("host", "localhost"), ("authorization", bearer.as_str())];
+        let body = json!({"state_key": state_key}).to_string().into_bytes();
+        let response = world.open("POST", "/admin/snapshot", &headers, body).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/octet-stream");
+        response.into_body().collect().await.unwrap().to_bytes()
+    };
+    let sealed = export("a state key of the fleet").await;
+    assert!(!sealed.windows(9).any(|window| window == b"sk-canary"));
+    let key = |text: &str| Key::derive(&[text.as_bytes()], Purpose::Export);
+    assert!(seal::open(&key("another key of the fleet"), &sealed).is_err());
+    let opened = seal::open(&key("a state key of the fleet"), &sealed).unwrap();
+    let heads = world.control.app().store.heads().await.unwrap();
+    assert_eq!((&opened.epoch, opened.topology.revision, opened.identity.revision), (&heads.epoch, 1, heads.identity));
+    assert_eq!(opened.topology.items[0].secrets["api_key"], b"sk-canary-0123456789");
+    assert_eq!(opened.identity.items.len(), 2, "the default key and its pepper");
+    for body in [
+        json!({"state_key": "short"}),
+        json!({}),
+        json!({"state_key": 7}),
+        json!([]),
+        json!({"state_key": "x", "y": 1}),
+    ] {
+        world.call("POST", "/admin/snapshot", body).await.refused(400, "malformed");
+    }
+    let audited = world.get("/admin/audit?limit=1").await.expect(200);
+    assert_eq!(audited["data"][0]["action"], "export");
+    assert!(!audited.to_string().contains("state key"));
 }
