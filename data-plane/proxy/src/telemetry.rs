@@ -46,6 +46,23 @@ pub struct Telemetry {
     uplink: Mutex<Option<Uplink>>,
 }
 
+// === impl Reporter ===
+
+impl Reporter {
+    /// Of a process that follows the configuration and serves nobody.
+    pub fn idle(link: Link) -> Self {
+        Self {
+            identity: Arc::new(Identity::load(None)),
+            frames: Arc::new(MetricFrame::default),
+            spool: Box::new(SpoolState::default),
+            labels: BTreeMap::new(),
+            warnings: Arc::default(),
+            link,
+            applied: None,
+        }
+    }
+}
+
 // === impl Telemetry ===
 
 impl Telemetry {

@@ -2,4 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod nodes;
+mod world;
 mod sizes;
+mod revocation;
