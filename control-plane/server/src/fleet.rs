@@ -1,9 +1,11 @@
-//! The nodes: who is connected, what each of them runs, and what it refused. Offline ones are known from the store.
+//! The nodes: who is connected, what each of them runs, and what it refused. Those that are offline, or that another replica
+//! speaks with, are known from the store.
 
 mod view;
 mod node;
+mod shared;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use crate::clock;
 use crate::meters::Meters;
 use crate::task;
 use node::{Connection, Node, Target, Verdict};
+use shared::Stored;
 
 pub use view::{ClassView, Finding, Lag, NodeView, Rates, Rejection, Rollout, Spool, State};
 
@@ -27,8 +30,10 @@ pub use view::{ClassView, Finding, Lag, NodeView, Rates, Rejection, Rollout, Spo
 const MAX_NODES: usize = 10_000;
 /// How often what nodes said goes to the store.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// A node that only says that it is alive is written this often.
-const SAVE_ALIVE_MS: i64 = 60_000;
+/// A node that only says that it is alive is written this often: other replicas count it as connected by that.
+const SAVE_ALIVE_MS: i64 = 5_000;
+/// How often the store is asked about nodes that somebody waits for and another replica speaks with.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A node that has been gone for so long is known from the store only.
 const FORGET_MS: i64 = 60 * 60_000;
 /// Longest id of a node or of its boot.
@@ -45,6 +50,7 @@ pub struct Fleet {
     nodes: Mutex<HashMap<String, Node>>,
     /// Changes when a node does.
     moved: watch::Sender<u64>,
+    started_at_ms: i64,
 }
 
 /// A revision that a boot of a node would not take; it is not sent to it again.
@@ -86,7 +92,7 @@ pub(crate) fn check_words<'w>(words: impl Iterator<Item = &'w String>) -> Result
 
 impl Fleet {
     pub fn new(store: Store, meters: Arc<Meters>) -> Self {
-        Self { store, meters, nodes: Mutex::default(), moved: watch::Sender::new(0) }
+        Self { store, meters, nodes: Mutex::default(), moved: watch::Sender::new(0), started_at_ms: clock::unix_ms() }
     }
 
     /// Writes what nodes say to the store, until it is dropped. A database that is away holds nobody up.
@@ -108,13 +114,25 @@ impl Fleet {
     pub async fn nodes(&self) -> Result<Vec<NodeView>, Error> {
         let heads = self.store.heads().await?;
         let heads = Committed { topology: heads.topology, identity: heads.identity };
-        let stored = self.store.nodes("", MAX_NODES).await?;
+        let stored = self.stored().await?;
         let now_ms = clock::unix_ms();
         let live = self.lock();
-        let mut nodes: Vec<NodeView> = live.iter().map(|(id, node)| node.view(id, now_ms, heads)).collect();
-        nodes.extend(stored.into_iter().filter(|row| !live.contains_key(&row.id)).map(|row| node::offline(row, heads)));
-        nodes.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(nodes)
+        let is_elsewhere = |id: &str| stored.get(id).is_some_and(Stored::is_connected);
+        let here = live.iter().filter(|(id, node)| node.is_connected(now_ms) || !is_elsewhere(id));
+        let mut nodes: BTreeMap<String, NodeView> =
+            here.map(|(id, node)| (id.clone(), node.view(id, now_ms, heads))).collect();
+        for (id, other) in stored {
+            nodes.entry(id).or_insert_with(|| other.view(heads));
+        }
+        Ok(nodes.into_values().collect())
+    }
+
+    /// What all replicas have written down, by id.
+    async fn stored(&self) -> Result<BTreeMap<String, Stored>, Error> {
+        let rows = self.store.nodes("", MAX_NODES).await?;
+        let now_ms = clock::unix_ms();
+        let stored = rows.into_iter().map(|row| Stored::new(row, now_ms, self.started_at_ms));
+        Ok(stored.map(|stored| (stored.id().to_owned(), stored)).collect())
     }
 
     /// Waits until every connected node has applied or refused these revisions of these classes, or the time is over. Without
@@ -125,8 +143,15 @@ impl Fleet {
         let mut moved = self.moved.subscribe();
         loop {
             moved.borrow_and_update();
+            if !self.is_awaited(target) {
+                let rollout = self.rollout(target).await;
+                if rollout.pending.is_empty() || Instant::now() >= deadline {
+                    return rollout;
+                }
+                // Those that are left speak with other replicas, and nothing tells when they do.
+                tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_EVERY)).await;
             // `self` holds the sender, so an error here is that the time is over.
-            if !self.is_awaited(target) || tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
+            } else if tokio::time::timeout_at(deadline, moved.changed()).await.is_err() {
                 return self.rollout(target).await;
             }
         }
@@ -174,7 +199,7 @@ impl Fleet {
         }
     }
 
-    /// Whether a connected node has yet to say what it makes of the target. Asked at each move of any node.
+    /// Whether a node that is connected to this replica has yet to say what it makes of the target. Asked at each move of any node.
     fn is_awaited(&self, target: Target) -> bool {
         let now_ms = clock::unix_ms();
         self.lock().values().any(|node| node.is_connected(now_ms) && node.verdict(target) == Verdict::Pending)
@@ -182,27 +207,29 @@ impl Fleet {
 
     async fn rollout(&self, target: Target) -> Rollout {
         // A database that is away does not change what the connected ones do.
-        let stored = self.store.nodes("", MAX_NODES).await.unwrap_or_default();
+        let stored = self.stored().await.unwrap_or_default();
         let now_ms = clock::unix_ms();
         let nodes = self.lock();
         let mut rollout = Rollout::default();
-        for (id, node) in nodes.iter() {
-            if !node.is_connected(now_ms) {
-                rollout.offline.push(id.clone());
-                continue;
-            }
-            match node.verdict(target) {
+        let ids: BTreeSet<&String> = nodes.keys().chain(stored.keys()).collect();
+        for id in ids {
+            let here = nodes.get(id).filter(|node| node.is_connected(now_ms));
+            let elsewhere = stored.get(id).filter(|other| other.is_connected());
+            let (verdict, state) = match (here, elsewhere) {
+                (Some(node), _) => (node.verdict(target), &node.state),
+                (None, Some(other)) => (other.verdict(target), other.state()),
+                (None, None) => {
+                    rollout.offline.push(id.clone());
+                    continue;
+                }
+            };
+            match verdict {
                 Verdict::Applied => rollout.applied.push(id.clone()),
                 Verdict::Pending => rollout.pending.push(id.clone()),
                 Verdict::Rejected => {
-                    rollout.rejected.push(Rejection { node: id.clone(), errors: node.state.errors.clone() });
+                    rollout.rejected.push(Rejection { node: id.clone(), errors: state.errors.clone() });
                 }
             }
-        }
-        rollout.offline.extend(stored.into_iter().map(|row| row.id).filter(|id| !nodes.contains_key(id)));
-        rollout.rejected.sort_by(|one, other| one.node.cmp(&other.node));
-        for list in [&mut rollout.applied, &mut rollout.offline, &mut rollout.pending] {
-            list.sort();
         }
         rollout
     }
@@ -216,7 +243,7 @@ impl Fleet {
             due.map(|(id, node)| {
                 node.is_unsaved = false;
                 node.saved_at_ms = now_ms;
-                node.row(id)
+                shared::row(node, id)
             })
             .collect()
         };
@@ -367,3 +394,6 @@ impl Drop for Seat {
         self.fleet.moved();
     }
 }
+
+#[cfg(test)]
+mod tests;

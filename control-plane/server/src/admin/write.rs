@@ -71,7 +71,9 @@ pub(super) async fn rollout(
     classes: &[Class],
     timeout: Duration,
 ) -> Result<Value, ApiError> {
-    let rollout = app.fleet.wait_applied(revision, classes, timeout).await;
+    let mut rollout = app.fleet.wait_applied(revision, classes, timeout).await;
+    // They will not catch up.
+    rollout.offline.retain(|id| !app.members.is_revoked(id));
     serde_json::to_value(rollout).map_err(|_| ApiError::internal())
 }
 

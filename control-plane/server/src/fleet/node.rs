@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gateway_model::kind;
-use gateway_store::nodes::NodeRow;
 use gateway_store::revisions::Committed;
 use gateway_wire::v1::{Ack, Class, ClassState, MetricFrame, Status};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use crate::clock::rfc3339;
 /// Frames come every five seconds; these cover a minute.
 const N_FRAMES: usize = 13;
 /// A connected node that has been silent for so long counts as gone, whatever its socket says.
-const SILENT_MS: i64 = 15_000;
+pub(super) const SILENT_MS: i64 = 15_000;
 /// Findings kept of one answer; a broken configuration may have as many as it has items.
 const MAX_ERRORS: usize = 100;
 
@@ -126,21 +125,8 @@ impl Node {
         self.session.is_some() && now_ms - self.last_seen_ms < SILENT_MS
     }
 
-    /// Of the classes that are asked about the worse one.
     pub(super) fn verdict(&self, target: Target) -> Verdict {
-        let verdict = |class: &ClassView, target: Option<u64>| {
-            let Some(target) = target else { return Verdict::Applied };
-            if class.status == REGRESSED {
-                Verdict::Rejected
-            } else if class.revision >= target {
-                Verdict::Applied
-            } else if class.refused.is_some_and(|refused| refused >= target) {
-                Verdict::Rejected
-            } else {
-                Verdict::Pending
-            }
-        };
-        verdict(&self.state.topology, target.topology).max(verdict(&self.state.identity, target.identity))
+        verdict(&self.state, target)
     }
 
     pub(super) fn class_mut(&mut self, class: Class) -> &mut ClassView {
@@ -173,37 +159,31 @@ impl Node {
             boot_id: self.boot_id.clone(),
             lag: Lag::new(&self.state, heads),
             state: self.state.clone(),
-            metrics: if connected { rates(&self.frames) } else { None },
+            metrics: self.rates().filter(|_| connected),
         }
     }
 
-    pub(super) fn row(&self, id: &str) -> NodeRow {
-        NodeRow {
-            id: id.to_owned(),
-            version: self.version.clone(),
-            boot_id: self.boot_id.clone(),
-            labels: serde_json::to_string(&self.labels).unwrap_or_default(),
-            first_seen_ms: self.first_seen_ms,
-            last_seen_ms: self.last_seen_ms,
-            state: serde_json::to_string(&self.state).unwrap_or_default(),
-        }
+    /// Of the last minute.
+    pub(super) fn rates(&self) -> Option<Rates> {
+        rates(&self.frames)
     }
 }
 
-/// A node that is only in the store. What this version cannot read shows as unknown.
-pub(super) fn offline(row: NodeRow, heads: Committed) -> NodeView {
-    let state: State = serde_json::from_str(&row.state).unwrap_or_default();
-    NodeView {
-        connected: false,
-        last_seen: rfc3339(row.last_seen_ms),
-        labels: serde_json::from_str(&row.labels).unwrap_or_default(),
-        lag: Lag::new(&state, heads),
-        state,
-        metrics: None,
-        id: row.id,
-        version: row.version,
-        boot_id: row.boot_id,
-    }
+/// Of the classes that are asked about the worse one.
+pub(super) fn verdict(state: &State, target: Target) -> Verdict {
+    let verdict = |class: &ClassView, target: Option<u64>| {
+        let Some(target) = target else { return Verdict::Applied };
+        if class.status == REGRESSED {
+            Verdict::Rejected
+        } else if class.revision >= target {
+            Verdict::Applied
+        } else if class.refused.is_some_and(|refused| refused >= target) {
+            Verdict::Rejected
+        } else {
+            Verdict::Pending
+        }
+    };
+    verdict(&state.topology, target.topology).max(verdict(&state.identity, target.identity))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures of a minute are far below 2^52")]
@@ -329,17 +309,5 @@ mod tests {
         assert_eq!((rates.requests_per_second, rates.open_streams), (3.0, 4));
         (0..100).for_each(|seconds| node.frame(frame("b", seconds, 0)));
         assert_eq!(node.frames.len(), N_FRAMES);
-    }
-
-    #[test]
-    fn a_node_that_the_store_alone_knows_is_offline_and_survives_rubbish() {
-        let mut node = Node::new(7);
-        node.state.topology.revision = 3;
-        let heads = Committed { topology: 5, identity: 1 };
-        let view = offline(node.row("node_1"), heads);
-        assert_eq!((view.id.as_str(), view.connected, view.state.topology.revision), ("node_1", false, 3));
-        assert_eq!(view.lag, Lag { topology: 2, identity: 1 });
-        let view = offline(NodeRow { state: "rubbish".to_owned(), ..node.row("node_1") }, heads);
-        assert_eq!(view.state.topology.status, "unknown");
     }
 }

@@ -94,7 +94,7 @@ pub struct Spool {
 }
 
 /// From the node's metric frames.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
     pub requests_per_second: f64,
     pub errors_per_second: f64,
