@@ -19,6 +19,7 @@ mod doctor;
 mod db;
 mod snapshot;
 mod completions;
+mod probe;
 mod version;
 #[cfg(feature = "server")]
 mod up;
@@ -82,6 +83,7 @@ enum Command {
     Context(context::Contexts),
     Db(db::Db),
     Snapshot(snapshot::Snapshot),
+    Probe(probe::Probe),
     Completions(completions::Completions),
     Man(completions::Man),
     Version(version::Version),
@@ -126,6 +128,7 @@ impl Cli {
             Command::Doctor(command) => wait_for(doctor::run(command)),
             Command::Db(command) => wait_for(db::run(command)),
             Command::Snapshot(command) => wait_for(snapshot::run(command)),
+            Command::Probe(command) => wait_for(probe::run(command)),
             Command::Completions(command) => completions::run::<Cli>(command),
             Command::Man(command) => completions::man::<Cli>(command),
             Command::Status(command) => wait_for(status::run(command)),
@@ -144,7 +147,7 @@ impl Command {
         match self {
             #[cfg(feature = "server")]
             Self::Up(_) | Self::ControlPlane(_) | Self::DataPlane(_) => false,
-            Self::Validate(_) | Self::Schema(_) | Self::Version(_) => false,
+            Self::Validate(_) | Self::Schema(_) | Self::Probe(_) | Self::Version(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Docs(_) => false,
             Self::Context(command) => command.talks_to_a_gateway(),
             _ => true,
