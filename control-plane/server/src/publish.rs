@@ -25,7 +25,7 @@ use crate::vault::Vault;
 use published::{Pace, Published};
 
 pub(crate) use snapshot::Snapshot;
-pub use source::Source;
+pub use source::{Read, Source};
 
 /// The source is asked this often, whether it gave a hint or not.
 const POLL: Duration = Duration::from_secs(1);

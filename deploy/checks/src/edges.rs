@@ -20,7 +20,10 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gatewayctl", &["gateway-model", "gateway-standalone", "gateway-server", "gateway-proxy"]),
     ("gateway-fake", &[]),
     ("gateway-testing", &[]),
-    ("gateway-sim", &["gateway-server", "gateway-proxy", "gateway-store", "gateway-model", "gateway-wire"]),
+    (
+        "gateway-sim",
+        &["gateway-server", "gateway-proxy", "gateway-store", "gateway-engine", "gateway-model", "gateway-wire"],
+    ),
     (
         "gateway-fleet-tests",
         &["gateway-server", "gateway-proxy", "gateway-store", "gateway-engine", "gateway-model", "gateway-wire"],

@@ -1,0 +1,3 @@
+//! The guarantees of the fleet channel, in simulated time.
+
+mod watch_guarantees;
