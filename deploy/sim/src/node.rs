@@ -9,8 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use gateway_engine::identity::identify;
 use gateway_model::kind::Class;
-use gateway_proxy::config::Endpoint;
-use gateway_proxy::link;
+use gateway_proxy::link::Link;
 use gateway_proxy::state::Live;
 use gateway_proxy::sync::{Feed, Sync};
 use gateway_proxy::telemetry::Reporter;
@@ -108,13 +107,13 @@ impl Handle {
         let (pipe, dials) = mpsc::channel(DIALS);
         let live = Arc::new(Live::empty());
         let boot_id = format!("{}-{boot}", self.0.number);
+        let link = Link::pipe(pipe);
         let reporter = Reporter {
-            identity: Arc::new(Identity { node_id: self.0.node_id.clone(), boot_id }),
-            frames: Arc::new(v1::MetricFrame::default),
-            spool: Box::new(v1::SpoolState::default),
+            identity: Arc::new(Identity::of(&self.0.node_id, boot_id)),
             applied: Some(self.clone().observer(Arc::clone(&live), boot)),
+            ..Reporter::idle(link.clone())
         };
-        let feed = Feed::Fleet { channel: link::channel(Endpoint::Pipe(pipe)), reporter };
+        let feed = Feed::Fleet { channel: link.channel(), reporter };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
         drop(synced?);

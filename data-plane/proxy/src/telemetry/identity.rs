@@ -37,6 +37,11 @@ impl Identity {
         identity
     }
 
+    /// Of a node whose ids are given; nothing is kept.
+    pub fn of(node_id: &str, boot_id: String) -> Self {
+        Self { node_id: RwLock::new(node_id.into()), boot_id, file: None }
+    }
+
     pub fn node_id(&self) -> Arc<str> {
         Arc::clone(&self.node_id.read().unwrap_or_else(PoisonError::into_inner))
     }
