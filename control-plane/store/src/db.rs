@@ -1,25 +1,46 @@
-//! Pools, transactions and bulk statements. Every difference between database engines is in this file.
+//! Pools, transactions and bulk statements. Every difference between database engines is in this file and its folder, but for the
+//! few steps of the schema that come in two texts.
 //!
 //! `sqlx::Any` rather than an enum of two native pools: one set of row and argument types means that every statement and every
 //! decoder is written once and needs no macro that compiles it twice. The price is that only TEXT, BIGINT, DOUBLE PRECISION and
 //! BYTEA exist, which the schema keeps to anyway. `Any` is named in this crate only, so the way back is one crate long.
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod address;
+
 use std::time::Duration;
 
-use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection, Row, SqlSafeStr, SqlStr, Transaction};
+use gateway_model::secret::Secret;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Row, SqlSafeStr as _, SqlStr,
+    Transaction,
+};
 
 use crate::error::Error;
+use address::Address;
+
+pub(crate) use address::file_url;
 
 pub(crate) type Tx = Transaction<'static, Any>;
 
-/// Readers beside the one writer.
-const MAX_READERS: u32 = 4;
-/// Waiting for the writer longer than this means something is stuck; the caller gets [`Error::Locked`].
-const MAX_WAIT: Duration = Duration::from_secs(10);
-/// Bound parameters of one statement; SQLite takes 32,766.
+/// What kind of database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Connections of one process, by what they are for: on SQLite one writer, because writers take turns there anyway.
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_WRITERS: u32 = 8;
+const POSTGRES_READERS: u32 = 6;
+/// Waiting for SQLite's one writer longer than this means that something is stuck; the caller gets [`Error::Locked`].
+const SQLITE_WAIT: Duration = Duration::from_secs(10);
+/// A server that does not give a connection within this time is away: people wait for the answer, and nodes come again.
+const POSTGRES_WAIT: Duration = Duration::from_secs(3);
+/// The first of them: the `server_version_num` of Postgres 15.
+const OLDEST_POSTGRES: u32 = 150_000;
+/// Bound parameters of one statement; SQLite takes 32,766, Postgres 65,535.
 pub(crate) const MAX_PARAMETERS: usize = 16_000;
 
 /// `synchronous=NORMAL` under WAL: a crash of the process loses nothing, a power cut may lose the last commits but never
@@ -27,92 +48,162 @@ pub(crate) const MAX_PARAMETERS: usize = 16_000;
 const SQLITE_SETUP: &str =
     "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;";
 
-/// One writer, several readers.
+/// A process that was cut off from the server must not keep the others from writing. Said in each transaction and not once per
+/// connection, because behind a pooler a connection is not ours for longer.
+const POSTGRES_BEGIN: &str =
+    "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '20s'";
+const POSTGRES_BEGIN_READ: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// Changing the schema waits for whoever else is at it, and may take as long as the data is large. The number names this lock
+/// among those of others in the same database.
+const POSTGRES_BEGIN_SCHEMA: &str = "BEGIN; SET LOCAL lock_timeout = '120s'; SET LOCAL statement_timeout = 0; \
+                                     SELECT pg_advisory_xact_lock(7310579604163127)";
+
+/// Connections that write, connections that read.
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
-    writer: AnyPool,
+    engine: Engine,
+    writers: AnyPool,
     readers: AnyPool,
+    /// Where commits of others can be heard of.
+    announcements: Option<Secret>,
 }
 
 // === impl Db ===
 
 impl Db {
-    /// `sqlite::memory:` or `sqlite://path`. The file is made if it is missing.
+    /// `sqlite::memory:`, `sqlite://path` (the file is made if it is missing) or `postgres://…`.
     pub(crate) async fn open(url: &str) -> Result<Self, Error> {
         sqlx::any::install_default_drivers();
-        let Some(rest) = url.strip_prefix("sqlite:") else {
-            // What follows the scheme may hold a password.
-            return Err(Error::Address(url.split(':').next().unwrap_or_default().to_owned()));
-        };
-        let in_memory = rest == ":memory:";
-        let url = if in_memory || rest.contains('?') { url.to_owned() } else { format!("{url}?mode=rwc") };
+        let address = Address::parse(url)?;
+        // Statements are constants; the driver's notes about slow ones would be as long as a bulk insert.
+        let options = address.url.expose().parse::<AnyConnectOptions>()?.disable_statement_logging();
         // A pool repeats a failing set-up until it times out and then says only that; one connection says what is wrong.
-        let mut probe = AnyConnection::connect(&url).await?;
-        sqlx::raw_sql(SQLITE_SETUP).execute(&mut probe).await?;
-        probe.close().await?;
-        // SQLite serialises writers anyway. One connection makes them queue here, in order, instead of failing as busy.
-        let writer = options().max_connections(1).connect(&url).await?;
-        // Each connection to `:memory:` would be a database of its own.
-        let readers =
-            if in_memory { writer.clone() } else { options().max_connections(MAX_READERS).connect(&url).await? };
-        Ok(Self { writer, readers })
+        let probe = tokio::time::timeout(POSTGRES_WAIT.max(SQLITE_WAIT), probe(&options, address.engine));
+        probe.await.map_err(|_| Error::away())??;
+        let (writers, readers) = match address.engine {
+            Engine::Sqlite => {
+                let writer = pool(address.engine, 1).connect_with(options.clone()).await?;
+                let readers = if address.in_memory {
+                    writer.clone()
+                } else {
+                    pool(address.engine, SQLITE_READERS).connect_with(options).await?
+                };
+                (writer, readers)
+            }
+            Engine::Postgres => (
+                pool(address.engine, POSTGRES_WRITERS).connect_lazy_with(options.clone()),
+                pool(address.engine, POSTGRES_READERS).connect_lazy_with(options),
+            ),
+        };
+        let announcements = (address.notify && address.engine == Engine::Postgres).then_some(address.url);
+        Ok(Self { engine: address.engine, writers, readers, announcements })
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine
     }
 
     pub(crate) fn readers(&self) -> &AnyPool {
         &self.readers
     }
 
-    /// A transaction that holds the write lock from its start. Dropped, it rolls back.
+    /// A transaction that writes; on SQLite it holds the write lock from its start. Dropped, it rolls back.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
-        // A deferred transaction that reads first cannot be upgraded once somebody else has written.
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        let begun = match self.engine {
+            // A deferred transaction that reads first cannot be upgraded once somebody else has written.
+            Engine::Sqlite => self.writers.begin_with("BEGIN IMMEDIATE").await,
+            Engine::Postgres => self.writers.begin_with(POSTGRES_BEGIN).await,
+        };
+        begun.map_err(|error| match (self.engine, error) {
+            // The one writer is in use for longer than anybody should wait.
+            (Engine::Sqlite, sqlx::Error::PoolTimedOut) => Error::Locked,
+            (_, error) => error.into(),
+        })
+    }
+
+    /// A transaction that changes the schema: one at a time among all processes that use the database.
+    pub(crate) async fn begin_schema(&self) -> Result<Tx, Error> {
+        match self.engine {
+            Engine::Sqlite => self.begin().await,
+            Engine::Postgres => Ok(self.writers.begin_with(POSTGRES_BEGIN_SCHEMA).await?),
+        }
     }
 
     /// A transaction that sees one state of the database throughout.
     pub(crate) async fn begin_read(&self) -> Result<Tx, Error> {
-        Ok(self.readers.begin().await?)
+        Ok(match self.engine {
+            Engine::Sqlite => self.readers.begin().await?,
+            Engine::Postgres => self.readers.begin_with(POSTGRES_BEGIN_READ).await?,
+        })
     }
 
-    /// Waits for running statements and closes the files.
+    /// `before (…, …), (…, …) after` for bulk inserts, with a mark for each value in the order in which they are bound.
+    ///
+    /// SQLite looks numbered parameters up one by one, which makes a large insert 40 times slower; Postgres knows no others. Only
+    /// constants of this crate and marks go into the text, so nothing that came from outside can.
+    pub(crate) fn bulk(&self, before: &str, n_columns: usize, n_rows: usize, after: &str) -> SqlStr {
+        bulk(self.engine, before, n_columns, n_rows, after)
+    }
+
+    /// Waits for running statements and closes the connections.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
-        self.writer.close().await;
+        self.writers.close().await;
     }
 }
 
-fn options() -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .acquire_timeout(MAX_WAIT)
-        // An idle connection costs nothing here, and an in-memory database lives only as long as its connection.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(|connection: &mut AnyConnection, _| {
-            Box::pin(async move { sqlx::raw_sql(SQLITE_SETUP).execute(connection).await.map(drop) })
-        })
-}
-
-/// The address of a database file.
-pub(crate) fn file_url(path: &Path) -> String {
-    let mut url = String::from("sqlite://");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
-            url.push(char::from(*byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(url, "%{byte:02X}");
+/// Connects once, and says what is wrong with the database if it cannot be used.
+async fn probe(options: &AnyConnectOptions, engine: Engine) -> Result<(), Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    match engine {
+        Engine::Sqlite => drop(sqlx::raw_sql(SQLITE_SETUP).execute(&mut connection).await?),
+        Engine::Postgres => {
+            let row = sqlx::query("SHOW server_version_num").fetch_one(&mut connection).await?;
+            let number: String = row.try_get(0)?;
+            let number: u32 = number.parse().unwrap_or_default();
+            if number < OLDEST_POSTGRES {
+                return Err(Error::OldServer { found: number / 10_000 });
+            }
         }
     }
-    url
+    Ok(connection.close().await?)
 }
 
-/// `before (?, ?, …), (?, ?, …) after` for bulk inserts.
-///
-/// `?` and not `$1 … $n`: SQLite looks numbered parameters up one by one, which makes a large insert 40 times slower. Only
-/// constants of this crate and question marks go into the text, so nothing that came from outside can.
-pub(crate) fn bulk(before: &'static str, n_columns: usize, n_rows: usize, after: &'static str) -> SqlStr {
-    let row = format!("({})", vec!["?"; n_columns].join(", "));
-    let rows = vec![row.as_str(); n_rows].join(", ");
-    AssertSqlSafe(format!("{before} {rows} {after}")).into_sql_str()
+fn pool(engine: Engine, max_connections: u32) -> AnyPoolOptions {
+    let options = AnyPoolOptions::new().max_connections(max_connections);
+    match engine {
+        Engine::Sqlite => options
+            .acquire_timeout(SQLITE_WAIT)
+            // An idle connection costs nothing here, and an in-memory database lives only as long as its connection.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .after_connect(|connection: &mut AnyConnection, _| {
+                Box::pin(async move { sqlx::raw_sql(SQLITE_SETUP).execute(connection).await.map(drop) })
+            }),
+        Engine::Postgres => options.acquire_timeout(POSTGRES_WAIT),
+    }
+}
+
+fn bulk(engine: Engine, before: &str, n_columns: usize, n_rows: usize, after: &str) -> SqlStr {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(before.len() + after.len() + n_columns * n_rows * 8);
+    text.push_str(before);
+    for row in 0..n_rows {
+        text.push_str(if row == 0 { " (" } else { ", (" });
+        for column in 0..n_columns {
+            text.push_str(if column == 0 { "" } else { ", " });
+            match engine {
+                Engine::Sqlite => text.push('?'),
+                // Writing to a string cannot fail.
+                Engine::Postgres => drop(write!(text, "${}", row * n_columns + column + 1)),
+            }
+        }
+        text.push(')');
+    }
+    text.push(' ');
+    text.push_str(after);
+    AssertSqlSafe(text).into_sql_str()
 }
 
 /// A column of whole numbers that are never negative.
@@ -131,15 +222,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_survive_the_address() {
-        assert_eq!(file_url(Path::new("/data/a b?#%.db")), "sqlite:///data/a%20b%3F%23%25.db");
-    }
-
-    #[test]
     fn bulk_text_has_one_group_per_row() {
-        assert_eq!(
-            bulk("INSERT INTO t VALUES", 2, 3, "RETURNING id").as_str(),
-            "INSERT INTO t VALUES (?, ?), (?, ?), (?, ?) RETURNING id"
-        );
+        for (engine, expected) in [
+            (Engine::Sqlite, "INSERT INTO t VALUES (?, ?), (?, ?), (?, ?) RETURNING id"),
+            (Engine::Postgres, "INSERT INTO t VALUES ($1, $2), ($3, $4), ($5, $6) RETURNING id"),
+        ] {
+            assert_eq!(bulk(engine, "INSERT INTO t VALUES", 2, 3, "RETURNING id").as_str(), expected);
+        }
     }
 }

@@ -1,14 +1,23 @@
 //! What can go wrong with the database, as callers can act on it. Names what happened and what to do; never a statement, never a value.
 
 use gateway_model::kind::Class;
+use sqlx::sqlite::SqliteError;
 
 /// A refusal or a failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "`{0}` is no database this version can use; write sqlite:///path/to/gateway.db, or leave it out for a file in the data directory"
+        "`{0}` is no database this version can use; write postgres://user:password@host/database or sqlite:///path/to/gateway.db, \
+         or leave it out for a file in the data directory"
     )]
     Address(String),
+    #[error(
+        "the database's address has a parameter that is not known, or a value of one; there are {known}, and notify=on|off \
+         (a `?` in a password is written %3F)"
+    )]
+    Parameter { known: String },
+    #[error("the database is Postgres {found}; use version 15 or newer")]
+    OldServer { found: u32 },
     #[error(
         "the database was written by a newer version of the gateway (schema {found}, this one knows up to {known}); \
          use that version or restore a backup"
@@ -16,6 +25,15 @@ pub enum Error {
     NewerSchema { found: i64, known: i64 },
     #[error("the database is locked by another process; stop that process or wait until it is done, then try again")]
     Locked,
+    /// It cannot be reached, or it is about to stop or to start.
+    #[error("the database does not answer; check that it runs and can be reached, then try again")]
+    Away(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    #[error(
+        "the database lets nobody in with this user, password or database name; correct its address or create what is missing"
+    )]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the database is read-only; name the primary server, or make it (or its file and folder) writable")]
+    ReadOnly(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the database file is not a SQLite database, or it is damaged; restore a backup or name another file")]
     NotADatabase,
     #[error(
@@ -33,34 +51,71 @@ pub enum Error {
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Primary result codes of SQLite: busy, locked, not a database.
-const BUSY: i32 = 5;
-const LOCKED: i32 = 6;
-const CORRUPT: i32 = 11;
-const NOT_A_DATABASE: i32 = 26;
-
 // === impl Error ===
 
 impl Error {
     /// Whether the same call may succeed later, with nobody changing it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Locked | Self::Database(_))
+        matches!(self, Self::Locked | Self::Away(_) | Self::ReadOnly(_) | Self::Database(_))
+    }
+
+    /// Nothing was heard in time.
+    pub(crate) fn away() -> Self {
+        Self::Away(None)
+    }
+
+    fn of_sqlite(error: sqlx::Error, code: i32) -> Self {
+        // The low byte is the primary code, the rest tells variants of it apart.
+        match code & 0xff {
+            sqlite::BUSY | sqlite::LOCKED => Self::Locked,
+            sqlite::READONLY => Self::ReadOnly(Box::new(error)),
+            sqlite::NOT_A_DATABASE | sqlite::CORRUPT => Self::NotADatabase,
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+
+    /// By SQLSTATE; its first two letters are the class.
+    fn of_postgres(error: sqlx::Error, code: &str) -> Self {
+        match code {
+            // Lock timeout, statement timeout, deadlock, serialization, a transaction that was left idle.
+            "55P03" | "57014" | "40P01" | "40001" | "25P03" => Self::Locked,
+            "25006" => Self::ReadOnly(Box::new(error)),
+            "28P01" | "28000" | "3D000" | "42501" => Self::Refused(Box::new(error)),
+            // Shutting down, crashed, starting up, out of connections.
+            "57P01" | "57P02" | "57P03" | "53300" => Self::Away(Some(Box::new(error))),
+            _ if code.starts_with("08") => Self::Away(Some(Box::new(error))),
+            _ => Self::Database(Box::new(error)),
+        }
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let code = match &error {
-            sqlx::Error::Database(database) => database.code().and_then(|code| code.parse::<i32>().ok()),
-            // The one writer is in use for longer than anybody should wait.
-            sqlx::Error::PoolTimedOut => return Self::Locked,
-            _ => None,
-        };
-        // The low byte is the primary code, the rest tells variants of it apart.
-        match code.map(|code| code & 0xff) {
-            Some(BUSY | LOCKED) => Self::Locked,
-            Some(NOT_A_DATABASE | CORRUPT) => Self::NotADatabase,
+        match &error {
+            sqlx::Error::Database(database) => {
+                let code = database.code().unwrap_or_default().into_owned();
+                if database.try_downcast_ref::<SqliteError>().is_some() {
+                    return Self::of_sqlite(error, code.parse().unwrap_or_default());
+                }
+                Self::of_postgres(error, &code)
+            }
+            // Includes a server that refuses connections: the pool tries again until its time is up.
+            sqlx::Error::PoolTimedOut => Self::away(),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::BeginFailed => Self::Away(Some(Box::new(error))),
             _ => Self::Database(Box::new(error)),
         }
     }
+}
+
+/// Primary result codes of SQLite.
+mod sqlite {
+    pub(super) const BUSY: i32 = 5;
+    pub(super) const LOCKED: i32 = 6;
+    pub(super) const READONLY: i32 = 8;
+    pub(super) const CORRUPT: i32 = 11;
+    pub(super) const NOT_A_DATABASE: i32 = 26;
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, bulk, signed, unsigned};
+use crate::db::{MAX_PARAMETERS, signed, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 use crate::usage::Cursor;
@@ -51,7 +51,7 @@ impl Store {
     ) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
         for chunk in rows.chunks(MAX_PARAMETERS / N_COLUMNS) {
-            let statement = bulk(
+            let statement = self.db.bulk(
                 "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record) VALUES",
                 N_COLUMNS,
                 chunk.len(),

@@ -2,35 +2,58 @@
 
 use sqlx::Row;
 
-use crate::db::Db;
+use crate::db::{Db, Engine};
 use crate::error::Error;
 
-/// Step `n` is at position `n - 1`.
-const STEPS: &[&str] =
-    &[include_str!("../../../migrations/0001_first.sql"), include_str!("../../../migrations/0002_membership.sql")];
+/// A step as each engine is told it.
+struct Step {
+    sqlite: &'static str,
+    postgres: &'static str,
+}
 
-/// Runs what is missing, each step in a transaction of its own.
+/// Step `n` is at position `n - 1`.
+const STEPS: &[Step] = &[
+    Step::of_both(include_str!("../../../migrations/0001_first.sql")),
+    Step::of_both(include_str!("../../../migrations/0002_membership.sql")),
+];
+
+/// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what
+/// those before it have done.
 pub(crate) async fn run(db: &Db) -> Result<(), Error> {
-    let mut tx = db.begin().await?;
-    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)")
-        .execute(&mut *tx)
-        .await?;
-    let found: i64 = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version")
-        .fetch_one(&mut *tx)
-        .await?
-        .try_get("version")?;
-    tx.commit().await?;
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
-    if found > known {
-        return Err(Error::NewerSchema { found, known });
-    }
-    for (step, version) in STEPS.iter().zip(1_i64..) {
-        if version > found {
-            let mut tx = db.begin().await?;
-            sqlx::raw_sql(*step).execute(&mut *tx).await?;
-            sqlx::query("INSERT INTO schema_version (version) VALUES ($1)").bind(version).execute(&mut *tx).await?;
+    loop {
+        let mut tx = db.begin_schema().await?;
+        sqlx::raw_sql("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)")
+            .execute(&mut *tx)
+            .await?;
+        let found: i64 = sqlx::query("SELECT COALESCE(MAX(version), 0) AS version FROM schema_version")
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get("version")?;
+        if found > known {
+            return Err(Error::NewerSchema { found, known });
+        }
+        let Some(step) = usize::try_from(found).ok().and_then(|found| STEPS.get(found)) else {
             tx.commit().await?;
+            return Ok(());
+        };
+        sqlx::raw_sql(step.text(db.engine())).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)").bind(found + 1).execute(&mut *tx).await?;
+        tx.commit().await?;
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    const fn of_both(text: &'static str) -> Self {
+        Self { sqlite: text, postgres: text }
+    }
+
+    fn text(&self, engine: Engine) -> &'static str {
+        match engine {
+            Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
         }
     }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, bulk, signed};
+use crate::db::{MAX_PARAMETERS, signed};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -58,7 +58,7 @@ impl Store {
         }
         let mut tx = self.db.begin().await?;
         for nodes in nodes.chunks(MAX_PARAMETERS / N_COLUMNS) {
-            let mut query = sqlx::query(bulk(
+            let mut query = sqlx::query(self.db.bulk(
                 "INSERT INTO node (id, version, boot_id, labels, first_seen_ms, last_seen_ms, state) VALUES",
                 N_COLUMNS,
                 nodes.len(),

@@ -28,11 +28,18 @@ pub struct Heads {
     pub identity: u64,
 }
 
+const HEADS: &str = "SELECT class, epoch, revision FROM config_head";
+
 // === impl Store ===
 
 impl Store {
-    /// Opens `sqlite::memory:` or `sqlite://path`, making and upgrading the schema. Fails with [`Error::Locked`] after five
-    /// seconds if another process holds it.
+    /// Opens `sqlite::memory:`, `sqlite://path` or `postgres://…` (version 15 or newer), making and upgrading the schema. Any
+    /// number of processes may do this at once. Fails with [`Error::Locked`] after five seconds if another process holds the
+    /// file, and with [`Error::Away`] after a few if no server answers.
+    ///
+    /// A Postgres address takes the parameters of its driver (`sslmode` …) and `notify=off`: commits are then neither announced
+    /// to other processes nor listened for, which is the way behind a pooler that shares connections between transactions;
+    /// other processes see them when they ask.
     pub async fn open(url: &str) -> Result<Self, Error> {
         let db = Db::open(url).await?;
         migrate::run(&db).await?;
@@ -59,10 +66,8 @@ impl Store {
 
     /// Where the database is now, whoever wrote it.
     pub async fn heads(&self) -> Result<Heads, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let heads = read_heads(&mut tx).await?;
-        tx.commit().await?;
-        Ok(heads)
+        // One statement sees one state, so this needs no transaction; it is asked every second.
+        heads_from(&sqlx::query(HEADS).fetch_all(self.db.readers()).await?)
     }
 
     /// Tells of commits made through this store. A hint: other processes' commits are seen by asking [`Store::heads`].
@@ -101,8 +106,7 @@ impl Heads {
 }
 
 pub(crate) async fn read_heads(connection: &mut AnyConnection) -> Result<Heads, Error> {
-    let rows = sqlx::query("SELECT class, epoch, revision FROM config_head").fetch_all(connection).await?;
-    heads_from(&rows)
+    heads_from(&sqlx::query(HEADS).fetch_all(connection).await?)
 }
 
 /// Locks both classes for this transaction and says where they are. Always topology first: one order, no deadlock.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{MAX_PARAMETERS, bulk, signed, unsigned};
+use crate::db::{Db, MAX_PARAMETERS, signed, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -104,7 +104,7 @@ impl Store {
         let n_known = usize::try_from(stored.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
         let mut counters = BTreeMap::new();
         for chunk in rows.get(n_known.min(rows.len())..).unwrap_or_default().chunks(MAX_PARAMETERS / N_COLUMNS) {
-            let inserted = insert(&mut tx, node, chunk).await?;
+            let inserted = insert(&self.db, &mut tx, node, chunk).await?;
             for row in chunk.iter().filter(|row| inserted.contains(&row.id)) {
                 count(&mut counters, row);
             }
@@ -181,8 +181,13 @@ impl Store {
 }
 
 /// Returns the ids that were not there before.
-async fn insert(connection: &mut AnyConnection, node: &str, rows: &[UsageRow]) -> Result<HashSet<String>, Error> {
-    let statement = bulk(
+async fn insert(
+    db: &Db,
+    connection: &mut AnyConnection,
+    node: &str,
+    rows: &[UsageRow],
+) -> Result<HashSet<String>, Error> {
+    let statement = db.bulk(
         "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, \
          cache_write_1h, output, reasoning, input_audio, output_audio, settled_by, cost_nano_usd, priced, status, topology_revision, tags) \
          VALUES",

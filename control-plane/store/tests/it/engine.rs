@@ -4,20 +4,29 @@ use gateway_model::kind::Kind;
 use gateway_store::revisions::{Commit, Edit, Op};
 use gateway_store::{ItemKind, Store, StoredItem};
 
+use gateway_testing::Postgres;
+
 /// An open store, and the directory that lives as long as it.
 pub(crate) struct World {
     pub(crate) store: Store,
     _directory: Option<tempfile::TempDir>,
 }
 
-pub(crate) async fn memory() -> World {
-    World { store: Store::open("sqlite::memory:").await.unwrap(), _directory: None }
+/// `None` where the engine is not installed, which has been said then.
+pub(crate) async fn memory() -> Option<World> {
+    Some(World { store: Store::open("sqlite::memory:").await.unwrap(), _directory: None })
 }
 
-pub(crate) async fn file() -> World {
+pub(crate) async fn file() -> Option<World> {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open_file(&directory.path().join("a name with spaces?.db")).await.unwrap();
-    World { store, _directory: Some(directory) }
+    Some(World { store, _directory: Some(directory) })
+}
+
+pub(crate) async fn postgres() -> Option<World> {
+    // Starting a server blocks.
+    let url = tokio::task::block_in_place(|| Postgres::shared().map(Postgres::database))?;
+    Some(World { store: Store::open(&url).await.unwrap(), _directory: None })
 }
 
 pub(crate) fn item(kind: Kind, name: &str) -> StoredItem {
