@@ -148,7 +148,7 @@ async fn run(membership: Membership, link: Link, ending: CancellationToken) {
         };
         renew::keep(&shared, &link, held).await;
     };
-    let _ = ending.run_until_cancelled(work).await;
+    let _ = ending.run_until_cancelled(Box::pin(work)).await;
 }
 
 /// The token, read and looked at before it is shown to anybody.

@@ -56,7 +56,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let meters = Arc::new(Meters::new());
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings)));
     let frames = Arc::clone(&meters);
-    let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, move || frames.frame())?;
+    let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let (feed, member) = supply(source, data_dir.as_deref(), labels, &warnings, &telemetry).await?;
     let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();

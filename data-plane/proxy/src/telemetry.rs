@@ -71,10 +71,11 @@ impl Telemetry {
         data_dir: Option<&Path>,
         n_workers: usize,
         log: LogSink,
+        warnings: &Arc<Warnings>,
         frames: impl Fn() -> MetricFrame + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let identity = Arc::new(Identity::load(data_dir));
-        let spool = Arc::new(Spool::open(data_dir, &identity.boot_id, n_workers)?);
+        let spool = Arc::new(Spool::open(data_dir, &identity.boot_id, n_workers, warnings)?);
         let logs = Logs::start(&log, Arc::clone(&identity), n_workers)?;
         Ok(Self { identity, spool, logs, frames: Arc::new(frames), n_workers, uplink: Mutex::default() })
     }

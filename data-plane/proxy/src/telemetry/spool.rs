@@ -31,6 +31,8 @@ use memory::MemoryLane;
 use outbox::Source;
 use segment::Found;
 
+use crate::warnings::Warnings;
+
 pub(crate) use outbox::Outbox;
 
 /// Room that the spool may take on the disk.
@@ -70,11 +72,17 @@ enum Inner {
 impl Spool {
     /// Without a directory nothing is kept. A directory that cannot be written to is a warning, and usage is kept in memory;
     /// one that another process uses is an error.
-    pub fn open(data_dir: Option<&Path>, boot: &str, n_lanes: usize) -> anyhow::Result<Self> {
-        Self::open_bounded(data_dir, boot, n_lanes, QUOTA)
+    pub fn open(data_dir: Option<&Path>, boot: &str, n_lanes: usize, warnings: &Arc<Warnings>) -> anyhow::Result<Self> {
+        Self::open_bounded(data_dir, boot, n_lanes, warnings, QUOTA)
     }
 
-    fn open_bounded(data_dir: Option<&Path>, boot: &str, n_lanes: usize, quota: u64) -> anyhow::Result<Self> {
+    fn open_bounded(
+        data_dir: Option<&Path>,
+        boot: &str,
+        n_lanes: usize,
+        warnings: &Arc<Warnings>,
+        quota: u64,
+    ) -> anyhow::Result<Self> {
         let indices = 0..u32::try_from(n_lanes).context("more workers than a machine has")?;
         let Some(data_dir) = data_dir else {
             return Ok(Self { boot: boot.to_owned(), lanes: indices.map(|_| Lane(Inner::Off)).collect(), disk: None });
@@ -91,6 +99,7 @@ impl Spool {
                     n_dropped: AtomicU64::new(0),
                     uncollected: AtomicBool::new(false),
                     directory_dirty: AtomicBool::new(false),
+                    warnings: Arc::clone(warnings),
                 });
                 let lanes: Vec<_> = indices.map(|index| Arc::new(DiskLane::new(index, Arc::clone(&shared)))).collect();
                 let keeper =
@@ -106,9 +115,11 @@ impl Spool {
             )),
             Err(error) => {
                 let dir = dir.display();
-                tracing::warn!(
-                    "usage spool `{dir}` cannot be used, usage is kept in memory and is lost with the process: {error}"
+                let text = format!(
+                    "the disk with the usage spool `{dir}` cannot be used, usage is kept in memory and lost with the process: {error}"
                 );
+                tracing::warn!("{text}");
+                warnings.set("usage-spool", text);
                 let lanes = indices.map(|index| Lane(Inner::Memory(Arc::new(MemoryLane::new(index))))).collect();
                 Ok(Self { boot: boot.to_owned(), lanes, disk: None })
             }
@@ -123,7 +134,7 @@ impl Spool {
     pub(crate) fn outbox(&self) -> Outbox {
         let lanes = self.lanes.iter().filter_map(Lane::source).collect();
         let shared = self.disk.as_ref().map(|disk| Arc::clone(&disk.shared));
-        Outbox { boot: self.boot.clone(), shared, earlier: self.take_earlier().into(), lanes, turn: 0 }
+        Outbox { boot: self.boot.clone(), shared, earlier: self.take_earlier(), lanes, turn: 0 }
     }
 
     /// There is nobody to deliver to: files go as soon as nothing in them is open. Returns the requests that an earlier

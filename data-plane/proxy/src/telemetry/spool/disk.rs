@@ -15,9 +15,14 @@ use prost::Message as _;
 
 use super::frame::{self, Kind};
 use super::segment::{Name, SEGMENT_BYTES};
+use crate::warnings::Warnings;
 
-/// After the disk refused, it is asked again this much later; what settles in between is counted as dropped.
+/// After the disk refused, it is asked again this much later.
 const RETRY: Duration = Duration::from_secs(1);
+/// What settles in between is held in memory, per lane up to this many events; beyond them it is dropped and counted.
+const MAX_HELD: usize = 16 * 1024;
+/// Subject of the warning that the disk does not take what it should.
+const WARNING: &str = "usage-spool";
 
 /// What all lanes of a spool share.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub(super) struct Shared {
     pub(super) uncollected: AtomicBool,
     /// A file was made since the directory was last synchronised.
     pub(super) directory_dirty: AtomicBool,
+    pub(super) warnings: Arc<Warnings>,
 }
 
 /// One lane. Its lock is held by its worker for the time of one `write`, and by the keeper for less.
@@ -55,8 +61,12 @@ pub(super) struct State {
     n_segments: u64,
     /// Requests that have started and not settled, with the number of the file that says so.
     pub(super) open: AHashMap<Box<str>, u64>,
+    /// Settled while the disk refused, oldest first. They have no number yet.
+    held: VecDeque<UsageEvent>,
     buffer: Vec<u8>,
     retry_at: Option<Instant>,
+    /// The last record could not be written, which has been said.
+    is_troubled: bool,
 }
 
 /// The file that is written now.
@@ -91,11 +101,13 @@ impl DiskLane {
 
     /// Settled events that are not known to be stored elsewhere.
     pub(super) fn n_pending(&self) -> u64 {
-        let acked = self.acked_seq.load(Ordering::Acquire);
         if self.shared.uncollected.load(Ordering::Relaxed) {
             return 0;
         }
-        self.last_seq.load(Ordering::Acquire).saturating_sub(acked)
+        // Under the lock nothing moves from what is held to what has a number.
+        let state = self.lock();
+        let acked = self.acked_seq.load(Ordering::Acquire);
+        self.last_seq.load(Ordering::Acquire).saturating_sub(acked) + state.held.len() as u64
     }
 
     pub(super) fn started(&self, event: &UsageEvent) {
@@ -109,18 +121,49 @@ impl DiskLane {
 
     pub(super) fn settled(&self, event: &UsageEvent) {
         let mut state = self.lock();
-        // The lock makes this lane's numbers gap-free; a number is taken only once its record is written.
+        if self.write_held(&mut state) && self.write_settled(&mut state, event) {
+            return;
+        }
+        // What no record can hold would be in the way of all others for good.
+        if state.held.len() < MAX_HELD && event.encoded_len() <= frame::MAX_PAYLOAD / 2 {
+            state.held.push_back(event.clone());
+        } else {
+            self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+            state.open.remove(event.id.as_str());
+        }
+    }
+
+    /// Writes what was held while the disk refused; true when nothing is held any more.
+    pub(super) fn write_held(&self, state: &mut State) -> bool {
+        while let Some(event) = state.held.pop_front() {
+            if !self.write_settled(state, &event) {
+                state.held.push_front(event);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Nothing more can be written: what is held is lost, and counted. Returns how many events that is.
+    pub(super) fn drop_held(&self, state: &mut State) -> usize {
+        let n_lost = state.held.len();
+        state.held.clear();
+        self.shared.n_dropped.fetch_add(n_lost as u64, Ordering::Relaxed);
+        n_lost
+    }
+
+    /// The lock makes this lane's numbers gap-free; a number is taken only once its record is written.
+    fn write_settled(&self, state: &mut State, event: &UsageEvent) -> bool {
         let seq = self.last_seq.load(Ordering::Relaxed) + 1;
-        let wrote = self.append(&mut state, Kind::Settled, |buffer| {
+        let wrote = self.append(state, Kind::Settled, |buffer| {
             buffer.extend_from_slice(&seq.to_le_bytes());
             encode(event, buffer);
         });
         if wrote {
             self.last_seq.store(seq, Ordering::Release);
-        } else {
-            self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+            state.open.remove(event.id.as_str());
         }
-        state.open.remove(event.id.as_str());
+        wrote
     }
 
     /// Says again that a request is open, because the file that said it will be deleted. Not subject to the quota: it
@@ -134,7 +177,27 @@ impl DiskLane {
     }
 
     fn append(&self, state: &mut State, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.shared.n_bytes.load(Ordering::Relaxed) < self.shared.quota && self.write(state, kind, payload)
+        if self.shared.n_bytes.load(Ordering::Relaxed) >= self.shared.quota {
+            self.warn(state, &format!("it holds {} bytes that no control plane has taken yet", self.shared.quota));
+            return false;
+        }
+        let wrote = self.write(state, kind, payload);
+        if wrote && std::mem::take(&mut state.is_troubled) {
+            self.shared.warnings.clear(WARNING);
+        }
+        wrote
+    }
+
+    fn warn(&self, state: &mut State, what: &str) {
+        if std::mem::replace(&mut state.is_troubled, true) {
+            return;
+        }
+        let dir = self.shared.dir.display();
+        let text = format!(
+            "the usage spool `{dir}` on this node's disk takes nothing more, usage is lost and counted soon: {what}"
+        );
+        tracing::warn!("{text}");
+        self.shared.warnings.set(WARNING, text);
     }
 
     /// One record into the current file; false if it is not there afterwards.
@@ -160,8 +223,7 @@ impl DiskLane {
                 // A record may be there in part; a reader stops at it, so nothing may follow it in this file.
                 self.seal(state);
                 state.retry_at = Some(Instant::now() + RETRY);
-                let dir = self.shared.dir.display();
-                tracing::warn!("usage spool `{dir}` cannot be written, events are dropped and counted: {error}");
+                self.warn(state, &error.to_string());
                 false
             }
         }
@@ -195,6 +257,15 @@ impl DiskLane {
             let last_seq = self.last_seq.load(Ordering::Relaxed);
             state.sealed.push_back(Sealed { number: current.number, n_bytes: current.n_bytes, last_seq });
         }
+    }
+}
+
+// === impl State ===
+
+#[cfg(test)]
+impl State {
+    pub(super) fn held_is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 }
 

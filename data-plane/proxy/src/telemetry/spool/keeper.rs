@@ -59,6 +59,7 @@ impl Keeper {
 
 fn keep(shared: &Shared, lanes: &[Arc<DiskLane>]) {
     for lane in lanes {
+        lane.write_held(&mut lane.lock());
         synchronise(lane);
         delete_acknowledged(lane);
     }
@@ -73,6 +74,10 @@ fn keep(shared: &Shared, lanes: &[Arc<DiskLane>]) {
 fn finish(shared: &Shared, lanes: &[Arc<DiskLane>]) {
     for lane in lanes {
         let mut state = lane.lock();
+        if !lane.write_held(&mut state) {
+            let n_lost = lane.drop_held(&mut state);
+            tracing::error!("{n_lost} usage events are lost: the disk has not taken them to the end");
+        }
         if state.open.is_empty() {
             lane.seal(&mut state);
         }

@@ -1,6 +1,5 @@
 //! What the spool still owes to the control plane, batch by batch: earlier boots first, then the lanes in turn.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +18,7 @@ use super::segment::{Name, Next, Reader};
 pub(crate) struct Outbox {
     pub(super) boot: String,
     pub(super) shared: Option<Arc<Shared>>,
-    pub(super) earlier: VecDeque<Earlier>,
+    pub(super) earlier: Vec<Earlier>,
     pub(super) lanes: Vec<Source>,
     /// The lane whose turn it is.
     pub(super) turn: usize,
@@ -47,11 +46,11 @@ impl Outbox {
     /// What has not been sent since the last rewind; `None` when there is nothing more now.
     pub(crate) fn next(&mut self) -> Option<UsageBatch> {
         self.delete_done();
-        // One boot at a time, so that each is deleted as soon as it is stored.
-        if let Some(earlier) = self.earlier.front_mut()
-            && let Some(batch) = earlier.next()
-        {
-            return Some(UsageBatch { boot_id: earlier.boot.clone(), ..batch });
+        // Oldest first; one whose files cannot be read any more holds up none of the others.
+        for earlier in &mut self.earlier {
+            if let Some(batch) = earlier.next() {
+                return Some(UsageBatch { boot_id: earlier.boot.clone(), ..batch });
+            }
         }
         for _ in 0..self.lanes.len() {
             self.turn = (self.turn + 1) % self.lanes.len();
@@ -96,8 +95,8 @@ impl Outbox {
     }
 
     fn delete_done(&mut self) {
-        while let Some(earlier) = self.earlier.pop_front_if(|earlier| earlier.is_done()) {
-            let freed = earlier.delete();
+        for done in self.earlier.extract_if(.., |earlier| earlier.is_done()) {
+            let freed = done.delete();
             if let Some(shared) = &self.shared {
                 shared.n_bytes.fetch_sub(freed, Ordering::Relaxed);
             }
@@ -116,8 +115,8 @@ impl Source {
     fn acknowledged(&self, ack: &IngestAck) {
         match self {
             Self::Disk(cursor) if cursor.lane.index == ack.lane => {
-                // Never beyond what exists: a peer that is wrong must not make us forget what comes.
-                let up_to = ack.up_to_seq.min(cursor.lane.last_seq.load(Ordering::Acquire));
+                // Never beyond what was read for sending: a peer that is wrong must not make us forget what comes.
+                let up_to = ack.up_to_seq.min(cursor.sent_seq);
                 cursor.lane.acked_seq.fetch_max(up_to, Ordering::AcqRel);
             }
             Self::Memory(lane) if lane.index == ack.lane => lane.acknowledged(ack.up_to_seq),

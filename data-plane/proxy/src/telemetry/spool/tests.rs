@@ -15,7 +15,7 @@ fn event(id: impl ToString) -> UsageEvent {
 }
 
 fn open(dir: &Path, boot: &str) -> Spool {
-    Spool::open(Some(dir), boot, 1).expect("a spool")
+    Spool::open(Some(dir), boot, 1, &Arc::default()).expect("a spool")
 }
 
 /// Everything that is owed now, acknowledged as it comes.
@@ -105,7 +105,7 @@ fn a_killed_process_loses_nothing() {
 fn two_processes_do_not_share_a_spool() {
     let dir = tempfile::tempdir().expect("a directory");
     let _spool = open(dir.path(), BOOT);
-    let refused = Spool::open(Some(dir.path()), "boot2", 1).expect_err("the second one").to_string();
+    let refused = Spool::open(Some(dir.path()), "boot2", 1, &Arc::default()).expect_err("the second one").to_string();
     assert!(refused.contains("another process uses the data directory"), "{refused}");
 }
 
@@ -141,26 +141,83 @@ fn a_torn_tail_at_every_byte() {
 }
 
 #[test]
-fn a_full_spool_counts_and_takes_again_when_there_is_room() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let spool = Spool::open_bounded(Some(dir.path()), BOOT, 1, 10_000).expect("a spool");
+fn a_full_spool_holds_and_counts_and_takes_again_when_there_is_room() {
+    const N: usize = 60_000;
+    let (dir, warnings) = (tempfile::tempdir().expect("a directory"), Arc::new(Warnings::default()));
+    let spool = Spool::open_bounded(Some(dir.path()), BOOT, 1, &warnings, 1_000_000).expect("a spool");
     let (lane, mut outbox) = (spool.lane(0), spool.outbox());
-    for id in 0..1000 {
+    for id in 0..N {
         lane.started(&event(id));
         lane.settled(&event(id));
     }
-    let n_delivered = collect(&mut outbox).len() as u64;
-    assert!(n_delivered > 0 && spool.state().usage_bytes < 20_000, "{:?}", spool.state());
-    assert_eq!(n_delivered + spool.state().usage_dropped, 1000);
-    // The keeper gives up whole files; here, the one that is written now is closed to let it.
-    if let Inner::Disk(disk) = &lane.0 {
+    let state = spool.state();
+    assert!(state.usage_bytes < 1_100_000 && state.usage_dropped > 0 && state.usage_pending > 16 * 1024, "{state:?}");
+    assert_eq!(state.usage_pending + state.usage_dropped, N as u64);
+    assert!(warnings.list()[0].contains("takes nothing more"), "{:?}", warnings.list());
+    let Inner::Disk(disk) = &lane.0 else { panic!("a spool on disk") };
+    let mut delivered = BTreeSet::new();
+    while spool.state().usage_pending > 0 {
+        delivered.extend(collect(&mut outbox).into_iter().map(|event| event.id));
+        // The keeper gives up whole files; here, the one that is written now is closed to let it.
         disk.seal(&mut disk.lock());
-    }
-    while spool.state().usage_bytes > 0 {
         std::thread::yield_now();
     }
+    assert_eq!(delivered.len() as u64 + spool.state().usage_dropped, N as u64);
     lane.settled(&event("after"));
     assert_eq!(ids(&collect(&mut outbox)), ["after"]);
+    assert!(warnings.list().is_empty(), "{:?}", warnings.list());
+}
+
+/// The directory goes away under a running node, and comes back.
+#[test]
+fn a_disk_that_fails_loses_nothing_that_memory_can_hold() {
+    let (dir, warnings) = (tempfile::tempdir().expect("a directory"), Arc::new(Warnings::default()));
+    let spool = Spool::open(Some(dir.path()), BOOT, 1, &warnings).expect("a spool");
+    let (lane, mut outbox) = (spool.lane(0), spool.outbox());
+    lane.settled(&event("before"));
+    let Inner::Disk(disk) = &lane.0 else { panic!("a spool on disk") };
+    std::fs::rename(dir.path().join("spool"), dir.path().join("away")).expect("rename");
+    disk.seal(&mut disk.lock());
+    lane.started(&event("during"));
+    lane.settled(&event("during"));
+    assert!(warnings.list()[0].contains("on this node's disk"), "{:?}", warnings.list());
+    assert_eq!(spool.state().usage_pending, 2);
+    std::fs::rename(dir.path().join("away"), dir.path().join("spool")).expect("rename");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !disk.lock().held_is_empty() {
+        assert!(std::time::Instant::now() < deadline, "the keeper tries again by itself");
+        std::thread::yield_now();
+    }
+    assert_eq!(ids(&collect(&mut outbox)), ["before", "during"]);
+    assert_eq!((spool.state().usage_dropped, warnings.list().len()), (0, 0));
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_not_sent_is_not_believed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let spool = open(dir.path(), BOOT);
+    let (lane, mut outbox) = (spool.lane(0), spool.outbox());
+    lane.settled(&event("sent"));
+    let batch = outbox.next().expect("a batch");
+    lane.settled(&event("not sent"));
+    outbox.acknowledged(&IngestAck { up_to_seq: u64::MAX, ..ack(&batch) });
+    outbox.rewind();
+    assert_eq!(ids(&collect(&mut outbox)), ["not sent"]);
+}
+
+#[test]
+fn a_boot_whose_file_is_gone_holds_up_no_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for boot in ["boot1", "boot2"] {
+        let spool = open(dir.path(), boot);
+        spool.lane(0).settled(&event(boot));
+        kill(spool);
+    }
+    let spool = open(dir.path(), "boot3");
+    let mut outbox = spool.outbox();
+    let first = files(dir.path()).into_iter().find(|path| path.to_string_lossy().contains("boot1")).expect("a file");
+    std::fs::remove_file(first).expect("it is there");
+    assert_eq!(ids(&collect(&mut outbox)), ["boot2"]);
 }
 
 /// A long request outlives the file that says it is open.
@@ -199,7 +256,7 @@ fn without_a_disk_usage_is_kept_in_memory_and_without_a_directory_not_at_all() {
     assert_eq!(events.len() as u64 + spool.state().usage_dropped, 20_000);
     assert!(!events.is_empty() && outbox.is_clear());
 
-    let spool = Spool::open(None, BOOT, 1).expect("a spool");
+    let spool = Spool::open(None, BOOT, 1, &Arc::default()).expect("a spool");
     spool.lane(0).settled(&event(1));
     assert_eq!(spool.outbox().next(), None);
 }
