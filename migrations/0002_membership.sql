@@ -33,3 +33,10 @@ CREATE TABLE member (
     revoked_at_ms BIGINT NOT NULL
 );
 CREATE INDEX member_revoked ON member (revoked_at_ms);
+
+-- The control planes on this database, and how many nodes each one serves. `seen_ms` is by its own clock.
+CREATE TABLE replica (
+    id TEXT NOT NULL PRIMARY KEY,
+    n_nodes BIGINT NOT NULL,
+    seen_ms BIGINT NOT NULL
+);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gateway_model::document::Resource;
@@ -32,6 +33,7 @@ use crate::listener::Listener;
 use crate::members::Members;
 use crate::meters::Meters;
 use crate::publish::Publisher;
+use crate::replica;
 use crate::sync::FleetService;
 use crate::task::Job;
 use crate::vault::Vault;
@@ -41,6 +43,8 @@ const DEFAULT_KEY: &str = "default";
 const KEK_FILE: &str = "kek.key";
 /// Connections of nodes in this process that wait to be taken.
 const PIPE_BACKLOG: usize = 16;
+/// For the last word to the other replicas.
+const LEAVE: Duration = Duration::from_secs(1);
 const MASTER_KEY_FILE: &str = "master.key";
 
 /// A running control plane.
@@ -54,6 +58,8 @@ pub struct ControlPlane {
     pipe: mpsc::Sender<DuplexStream>,
     channel: Vec<Job>,
     jobs: Vec<Job>,
+    /// Its name among the replicas on the database.
+    replica: String,
     master_key: Secret,
     minted_key: Option<Secret>,
     _data_dir: DataDir,
@@ -94,8 +100,12 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         let hosts = &options.fleet_hosts;
         fleet_listener = Some(FleetListener::serve(socket, members, hosts, channel.clone(), stop.clone())?);
     }
+    let mut jobs = jobs::start(&store, &meters);
+    let replica = replica::name(clock::unix_ms());
+    if fleet_listener.is_some() {
+        jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), Arc::clone(&fleet), channel.clone())));
+    }
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
-    let jobs = jobs::start(&store, &meters);
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
         store,
@@ -121,6 +131,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         pipe,
         channel,
         jobs,
+        replica,
         master_key,
         minted_key,
         _data_dir: data_dir,
@@ -195,6 +206,8 @@ impl ControlPlane {
         drop(self.fleet_listener);
         drop(self.channel);
         drop(self.jobs);
+        // The others notice by themselves, only later.
+        let _ = tokio::time::timeout(LEAVE, self.app.store.leave(&self.replica)).await;
         self.app.store.close().await;
     }
 }

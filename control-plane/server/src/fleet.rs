@@ -102,12 +102,16 @@ impl Fleet {
         loop {
             ticks.tick().await;
             let now_ms = clock::unix_ms();
-            let n_connected = self.lock().values().filter(|node| node.is_connected(now_ms)).count();
-            self.meters.nodes_connected(n_connected);
+            self.meters.nodes_connected(self.n_connected(now_ms));
             if let Err(error) = self.save(now_ms).await {
                 tracing::debug!(error = &error as &dyn std::error::Error, "what nodes said is not stored yet");
             }
         }
+    }
+
+    /// Nodes that are connected to this replica.
+    pub(crate) fn n_connected(&self, now_ms: i64) -> usize {
+        self.lock().values().filter(|node| node.is_connected(now_ms)).count()
     }
 
     /// All nodes, by id.

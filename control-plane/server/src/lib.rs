@@ -24,6 +24,7 @@ pub mod admin;
 mod listener;
 mod fleet_listener;
 mod jobs;
+mod replica;
 mod control_plane;
 pub mod command;
 

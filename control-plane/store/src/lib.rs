@@ -15,6 +15,7 @@ pub mod usage;
 pub mod logs;
 pub mod nodes;
 pub mod membership;
+pub mod replicas;
 
 pub use error::Error;
 pub use item::{ItemKind, StoredItem};

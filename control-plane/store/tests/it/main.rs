@@ -75,5 +75,6 @@ engines!(memory, file, postgres; {
         a_revoked_member_stays_out,
         what_is_over_is_forgotten,
         a_new_epoch_is_announced,
+        replicas_know_of_each_other,
     }
 });

@@ -4,6 +4,7 @@ use gateway_store::Store;
 use gateway_store::audit::AuditRow;
 use gateway_store::membership::{AuthorityRow, Candidate, Enrolled, MemberRow, Revoked, TokenRow};
 use gateway_store::nodes::NodeRow;
+use gateway_store::replicas::Replicas;
 
 fn audit(action: &str) -> AuditRow {
     AuditRow { at_ms: 1, actor: "test".to_owned(), action: action.to_owned(), ..AuditRow::default() }
@@ -168,4 +169,15 @@ pub(crate) async fn a_new_epoch_is_announced(store: &Store) {
     assert!(watch.has_changed().unwrap());
     assert_eq!(*watch.borrow_and_update(), after);
     assert_eq!(store.audit(None, 1).await.unwrap()[0].row.action, after.epoch);
+}
+
+pub(crate) async fn replicas_know_of_each_other(store: &Store) {
+    let replicas = |n_replicas, n_nodes| Replicas { n_replicas, n_nodes };
+    assert_eq!(store.beat("a", 3, 100, 90).await.unwrap(), replicas(1, 3));
+    assert_eq!(store.beat("b", 4, 105, 95).await.unwrap(), replicas(2, 7));
+    assert_eq!(store.beat("a", 5, 110, 100).await.unwrap(), replicas(2, 9));
+    assert_eq!(store.beat("a", 5, 120, 110).await.unwrap(), replicas(1, 5), "the other has been silent");
+    store.beat("b", 1, 120, 110).await.unwrap();
+    store.leave("b").await.unwrap();
+    assert_eq!(store.beat("a", 5, 121, 111).await.unwrap(), replicas(1, 5));
 }
