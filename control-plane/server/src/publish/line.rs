@@ -106,6 +106,14 @@ impl Line {
         })
     }
 
+    /// Items that made the current revision, as far as memory tells: of a revision that was loaded, no more than there are.
+    pub(super) fn n_touched(&self) -> usize {
+        if self.log_from == self.revision {
+            return self.items.len();
+        }
+        self.log.iter().rev().take_while(|touched| touched.revision == self.revision).count()
+    }
+
     /// Everything from a revision to the newest, the latest state of each item once. `earlier` is what changed up to
     /// [`Line::log_from`]; whether that took something away is not known any more. The nonce is the sender's.
     pub(super) fn delta(&self, from_revision: u64, earlier: BTreeSet<Key>) -> Delta {

@@ -17,6 +17,8 @@ use crate::vault::Vault;
 
 /// Revisions read from the source at a time.
 const PAGE: u64 = 1000;
+/// Items of a revision that are compared with those of the log.
+const MAX_COMPARED: usize = 1000;
 /// Encoding up to this many items takes less than handing it to another thread is worth.
 const FEW_ITEMS: usize = 256;
 
@@ -89,8 +91,10 @@ impl Published {
     /// The next changes after `revision`, which is where the line is. `None` where the log does not lead on from there: it is
     /// cut off, or it tells of another past than ours.
     async fn page(&self, source: &dyn Source, heads: &Heads, revision: u64) -> anyhow::Result<Option<Vec<Change>>> {
-        // One more than is needed: the revision that we are at must be the one that the log means.
-        let mut changes = source.changes(self.class, revision.saturating_sub(1), PAGE).await?;
+        // One more than is needed: the revision that we are at must be the one that the log means. Not where that was a whole
+        // import: what comes next, perhaps a revocation, would wait until all of it was read again.
+        let n_before = u64::from(self.line().n_touched() <= MAX_COMPARED);
+        let mut changes = source.changes(self.class, revision.saturating_sub(n_before), PAGE).await?;
         if !self.is_whole(source, &heads.epoch, revision, heads.of(self.class)).await? {
             return Ok(None);
         }
