@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gateway_fleet_tests::keys::N_KEYS;
 use gateway_model::kind::Class;
 use gateway_proxy::link::Link;
 use gateway_proxy::sync::Replica;
+use gateway_server::ControlPlane;
+use gateway_store::revisions::Committed;
 use gateway_testing::figure;
 
 use crate::nodes::{Board, Running, Whole};
@@ -16,63 +19,76 @@ const N_NODES: usize = 100;
 /// Of these, so many keep whole key tables: with a hundred of them the test would measure the machine's memory.
 const N_WHOLE: usize = 4;
 const N_REVOKED: usize = 200;
+/// Where a poll gathers them: all that come within a second reach the nodes as one.
+const N_REVOKED_UNTOLD: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_100_nodes() {
     let world = World::new().await;
     let board = Arc::new(Board::default());
-    let whole = whole(&world, N_WHOLE).await;
+    let whole = whole(&world.control, N_WHOLE).await;
     let near = revoke(&world, &whole[..2], &board, 0..20, 2).await;
-    note("two nodes", &near, Duration::from_millis(250), Duration::from_millis(250));
+    note("revocation_100_nodes", "two nodes", &near, Duration::from_millis(250), Duration::from_millis(250));
 
-    let light = light(&world, N_NODES - N_WHOLE, &board).await;
+    let light = light(&world.control, N_WHOLE, N_NODES - N_WHOLE, &board).await;
     let all = revoke(&world, &whole, &board, 20..20 + N_REVOKED, N_NODES).await;
-    note("100 nodes", &all, Duration::from_secs(1), Duration::from_secs(3));
+    note("revocation_100_nodes", "100 nodes", &all, Duration::from_secs(1), Duration::from_secs(3));
     drop(light);
     world.control.shutdown().await;
 }
 
-async fn whole(world: &World, n_nodes: usize) -> Vec<Arc<Whole>> {
+/// The nodes are on one replica and the write comes to the other one, which does not tell: only asking finds out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocation_notify_blocked() {
+    let world = World::new().await;
+    let (other, _directory) = world.replica().await;
+    let board = Arc::new(Board::default());
+    let whole = whole(&other, 1).await;
+    let light = light(&other, 1, N_NODES - 1, &board).await;
+    let all = revoke(&world, &whole, &board, 0..N_REVOKED_UNTOLD, N_NODES).await;
+    note("revocation_notify_blocked", "100 nodes", &all, Duration::from_secs(2), Duration::from_secs(2));
+    drop(light);
+    other.shutdown().await;
+    world.control.shutdown().await;
+}
+
+async fn whole(control: &ControlPlane, n_nodes: usize) -> Vec<Arc<Whole>> {
     let mut nodes = Vec::new();
     for _ in 0..n_nodes {
-        nodes.push(Arc::new(Whole::start(Link::pipe(world.control.pipe())).await));
+        nodes.push(Arc::new(Whole::start(Link::pipe(control.pipe())).await));
     }
-    settled(world, n_nodes).await;
-    assert!(nodes.iter().all(|node| node.lets_in(0)), "the keys are there");
+    settled(control, n_nodes).await;
+    assert!(nodes.iter().all(|node| node.lets_in(N_KEYS - 1)), "the keys are there");
     nodes
 }
 
-/// The first one is sent everything, the others begin with what it holds.
-async fn light(world: &World, n_nodes: usize, board: &Arc<Board>) -> Vec<Running> {
-    let link = || Link::pipe(world.control.pipe());
-    let n_before =
-        world.control.app().fleet.wait_applied(heads(world).await, &Class::ALL, PATIENCE).await.applied.len();
+/// Beside `n_others`. The first one is sent everything, the rest begin with what it holds.
+async fn light(control: &ControlPlane, n_others: usize, n_nodes: usize, board: &Arc<Board>) -> Vec<Running> {
+    let link = || Link::pipe(control.pipe());
     let first = Running::start(link(), Replica::new(), board);
-    settled(world, n_before + 1).await;
+    settled(control, n_others + 1).await;
     let replica = first.stop().await;
     let nodes = (0..n_nodes).map(|_| Running::start(link(), replica.clone(), board)).collect();
-    settled(world, n_before + n_nodes).await;
+    settled(control, n_others + n_nodes).await;
     nodes
 }
 
 /// Until so many nodes are connected and have applied what there is.
-async fn settled(world: &World, n_nodes: usize) {
-    let (fleet, revision) = (Arc::clone(&world.control.app().fleet), heads(world).await);
+async fn settled(control: &ControlPlane, n_nodes: usize) {
+    let app = control.app();
+    let heads = app.store.heads().await.unwrap();
+    let revision = Committed { topology: heads.topology, identity: heads.identity };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let rollout = fleet.wait_applied(revision, &Class::ALL, PATIENCE).await;
+        let rollout = app.fleet.wait_applied(revision, &Class::ALL, PATIENCE).await;
         if rollout.pending.is_empty() && rollout.applied.len() >= n_nodes {
             return;
         }
         assert!(Instant::now() < deadline, "{} of {n_nodes} nodes", rollout.applied.len());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(POLL).await;
     }
-}
-
-async fn heads(world: &World) -> gateway_store::revisions::Committed {
-    let heads = world.control.app().store.heads().await.unwrap();
-    gateway_store::revisions::Committed { topology: heads.topology, identity: heads.identity }
 }
 
 /// Revokes keys one after the other. Returns how long after its answer each node refused each key, sorted.
@@ -96,18 +112,12 @@ async fn revoke(
     waits
 }
 
-fn note(what: &str, waits: &[Duration], p99_limit: Duration, max_limit: Duration) {
+fn note(test: &str, what: &str, waits: &[Duration], p99_limit: Duration, max_limit: Duration) {
     let ms = |span: Duration| span.as_secs_f64() * 1e3;
     let (p50, p99) = (waits[waits.len() / 2], waits[(waits.len() * 99).div_ceil(100) - 1]);
     let max = waits[waits.len() - 1];
     for (name, value, limit) in [("p50", p50, p99_limit), ("p99", p99, p99_limit), ("max", max, max_limit)] {
-        figure::note(
-            "revocation_100_nodes",
-            &format!("{what}, {name} from answer to refusal"),
-            ms(value),
-            "ms",
-            ms(limit),
-        );
+        figure::note(test, &format!("{what}, {name} from answer to refusal"), ms(value), "ms", ms(limit));
     }
     assert!(p99 < p99_limit && max < max_limit, "{what}: p99 {p99:?}, max {max:?}");
 }

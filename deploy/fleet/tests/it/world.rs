@@ -20,7 +20,7 @@ use tower::ServiceExt as _;
 pub(crate) struct World {
     pub(crate) control: ControlPlane,
     router: Router,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 // === impl World ===
@@ -31,7 +31,20 @@ impl World {
         copy(template().await.path(), directory.path());
         let control = start(options(directory.path())).await.unwrap();
         let router = admin::router(control.app());
-        Self { control, router, _directory: directory }
+        Self { control, router, directory: directory }
+    }
+
+    /// A second control plane on the same database. In this process nobody tells it of the other one's commits, so it hears
+    /// of them when it asks: once a second.
+    pub(crate) async fn replica(&self) -> (ControlPlane, TempDir) {
+        let (ours, own) = (self.directory.path(), tempfile::tempdir().unwrap());
+        let replica = Options {
+            database_url: Some(format!("sqlite://{}", ours.join("gateway.db").display())),
+            kek_file: Some(ours.join("kek.key")),
+            master_key_file: Some(ours.join("master.key")),
+            ..options(own.path())
+        };
+        (start(replica).await.unwrap(), own)
     }
 
     /// Over the admin API; an answer that is no success ends the test.
