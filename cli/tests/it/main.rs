@@ -21,3 +21,5 @@ mod edit;
 #[cfg(feature = "server")]
 mod requests;
 mod doctor;
+#[cfg(feature = "server")]
+mod membership;
