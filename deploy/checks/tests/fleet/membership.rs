@@ -17,7 +17,7 @@ async fn node_cert_revoked() {
     let load = Load::start(fleet.nodes[0].address("base_url"), &fleet.key, 20);
     load.answered(20).await;
     let id = fleet.nodes[0].ready["node_id"].as_str().expect("a node has an id").to_owned();
-    fleet.run(&["node", "revoke", &id, "--yes"]).await;
+    fleet.run(&["node", "revoke", &id]).await;
     let (_, cut) = eventually("the revoked node to be cut off", || async {
         let seen = fleet.seen(0).await;
         (seen["connected"] == false && seen["revoked_at"].is_string()).then_some(())
@@ -74,7 +74,7 @@ async fn tokens_that_do_not_let_in() {
         ("used", used.as_str(), "used"),
         ("expired", short.as_str(), "expired"),
         ("withdrawn", withdrawn.as_str(), "token"),
-        ("of another fleet", foreign.as_str(), "certificate"),
+        ("of another fleet", foreign.as_str(), "authority"),
         ("mistyped", typo.as_str(), "token"),
         ("a virtual key", fleet.key.as_str(), "token"),
         ("empty", "", "token"),
