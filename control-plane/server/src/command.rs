@@ -39,6 +39,9 @@ pub struct ControlPlane {
     /// Another database than `gateway.db` in the data directory: postgres://… for several replicas, or sqlite:///path/to/file.db
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
+    /// Read that URL from a file: one with a password in it does not belong on a command line
+    #[arg(long, value_name = "FILE", conflicts_with = "database_url")]
+    pub database_url_file: Option<PathBuf>,
     /// Address of the admin API. One that is not loopback is consent to be reached from outside.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADMIN_LISTEN)]
     pub admin_listen: SocketAddr,
@@ -96,7 +99,9 @@ impl ControlPlane {
         let parsed = self.file.as_deref().map(read).transpose()?;
         let running = start(Options {
             data_dir: self.data_dir,
-            database_url: self.database_url,
+            database_url: self
+                .database_url
+                .map_or_else(|| url_in(self.database_url_file.as_deref()), |url| Ok(Some(url)))?,
             admin_listen: self.admin_listen,
             admin_hosts: self.admin_hosts,
             fleet_listen: Some(self.fleet_listen),
@@ -155,6 +160,14 @@ fn ready(running: &Running, admin_url: &str) -> serde_json::Value {
         "virtual_key": running.minted_key().map(|key| key.expose()),
         "pid": std::process::id(),
     })
+}
+
+/// The database's URL, which is a secret where it holds a password.
+fn url_in(path: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold the database's URL", path.display());
+    Ok(Some(text.trim().to_owned()))
 }
 
 fn read(path: &Path) -> anyhow::Result<file::Parsed> {

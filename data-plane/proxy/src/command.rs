@@ -46,6 +46,10 @@ pub struct DataPlane {
     /// A file that holds the join token.
     #[arg(long, value_name = "FILE", requires = "fleet_urls")]
     pub join_token_file: Option<PathBuf>,
+    /// A second half of the key under which the node keeps its configuration, in place of `GATEWAY_STATE_KEY`: kept elsewhere than
+    /// the data directory, it makes a copy of that useless
+    #[arg(long, value_name = "FILE")]
+    pub state_key_file: Option<PathBuf>,
     /// What people and rollouts are to know this node by; may be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", requires = "fleet_urls", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -109,8 +113,9 @@ impl DataPlane {
         remove_stale(self.ready_file.as_deref())?;
         let mut signals = Signals::listen()?;
         let ready_file = self.ready_file.clone();
+        let options = self.options()?;
         let node = tokio::select! {
-            node = start(self.options()) => node?,
+            node = start(options) => node?,
             () = signals.next() => return Ok(()),
         };
         let ended = serve_until_told(&node, ready_file.as_deref(), &mut signals).await;
@@ -121,7 +126,7 @@ impl DataPlane {
         ended
     }
 
-    fn options(self) -> Options {
+    fn options(self) -> anyhow::Result<Options> {
         let is_member = !self.fleet_urls.is_empty();
         let log = match (self.log_file, self.no_log) {
             (Some(path), _) => LogSink::File(path),
@@ -136,7 +141,11 @@ impl DataPlane {
                 Source::Fleet(Endpoint::Remote(Remote { urls: self.fleet_urls, join_token }))
             }
         };
-        Options {
+        let state_key = match &self.state_key_file {
+            Some(path) => Some(secret_in(path)?),
+            None => secret_variable("GATEWAY_STATE_KEY"),
+        };
+        Ok(Options {
             data_dir: self.data_dir.or_else(|| is_member.then(|| PathBuf::from(MEMBER_DIR))),
             listen: self.listen,
             ops_listen: self.ops_listen,
@@ -148,9 +157,9 @@ impl DataPlane {
             },
             labels: self.labels.into_iter().collect(),
             seed_snapshot: self.seed_snapshot,
-            state_key: secret_variable("GATEWAY_STATE_KEY"),
+            state_key,
             ..Options::new(source)
-        }
+        })
     }
 }
 
@@ -190,6 +199,13 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 /// Empty is as good as not set.
 fn secret_variable(name: &str) -> Option<Secret> {
     variable(name).filter(|text| !text.is_empty()).map(Secret::new)
+}
+
+/// Never empty: a key that is asked for and not there must not be taken for none.
+fn secret_in(path: &std::path::Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold the state key", path.display());
+    Ok(Secret::new(text.trim()))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
