@@ -20,8 +20,10 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FLOORS = HERE / "conformance-floors.json"
-SUITES = "chat,anthropic,scenarios"
-DIALECTS = "openai-chat,anthropic-messages"
+SUITES = "chat,responses,anthropic,scenarios"
+DIALECTS = (
+    "openai-chat,openai-responses,anthropic-messages,gemini-generate,bedrock-converse,cohere-v2,mistral,ollama-chat"
+)
 # A stream without its end reads as success to some clients and hangs others: not one is tolerated.
 NEVER = ("no [DONE]", "finish_reason 0 times")
 # Chat and Anthropic exchanges are scored by what the caller gets, scenarios by everything that is checked in them.
@@ -110,7 +112,9 @@ def judge(measured, never, raise_floors):
     """Prints every score beside its floor; the exit code."""
     floors = json.loads(FLOORS.read_text())
     n_passed, failures, better = 0, list(never), {}
-    for suite, rows in floors.items():
+    unknown = {suite: {row: 0.0 for row in rows if row not in floors.get(suite, {})} for suite, rows in measured.items()}
+    known = {suite: {**floors.get(suite, {}), **unknown.get(suite, {})} for suite in [*floors, *(set(unknown) - set(floors))]}
+    for suite, rows in known.items():
         for row, floor in rows.items():
             n_good, n_all = measured.get(suite, {}).get(row, (0, 0))
             if n_all == 0:
@@ -130,7 +134,7 @@ def judge(measured, never, raise_floors):
         print(f"FAILED: {failure}", file=sys.stderr)
     if better and not failures:
         if raise_floors:
-            raised = {suite: {**rows, **better.get(suite, {})} for suite, rows in floors.items()}
+            raised = {suite: {**rows, **better.get(suite, {})} for suite, rows in known.items()}
             FLOORS.write_text(json.dumps(raised, indent=2) + "\n")
             print(f"floors raised: {json.dumps(better)}")
         else:
