@@ -132,7 +132,7 @@ impl Members {
     }
 
     /// A node of this process has said its name.
-    pub(crate) fn is_local(&self, node_id: &str) {
+    pub(crate) fn note_local(&self, node_id: &str) {
         lock(&self.local).insert(node_id.to_owned());
     }
 

@@ -51,7 +51,7 @@ impl Speaker {
     /// The node has said its name. What its token has made of it is added to what it says itself.
     pub(super) async fn introduce(&self, hello: &mut Hello) -> Result<(), Status> {
         match (&self.peer, &self.members) {
-            (Peer::Local, Some(members)) => members.is_local(&hello.node_id),
+            (Peer::Local, Some(members)) => members.note_local(&hello.node_id),
             (Peer::Member(identity), Some(members)) => {
                 self.check_name(&identity.node_id, hello.node_id == identity.node_id)?;
                 hello.labels.extend(members.labels(&identity.node_id).await);

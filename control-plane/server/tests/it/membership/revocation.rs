@@ -31,12 +31,12 @@ async fn ended(mut node: Node) -> Status {
 }
 
 async fn cut(world: &World, revoke: impl AsyncFnOnce(&str), what: &str) {
-    let mut machine = Machine::member(&world.control, &format!("node_{}", what.len())).await;
+    let mut machine = Machine::member(&world.control, &format!("node_{}", what.replace(' ', "-"))).await;
     let node = machine.sync(machine.hello()).await.unwrap();
     let (usage, held) = tokio::sync::mpsc::channel::<UsageBatch>(1);
     let held = tokio_stream::wrappers::ReceiverStream::new(held);
     let mut usage_acks = machine.fleet().usage(held).await.unwrap().into_inner();
-    let bystander = Machine::member(&world.control, &format!("node_by_{}", what.len())).await;
+    let bystander = Machine::member(&world.control, &format!("bystander_{}", what.replace(' ', "-"))).await;
     let _bystander = bystander.sync(bystander.hello()).await.unwrap();
 
     let began = Instant::now();
