@@ -1,9 +1,13 @@
 //! Several control planes on one database are one fleet; and what a restart keeps.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use gateway_server::change::Actor;
+use gateway_server::members::NewToken;
 use gateway_server::{ControlPlane, Options, start};
+use gateway_testing::{Postgres, figure};
 use gateway_wire::seal::{self, Key, Purpose};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -57,7 +61,7 @@ async fn a_token_is_used_once_whichever_replica_is_asked() {
     let at_first = member.calling(world.control.fleet_addr().unwrap());
     let mut node = at_first.sync(at_first.hello()).await.unwrap();
     let app = second.app();
-    app.members.revoke("node_a", &gateway_server::change::Actor::default()).await.unwrap();
+    app.members.revoke("node_a", &Actor::default()).await.unwrap();
     let cut = loop {
         if let Err(status) = node.any().await {
             break status;
@@ -175,4 +179,46 @@ async fn an_export_opens_with_its_key_only() {
     let audited = world.get("/admin/audit?limit=1").await.expect(200);
     assert_eq!(audited["data"][0]["action"], "export");
     assert!(!audited.to_string().contains("state key"));
+}
+
+/// A new database, and everybody at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_start_at_once_on_postgres_are_one_fleet() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let (url, directory) = (postgres.database(), tempfile::tempdir().unwrap());
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("kek"), gateway_server::vault::Vault::generate().expose()).unwrap();
+    std::fs::write(path("master"), "a-master-key-of-the-fleet").unwrap();
+    let options = |name: &str| Options {
+        database_url: Some(url.clone()),
+        kek_file: Some(path("kek")),
+        master_key_file: Some(path("master")),
+        ..fleet(&path(name))
+    };
+    let started = join_all(["a", "b", "c"].map(|name| start(options(name)))).await;
+    let replicas: Vec<ControlPlane> = started.into_iter().map(|started| started.unwrap()).collect();
+    let pins: Vec<_> = replicas.iter().map(|control| *control.app().members.authority().pin()).collect();
+    assert!(pins.iter().all(|pin| *pin == pins[0]), "one authority");
+    assert_eq!(replicas.iter().filter(|control| control.minted_key().is_some()).count(), 1, "one first key");
+    assert_eq!(replicas[0].app().store.heads().await.unwrap().identity, 2, "one pepper");
+
+    let wanted = NewToken { labels: [].into(), ttl: Duration::from_secs(60), uses: 1 };
+    let (_, token) = replicas[0].app().members.create_token(&wanted, &Actor::default()).await.unwrap();
+    let attempts = (0..9).map(|number| {
+        let (control, token) = (&replicas[number % 3], token.expose().to_owned());
+        async move { Machine::new(control).enrol(&token, "").await.is_ok() }
+    });
+    assert_eq!(join_all(attempts).await.into_iter().filter(|is_in| *is_in).count(), 1);
+
+    let member = Machine::member(&replicas[0], "node_a").await.calling(replicas[1].fleet_addr().unwrap());
+    let mut node = member.sync(member.hello()).await.unwrap();
+    let began = Instant::now();
+    replicas[2].app().members.revoke("node_a", &Actor::default()).await.unwrap();
+    while node.any().await.is_ok() {}
+    let took = began.elapsed();
+    figure::note("node_cert_expired_and_revoked", "streams cut, three replicas", took.as_secs_f64(), "s", 5.0);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let refused = failure(Options { kek_file: None, ..options("d") }).await;
+    assert!(refused.contains("--kek-file"), "{refused}");
+    join_all(replicas.into_iter().map(ControlPlane::shutdown)).await;
 }
