@@ -93,6 +93,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ),
     (variable::CONTEXT, "saved gateway to talk to, `local` for the one on this machine"),
     (variable::DATA_DIR, "data directory of a local gateway"),
+    (variable::KEK_FILE, "file with the key-encryption key of `up` and `control-plane`"),
+    (variable::JOIN_TOKEN, "with what a `data-plane` joins its fleet"),
     (variable::STATE_KEY, "seals `snapshot export`; a node opens the file with the same"),
     (variable::VISUAL, "editor for `edit`; `EDITOR` if unset, `vi` if that is unset too"),
     (variable::LOG, "how much `up`, `control-plane` and `data-plane` say on stderr: `warn`, `info`, `debug` …"),

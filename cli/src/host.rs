@@ -18,6 +18,8 @@ pub(crate) mod variable {
     pub(crate) const CONTEXT: &str = "GATEWAY_CONTEXT";
     pub(crate) const DATA_DIR: &str = "GATEWAY_DATA_DIR";
     pub(crate) const KEK_FILE: &str = "GATEWAY_KEK_FILE";
+    /// Read by nodes, in their own crate.
+    pub(crate) const JOIN_TOKEN: &str = "GATEWAY_JOIN_TOKEN";
     /// Read by `snapshot export`, and by nodes in their own crate.
     pub(crate) const STATE_KEY: &str = "GATEWAY_STATE_KEY";
     pub(crate) const EDITOR: &str = "EDITOR";
