@@ -30,7 +30,7 @@ enum Action {
 #[command(
     after_help = "A node that is started with `--seed-snapshot FILE` and the same GATEWAY_STATE_KEY serves from it until it reaches its \
     control plane. The file holds provider credentials; only the state key opens it. The key comes from GATEWAY_STATE_KEY, \
-    else it is asked for or read from stdin; it is never an argument.
+    else it is asked for or read from stdin; it is never an argument. 16 characters at least, best random ones.
 
 Examples:
   GATEWAY_STATE_KEY=$(cat state-key) gatewayctl snapshot export --out seed.snapshot

@@ -1,6 +1,7 @@
-//! `node token`, `node revoke` and `db new-epoch` on a real gateway.
+//! `node token`, `node revoke`, `db new-epoch` and `snapshot export` on a real gateway.
 
 use crate::local::Local;
+use crate::support::World;
 
 #[test]
 fn tokens_are_shown_once_and_gone_when_deleted() {
@@ -43,4 +44,18 @@ fn after_a_new_epoch_the_nodes_run_what_the_database_holds() {
     assert_eq!(local.chat(made.stdout.trim_end(), "demo/chat", false).0, 200);
     assert_eq!(local.chat(&key, "demo/chat", false).0, 200);
     local.run(&["nodes"]).ended(0).prints(&["connected"]);
+}
+
+#[test]
+fn a_snapshot_is_sealed_and_needs_its_key() {
+    let world = World::new();
+    world.write("gateway.yaml", "providers:\n  - {name: p, kind: openai, api_key: sk-canary-0123456789}\n");
+    let local = Local::start(world, &["-f", "gateway.yaml"]);
+    let export = ["snapshot", "export", "--out", "seed.snapshot"];
+    let key = [("GATEWAY_STATE_KEY", "a-state-key-of-thirty-two-bytes!")];
+    local.world.run_with(&key, &export).ended(0).says(&["wrote "]);
+    let sealed = std::fs::read(local.world.path().join("seed.snapshot")).expect("it is there");
+    assert!(!String::from_utf8_lossy(&sealed).contains("canary") && sealed.len() > 100, "{}", sealed.len());
+    local.world.run_reading("short", &["snapshot", "export", "--out", "other"]).ended(1);
+    assert!(!local.world.path().join("other").exists());
 }
