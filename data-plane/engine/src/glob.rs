@@ -14,6 +14,11 @@ impl Glob {
         Self { pieces: pattern.split('*').map(Box::from).collect() }
     }
 
+    /// As people wrote it.
+    pub fn pattern(&self) -> String {
+        self.pieces.join("*")
+    }
+
     pub fn matches(&self, name: &str) -> bool {
         let [first, middle @ .., last] = &self.pieces[..] else {
             return self.pieces.first().is_some_and(|only| **only == *name);
@@ -49,6 +54,7 @@ mod tests {
         ];
         for (pattern, matching, others) in cases {
             let glob = Glob::new(pattern);
+            assert_eq!(glob.pattern(), pattern);
             matching.iter().for_each(|name| assert!(glob.matches(name), "`{pattern}` must match `{name}`"));
             others.iter().for_each(|name| assert!(!glob.matches(name), "`{pattern}` must not match `{name}`"));
         }

@@ -4,6 +4,7 @@ mod pepper;
 mod lists;
 mod table;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use gateway_ir::failure::{Code, Failure};
@@ -32,6 +33,8 @@ pub struct Caller {
     expires_at_ms: Option<i64>,
     spec: Spec,
     limits: Arc<Limits>,
+    pepper_version: u32,
+    metadata: Option<Box<BTreeMap<String, String>>>,
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -94,6 +97,24 @@ impl Caller {
             expires_at_ms: entry.expires_at_ms,
             spec: entry.limits,
             limits,
+            pepper_version: entry.pepper_version,
+            metadata: (!entry.metadata.is_empty()).then(|| Box::new(entry.metadata.clone())),
+        }
+    }
+
+    /// The way back.
+    fn entry(&self, digest: Digest) -> KeyEntry {
+        KeyEntry {
+            id: Arc::clone(&self.id),
+            name: self.name.to_string(),
+            digest,
+            models: self.models.iter().map(Glob::pattern).collect(),
+            enabled: self.enabled,
+            expires_at_ms: self.expires_at_ms,
+            limits: self.spec,
+            tags: self.tags.iter().map(ToString::to_string).collect(),
+            pepper_version: self.pepper_version,
+            metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
         }
     }
 

@@ -12,6 +12,8 @@ use metrics::{Counter, Gauge, Histogram, Recorder as _, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use papaya::HashMap;
 
+use crate::state::standing::Standing;
+
 /// Upper bounds in seconds, from what a gateway adds to what a long stream takes.
 const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
@@ -141,6 +143,19 @@ impl Meters {
         self.gauge("gateway_log_records_pending").set(state.logs_pending as f64);
         self.counter("gateway_usage_dropped_total").absolute(state.usage_dropped);
         self.counter("gateway_log_records_dropped_total").absolute(state.logs_dropped);
+    }
+
+    /// How far the configuration has come and how current it is.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub(crate) fn standing(&self, standing: &Standing) {
+        let counts = standing.counts();
+        if let Some(stale) = standing.stale() {
+            self.gauge("gateway_config_stale_seconds").set(stale.as_secs_f64());
+        }
+        self.gauge("gateway_config_unkept").set(counts.unkept as f64);
+        self.counter("gateway_config_drift_total").absolute(counts.drifted);
+        self.counter("gateway_config_damaged_files_total").absolute(counts.damaged);
+        self.counter("gateway_config_quarantined_total").absolute(counts.quarantined);
     }
 
     /// A counter outside the request path.
@@ -298,6 +313,13 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
         ("gateway_usage_dropped_total", Unit::Count, "usage events that the spool could not keep"),
         ("gateway_log_records_dropped_total", Unit::Count, "log records that reached no sink"),
+        ("gateway_config_drift_total", Unit::Count, "times that what serves was not what its revision says"),
+        (
+            "gateway_config_damaged_files_total",
+            Unit::Count,
+            "files of the configuration on disk that could not be used",
+        ),
+        ("gateway_config_quarantined_total", Unit::Count, "keys that could not be read and are denied"),
         ("gateway_cost_nano_usd_total", Unit::Count, "cost in billionths of a US dollar, by provider"),
     ];
     for (name, unit, about) in counters {
@@ -312,6 +334,8 @@ fn describe(recorder: &PrometheusRecorder) {
         recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
     }
     for (name, unit, about) in [
+        ("gateway_config_stale_seconds", Unit::Seconds, "time since a control plane confirmed what serves"),
+        ("gateway_config_unkept", Unit::Count, "1 while the disk does not take the configuration"),
         ("gateway_usage_spool_bytes", Unit::Bytes, "size of the usage spool on disk"),
         ("gateway_usage_pending", Unit::Count, "usage events that the control plane has not acknowledged"),
         ("gateway_log_records_pending", Unit::Count, "log records that wait for the control plane"),

@@ -21,7 +21,7 @@ use crate::pipeline::Gateway;
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
 use crate::state::Live;
-use crate::sync::{Feed, Sync};
+use crate::sync::{Feed, Keep, Sync};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
@@ -46,7 +46,8 @@ pub struct Node {
 /// first revision is applied when this returns; a file that cannot be read is an error here. A fleet that refuses to let the
 /// node join is an error here too; a control plane that is away is not: the node is live then, and not ready.
 pub async fn start(options: Options) -> anyhow::Result<Node> {
-    let Options { data_dir, listen, ops_listen, workers, source, log, drain, labels, .. } = options;
+    let Options { data_dir, listen, ops_listen, workers, source, log, drain, labels, seed_snapshot, state_key } =
+        options;
     let warnings = Arc::new(Warnings::default());
     if let Some(data_dir) = &data_dir {
         private_directory(data_dir, &warnings)?;
@@ -57,7 +58,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings)));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
-    let (feed, member) = supply(source, data_dir.as_deref(), labels, &warnings, &telemetry).await?;
+    let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
+    let (feed, member) = supply(source, keep, labels, &warnings, &telemetry).await?;
     let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();
     let listen = match listen {
@@ -148,27 +150,28 @@ impl Node {
 /// Who brings the configuration also collects the telemetry; beside a file nobody does.
 async fn supply(
     source: Source,
-    data_dir: Option<&Path>,
+    keep: Option<Keep>,
     labels: BTreeMap<String, String>,
     warnings: &Arc<Warnings>,
     telemetry: &Telemetry,
 ) -> anyhow::Result<(Feed, Option<Member>)> {
-    let (link, member) = match source {
+    let (link, member, keep) = match source {
         Source::File { path, watch } => {
             telemetry.stand_alone();
             return Ok((Feed::File { path, watch }, None));
         }
-        Source::Fleet(Endpoint::Pipe(pipe)) => (Link::pipe(pipe), None),
+        // The control plane of this process has its own disk, and is there whenever this node is.
+        Source::Fleet(Endpoint::Pipe(pipe)) => (Link::pipe(pipe), None, None),
         Source::Fleet(Endpoint::Remote(remote)) => {
-            let data_dir = data_dir.context("a node of a fleet needs a data directory (--data-dir)")?;
+            let keep = keep.context("a node of a fleet needs a data directory (--data-dir)")?;
             let (identity, warnings) = (telemetry.identity(), Arc::clone(warnings));
-            let member = Membership::open(data_dir, remote, identity, labels.clone(), warnings)?.start().await?;
-            (member.link().clone(), Some(member))
+            let member = Membership::open(&keep.dir, remote, identity, labels.clone(), warnings)?.start().await?;
+            (member.link().clone(), Some(member), Some(keep))
         }
     };
     telemetry.connect(&link);
     let reporter = telemetry.reporter(link.clone(), labels, Arc::clone(warnings));
-    Ok((Feed::Fleet { channel: link.channel(), reporter }, member))
+    Ok((Feed::Fleet { channel: link.channel(), reporter, keep }, member))
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {

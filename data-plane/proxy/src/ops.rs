@@ -7,6 +7,7 @@ use std::time::Instant;
 use gateway_engine::identity::Caller;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
+use gateway_wire::v1::Class;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
     CONTENT_TYPE, HeaderValue,
@@ -75,6 +76,9 @@ impl Ops {
             None => (StatusCode::OK, json!({"status": "ready"})),
             Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "not ready", "reason": reason})),
         };
+        if let Some(config) = self.config() {
+            body["config"] = config;
+        }
         let warnings = self.warnings.list();
         if !warnings.is_empty() {
             body["warnings"] = json!(warnings);
@@ -82,10 +86,25 @@ impl Ops {
         json_response(status, &body)
     }
 
+    /// What serves, how current it is and how safe; `None` while nothing serves, and beside a file.
+    fn config(&self) -> Option<Value> {
+        let standing = &self.live.standing;
+        let stale = standing.stale()?;
+        let mut config = json!({"stale_seconds": stale.as_secs()});
+        for class in [Class::Topology, Class::Identity] {
+            if let Some(line) = standing.line(class) {
+                config[class.word()] = json!({"epoch": line.epoch, "revision": line.revision});
+                config["persisted"][class.word()] = json!(line.persisted);
+            }
+        }
+        Some(config)
+    }
+
     fn metrics(&self) -> Response<ReplyBody> {
         self.meters.gauge("gateway_uptime_seconds").set(self.started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
         self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
+        self.meters.standing(&self.live.standing);
         let mut response = Response::new(ReplyBody::whole(self.meters.render()));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -1,15 +1,19 @@
 //! What the node currently serves by. Written by `sync::apply` only; read once per request.
 
+pub mod standing;
+
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use gateway_engine::identity::{KeyTable, Peppers};
 use gateway_engine::snapshot::{HeaderFamilies, Snapshot};
+use standing::Standing;
 
 /// The live configuration. Topology is swapped whole; keys change one by one, in place.
 pub struct Live {
     config: ArcSwap<Config>,
     pub keys: KeyTable,
+    pub standing: Standing,
 }
 
 /// One revision of everything that is swapped together. A request pins it from its start to its end.
@@ -28,7 +32,7 @@ impl Live {
     /// Nothing is configured yet: every request is told `no_config`.
     pub fn empty() -> Self {
         let config = Config { snapshot: Arc::default(), peppers: Arc::default(), ready: false };
-        Self { config: ArcSwap::from_pointee(config), keys: KeyTable::default() }
+        Self { config: ArcSwap::from_pointee(config), keys: KeyTable::default(), standing: Standing::default() }
     }
 
     /// The current revision; a few nanoseconds, never blocks. Do not hold the guard across an await: clone what you pin.

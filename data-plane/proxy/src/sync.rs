@@ -1,8 +1,10 @@
 //! Configuration on its way in: from the control plane's stream or from a file, checked, compiled, swapped, answered for.
 
+mod disk;
 mod state;
 mod apply;
 mod file;
+mod holder;
 mod grpc;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use crate::telemetry::Reporter;
 use apply::Applier;
 use file::FileSource;
 
-pub use grpc::Subscriber;
+pub use disk::Keep;
+pub use grpc::{Contact, Subscriber};
 pub use state::{Replica, Target};
 
 /// The listener is configured too, so a start waits this long for a control plane to say how.
@@ -29,8 +32,16 @@ const FIRST_REVISION: Duration = Duration::from_secs(2);
 
 /// Where configuration comes from.
 pub enum Feed {
-    File { path: PathBuf, watch: bool },
-    Fleet { channel: Channel, reporter: Reporter },
+    File {
+        path: PathBuf,
+        watch: bool,
+    },
+    Fleet {
+        channel: Channel,
+        reporter: Reporter,
+        /// `None`: nothing is kept on disk, and nothing costs for it.
+        keep: Option<Keep>,
+    },
 }
 
 /// Keeps [`Live`] current.
@@ -44,7 +55,8 @@ pub struct Sync {
 // === impl Sync ===
 
 impl Sync {
-    /// From a file: it is applied when this returns, and one that cannot be used is an error. From a control plane: returns
+    /// From a file: it is applied when this returns, and one that cannot be used is an error. From a control plane: what is
+    /// on disk serves when this returns, and what is newer too if it comes within two seconds; with nothing on disk, returns
     /// with the first revision, or without after two seconds.
     pub async fn start(feed: Feed, live: Arc<Live>) -> anyhow::Result<Self> {
         let applier = Applier::new(live);
@@ -56,11 +68,23 @@ impl Sync {
                 source.reload().map_err(|refused| unusable(&path, &refused))?;
                 watch.then(|| task::spawn_job(file::watch(source, ending.clone())))
             }
-            Feed::Fleet { channel, reporter } => {
-                let subscriber = Subscriber { reporter, replica: Replica::new(), target: applier };
+            Feed::Fleet { channel, reporter, keep } => {
+                let mut subscriber = Subscriber::new(reporter, Replica::new(), applier);
+                let can_serve = match &keep {
+                    Some(keep) => subscriber.resume(keep).await?,
+                    None => false,
+                };
+                let mut contact = subscriber.contact();
                 let following = subscriber.run(channel, ending.clone());
                 let job = task::spawn_job(async move { drop(following.await) });
-                let _ = tokio::time::timeout(FIRST_REVISION, settings.wait_for(Option::is_some)).await;
+                let first = async {
+                    if can_serve {
+                        let _ = contact.wait_for(|contact| *contact != Contact::Unknown).await;
+                    } else {
+                        let _ = settings.wait_for(Option::is_some).await;
+                    }
+                };
+                let _ = tokio::time::timeout(FIRST_REVISION, first).await;
                 Some(job)
             }
         };

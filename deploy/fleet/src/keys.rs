@@ -79,6 +79,8 @@ pub fn entry(number: usize) -> KeyEntry {
         expires_at_ms: Some(EXPIRES_AT_MS),
         limits: Spec { rpm: Some(RPM) },
         tags: tags(),
+        pepper_version: 1,
+        ..KeyEntry::default()
     }
 }
 

@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
 fn keys() {
     let (table, mut tree) = (KeyTable::default(), Tree::default());
     let empty = resident(None);
-    (0..N_KEYS).for_each(|number| table.upsert(&keys::entry(number), Instant::now()));
+    (0..N_KEYS).for_each(|number| drop(table.upsert(&keys::entry(number), Instant::now())));
     let with_table = resident(None);
     (0..N_KEYS).for_each(|number| tree.upsert(&keys::item(number)));
     let with_tree = resident(None);

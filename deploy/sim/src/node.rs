@@ -113,7 +113,7 @@ impl Handle {
             applied: Some(self.clone().observer(Arc::clone(&live), boot)),
             ..Reporter::idle(link.clone())
         };
-        let feed = Feed::Fleet { channel: link.channel(), reporter };
+        let feed = Feed::Fleet { channel: link.channel(), reporter, keep: None };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
         drop(synced?);

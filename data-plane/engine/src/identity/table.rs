@@ -1,5 +1,6 @@
 //! All keys of a node, by digest. Read by every request without a lock; changed key by key while requests are served.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +25,9 @@ pub struct KeyEntry {
     pub expires_at_ms: Option<i64>,
     pub limits: Spec,
     pub tags: Vec<String>,
+    /// Of the pepper that made the digest.
+    pub pepper_version: u32,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Keys by digest. One task writes; readers see each key either as it was or as it is.
@@ -39,7 +43,8 @@ pub struct KeyTable {
 
 impl KeyTable {
     /// Adds a key or replaces the one of the same id. What the id has used of its limits stays used unless they changed.
-    pub fn upsert(&self, entry: &KeyEntry, now: Instant) {
+    /// Returns the key of another id that had imported the same secret, and is not found by it any more.
+    pub fn upsert(&self, entry: &KeyEntry, now: Instant) -> Option<KeyEntry> {
         let (callers, digests) = (self.callers.pin(), self.digests.pin());
         let old_digest = digests.get(&entry.id).copied();
         let old = old_digest.and_then(|digest| callers.get(&digest));
@@ -49,11 +54,19 @@ impl KeyTable {
         };
         // Nothing that holds it can panic half-way through a change.
         let lists = self.shared.lock().unwrap_or_else(PoisonError::into_inner).lists(&entry.tags, &entry.models);
-        callers.insert(entry.digest, Arc::new(Caller::new(entry, lists, limits)));
+        let replaced = callers.insert(entry.digest, Arc::new(Caller::new(entry, lists, limits)));
+        let displaced = replaced.filter(|replaced| replaced.id != entry.id).map(|caller| caller.entry(entry.digest));
         digests.insert(Arc::clone(&entry.id), entry.digest);
         if let Some(old_digest) = old_digest.filter(|digest| *digest != entry.digest) {
             self.forget(&old_digest, &entry.id);
         }
+        displaced
+    }
+
+    /// Every key that can be found, as the configuration has it; made from what requests are judged by. Costs a copy of
+    /// all; keys that change meanwhile are there as they were or as they are.
+    pub fn entries(&self) -> Vec<KeyEntry> {
+        self.callers.pin().iter().map(|(digest, caller)| caller.entry(*digest)).collect()
     }
 
     /// Removes a key; false when there was none of this id.

@@ -4,14 +4,14 @@
 //! holds back a revocation.
 
 mod problems;
+mod keys;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use gateway_engine::compile::compile;
-use gateway_engine::identity::{Digest, KeyEntry, Peppers};
-use gateway_engine::limits::Spec;
+use gateway_engine::identity::{KeyEntry, Peppers};
 use gateway_engine::snapshot::Snapshot;
 use gateway_model::document::{self, Resource};
 use gateway_model::kind::Kind;
@@ -20,21 +20,31 @@ use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_wire::v1::item::Body;
-use gateway_wire::v1::{ConfigError, Item, ItemId, Key};
+use gateway_wire::v1::{ConfigError, Item, ItemId};
 use gateway_wire::{KEY_KIND, PEPPER_KIND};
 use tokio::sync::watch;
 
 use super::state::Target;
+use crate::state::standing::Standing;
 use crate::state::{Config, Live};
 
 pub(crate) struct Applier {
     live: Arc<Live>,
     peppers: BTreeMap<u32, Vec<u8>>,
+    /// Identity items, by kind and id, that cannot be read back from what serves: denied, or displaced by a key with the same
+    /// secret, or written in a way of their own.
+    aside: BTreeMap<(String, String), Item>,
     has_topology: bool,
     has_identity: bool,
     settings: watch::Sender<Option<Settings>>,
     /// What the listener was started with, once it was.
     served_with: Arc<OnceLock<Option<Server>>>,
+}
+
+/// A topology that can serve.
+pub(crate) struct Checked {
+    snapshot: Arc<Snapshot>,
+    settings: Settings,
 }
 
 // === impl Applier ===
@@ -44,6 +54,7 @@ impl Applier {
         Self {
             live,
             peppers: BTreeMap::new(),
+            aside: BTreeMap::new(),
             has_topology: false,
             has_identity: false,
             settings: watch::Sender::new(None),
@@ -61,8 +72,8 @@ impl Applier {
         Arc::clone(&self.served_with)
     }
 
-    /// All items of a topology.
-    pub(crate) fn topology(&mut self, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>> {
+    /// All items of a topology, made ready to serve.
+    pub(crate) fn checked(items: &[Item], revision: u64) -> Result<Checked, Vec<ConfigError>> {
         let (mut resources, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match resource(item) {
@@ -74,40 +85,50 @@ impl Applier {
             return Err(errors);
         }
         let set = Set::from_resources(resources);
-        self.set(&set, revision).map_err(|problems| problems.iter().map(problems::of_set).collect())
+        Checked::new(&set, revision).map_err(|problems| problems.iter().map(problems::of_set).collect())
     }
 
     /// A topology as people write it. Its keys are not looked at.
     pub(crate) fn set(&mut self, set: &Set, revision: u64) -> Result<(), Vec<Problem>> {
-        let snapshot = compile(set, revision)?;
+        let checked = Checked::new(set, revision)?;
+        self.serve(checked);
+        Ok(())
+    }
+
+    /// From now on requests see this topology.
+    pub(crate) fn serve(&mut self, Checked { snapshot, settings }: Checked) {
         self.has_topology = true;
         let peppers = Arc::clone(&self.live.load().peppers);
-        self.swap(Arc::new(snapshot), peppers);
+        self.swap(snapshot, peppers);
         if let Some(served_with) = self.served_with.get()
-            && *served_with != set.settings.server
+            && *served_with != settings.server
         {
             tracing::warn!("settings.server has changed; restart the node to listen by it");
         }
-        self.settings.send_replace(Some(set.settings.clone()));
-        Ok(())
+        self.settings.send_replace(Some(settings));
     }
 
     /// Changes of identity. Returns what could not be read.
     pub(crate) fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
-        let mut quarantined = Vec::new();
-        for id in removed.iter().filter(|id| id.kind == KEY_KIND) {
-            self.live.keys.remove(&id.id);
+        let (mut quarantined, now) = (Vec::new(), Instant::now());
+        for id in removed {
+            if id.kind == KEY_KIND {
+                self.live.keys.remove(&id.id);
+            }
+            self.aside.remove(&(id.kind.clone(), id.id.clone()));
         }
         self.change_peppers(upsert, removed, &mut quarantined);
         for item in upsert.iter().filter(|item| item.kind != PEPPER_KIND) {
-            match self.key_entry(item) {
-                Ok(entry) => self.live.keys.upsert(&entry, Instant::now()),
+            match keys::entry(item, |version| self.peppers.contains_key(&version)) {
+                Ok(entry) => self.key(item, &entry, now),
                 Err(error) => {
                     self.live.keys.remove(&item.id);
+                    self.aside.insert(aside_key(item), item.clone());
                     quarantined.push(error);
                 }
             }
         }
+        self.live.standing.quarantined(quarantined.len() as u64);
         self.has_identity = true;
         let config = self.live.pin();
         if !config.ready {
@@ -124,7 +145,9 @@ impl Applier {
         let kept: HashSet<&str> = entries.iter().map(|entry| &*entry.id).collect();
         self.live.keys.retain(|id| kept.contains(id));
         let now = Instant::now();
-        entries.iter().for_each(|entry| self.live.keys.upsert(entry, now));
+        for entry in entries {
+            self.live.keys.upsert(entry, now);
+        }
         self.has_identity = true;
         let snapshot = Arc::clone(&self.live.load().snapshot);
         self.swap(snapshot, peppers);
@@ -136,11 +159,15 @@ impl Applier {
             peppers.retain(|version, _| version.to_string() != id.id);
         }
         for item in upsert.iter().filter(|item| item.kind == PEPPER_KIND) {
-            match &item.body {
-                Some(Body::Pepper(pepper)) if !pepper.value.is_empty() => {
-                    peppers.insert(pepper.version, pepper.value.clone());
+            match keys::pepper(item) {
+                Ok((version, value)) => {
+                    peppers.insert(version, value.to_vec());
+                    self.aside.remove(&aside_key(item));
                 }
-                _ => quarantined.push(problems::of_item(item, "", "invalid_value", "a pepper without a value")),
+                Err(error) => {
+                    self.aside.insert(aside_key(item), item.clone());
+                    quarantined.push(error);
+                }
             }
         }
         if peppers == self.peppers {
@@ -157,18 +184,19 @@ impl Applier {
         }
     }
 
-    fn key_entry(&self, item: &Item) -> Result<KeyEntry, ConfigError> {
-        let Some(Body::Key(key)) = &item.body else {
-            return Err(problems::of_item(item, "", "invalid_value", "not a key"));
-        };
-        let digest: Digest = key.digest.as_slice().try_into().map_err(|_| {
-            problems::of_item(item, "digest", "invalid_value", "a digest of a length that HMAC-SHA-256 does not have")
-        })?;
-        if !self.peppers.contains_key(&key.pepper_version) {
-            let message = format!("digested under pepper {}, which this node does not have", key.pepper_version);
-            return Err(problems::of_item(item, "pepper_version", "unknown_reference", &message));
+    fn key(&mut self, item: &Item, entry: &KeyEntry, now: Instant) {
+        if keys::is_plain(item) {
+            // Of a hundred thousand keys hardly one is there.
+            if !self.aside.is_empty() {
+                self.aside.remove(&aside_key(item));
+            }
+        } else {
+            self.aside.insert(aside_key(item), item.clone());
         }
-        Ok(entry(&item.id, digest, key))
+        if let Some(displaced) = self.live.keys.upsert(entry, now) {
+            let displaced = keys::item(displaced);
+            self.aside.entry(aside_key(&displaced)).or_insert(displaced);
+        }
     }
 
     fn swap(&self, snapshot: Arc<Snapshot>, peppers: Arc<Peppers>) {
@@ -178,26 +206,49 @@ impl Applier {
 }
 
 impl Target for Applier {
-    fn topology(&mut self, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>> {
-        Self::topology(self, items, revision)
+    type Checked = Checked;
+
+    fn check(&mut self, items: &[Item], revision: u64) -> Result<Checked, Vec<ConfigError>> {
+        Self::checked(items, revision)
+    }
+
+    fn topology(&mut self, checked: Checked) {
+        self.serve(checked);
     }
 
     fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
         Self::identity(self, upsert, removed)
     }
+
+    /// Keys come from the live table, in the form in which they came.
+    fn stock(&self) -> Option<Box<dyn FnOnce() -> Vec<Item> + Send>> {
+        let (live, peppers, aside) = (Arc::clone(&self.live), self.peppers.clone(), self.aside.clone());
+        Some(Box::new(move || {
+            let mut items: Vec<Item> = live.keys.entries().into_iter().map(keys::item).collect();
+            if !aside.is_empty() {
+                items.retain(|item| !aside.contains_key(&aside_key(item)));
+            }
+            items.extend(keys::pepper_items(&peppers));
+            items.extend(aside.into_values());
+            items
+        }))
+    }
+
+    fn standing(&self) -> Option<&Standing> {
+        Some(&self.live.standing)
+    }
 }
 
-fn entry(id: &str, digest: Digest, key: &Key) -> KeyEntry {
-    KeyEntry {
-        id: id.into(),
-        name: key.name.clone(),
-        digest,
-        models: key.models.clone(),
-        enabled: key.enabled,
-        expires_at_ms: (key.expires_at_ms != 0).then_some(key.expires_at_ms),
-        limits: Spec { rpm: key.limits.and_then(|limits| limits.rpm) },
-        tags: key.tags.clone(),
+// === impl Checked ===
+
+impl Checked {
+    fn new(set: &Set, revision: u64) -> Result<Self, Vec<Problem>> {
+        Ok(Self { snapshot: Arc::new(compile(set, revision)?), settings: set.settings.clone() })
     }
+}
+
+fn aside_key(item: &Item) -> (String, String) {
+    (item.kind.clone(), item.id.clone())
 }
 
 /// Strict: a field or a kind that this version does not know is an error, never ignored.

@@ -164,6 +164,7 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
         expires_at_ms: key.expires_at.as_ref().map(|at| at.0),
         limits: Spec { rpm: key.limits.rpm },
         tags: key.tags.clone(),
+        ..KeyEntry::default()
     }
 }
 

@@ -1,32 +1,50 @@
 //! Configuration over the fleet channel: connect, say what is held, feed the state machine, apply, answer; again and again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::node_msg::Msg as Sent;
 use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, control_msg};
 use gateway_wire::{FEATURES, SCHEMA};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::state::{Content, Replica, Step, Target, Update};
+use super::disk::{CLASSES, Found, Keep, Keeper, seed};
+use super::holder::{Holder, Leave, log_refusal};
+use super::state::{Replica, Target};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::telemetry::Reporter;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// News between heartbeats are told at most this often.
+const NEWS: Duration = Duration::from_secs(1);
+/// A node that has nothing to serve by looks for a control plane at least this often.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 /// Acknowledgements are bounded by what the control plane sends without waiting for them; this holds all of them.
 const OUTBOUND: usize = 64;
 
 /// The node's end of the `Sync` stream.
-pub struct Subscriber<T> {
-    pub reporter: Reporter,
-    pub replica: Replica,
-    pub target: T,
+pub struct Subscriber<T: Target> {
+    reporter: Reporter,
+    holder: Holder<T>,
+    contact: watch::Sender<Contact>,
+}
+
+/// How it stands with the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// Nothing is known yet.
+    Unknown,
+    /// It has confirmed that what serves is the newest.
+    Current,
+    /// It could not be reached, or was lost.
+    Lost,
 }
 
 /// How a connection ended.
@@ -40,13 +58,65 @@ enum End {
 // === impl Subscriber ===
 
 impl<T: Target> Subscriber<T> {
-    /// Runs until `ending`; then it says what it has come to hold.
-    pub async fn run(mut self, channel: Channel, ending: CancellationToken) -> Self {
+    /// Keeps nothing on disk.
+    pub fn new(mut reporter: Reporter, replica: Replica, target: T) -> Self {
+        let holder = Holder::new(replica, target, reporter.warnings.clone(), reporter.applied.take());
+        Self { reporter, holder, contact: watch::Sender::new(Contact::Unknown) }
+    }
+
+    /// Serves what is on disk, or the seed where there is nothing, and keeps what comes from now on. True where both classes
+    /// serve now. A seed that is asked for and cannot be used is an error; anything that is wrong with the disk is not.
+    pub async fn resume(&mut self, keep: &Keep) -> anyhow::Result<bool> {
+        let (keeper, shelf) = Keeper::open(keep).await;
+        for damage in &shelf.damage {
+            tracing::error!("last known good: {damage}");
+        }
+        if let Some(standing) = self.holder.standing() {
+            standing.damaged(shelf.damage.len() as u64);
+        }
+        let is_bare = shelf.found.is_empty() && shelf.damage.is_empty();
+        self.holder.keep(keeper);
+        // Identity first: once the topology serves, so may requests.
+        for found in shelf.found.into_iter().rev() {
+            let (class, revision) = (found.class.word(), found.revision);
+            if let Err(errors) = self.holder.restore(found).await {
+                log_refusal(class, revision, &errors);
+                tracing::error!("{class} on disk cannot serve; was it written by a newer version?");
+            }
+        }
+        if let (true, Some(path)) = (is_bare, &keep.seed) {
+            self.plant(path, keep).await?;
+        }
+        Ok(CLASSES.into_iter().all(|class| self.holder.holds(class)))
+    }
+
+    /// Serves an exported configuration, and keeps it.
+    async fn plant(&mut self, path: &Path, keep: &Keep) -> anyhow::Result<()> {
+        let configuration = seed(path, keep.state_key.as_ref())?;
+        for (class, part) in CLASSES.into_iter().zip([configuration.topology, configuration.identity]).rev() {
+            let (epoch, revision, items) = (configuration.epoch.clone(), part.revision, part.items);
+            let found = Found { class, epoch, revision, items: items.clone(), confirmed_unix_ms: None };
+            self.holder.restore(found).await.map_err(|errors| {
+                log_refusal(class.word(), revision, &errors);
+                anyhow::anyhow!("the seed snapshot `{}` cannot serve on this version, see above", path.display())
+            })?;
+            self.holder.keep_whole(class, items);
+        }
+        tracing::info!("`{}` serves until a control plane is there", path.display());
+        Ok(())
+    }
+
+    pub fn contact(&self) -> watch::Receiver<Contact> {
+        self.contact.subscribe()
+    }
+
+    /// Runs until `ending`; then it says what it has come to hold, which is on disk where that is kept.
+    pub async fn run(mut self, channel: Channel, ending: CancellationToken) -> (Replica, T) {
         let mut backoff = Backoff::of(&self.reporter.identity.boot_id);
         loop {
             let began = Instant::now();
             let wait = match self.connection(FleetClient::new(channel.clone()), &ending).await {
-                End::Stopped => return self,
+                End::Stopped => break,
                 End::Away(after, reason) => {
                     tracing::info!("reconnecting to the control plane in {after:?}: {reason}");
                     self.reporter.link.leave();
@@ -54,13 +124,33 @@ impl<T: Target> Subscriber<T> {
                 }
                 End::Broken(status) => {
                     self.reporter.link.notice(&status);
-                    let wait = backoff.next(began.elapsed());
+                    let wait = self.patience(backoff.next(began.elapsed()));
                     tracing::warn!("no control plane, trying again in {wait:?}: {}", status.message());
                     wait
                 }
             };
-            if tokio::time::timeout(wait, ending.cancelled()).await.is_ok() {
-                return self;
+            self.contact.send_replace(Contact::Lost);
+            if self.beside(tokio::time::sleep(wait), &ending).await.is_none() {
+                break;
+            }
+        }
+        self.holder.close().await
+    }
+
+    fn patience(&self, wait: Duration) -> Duration {
+        let can_serve = CLASSES.into_iter().all(|class| self.holder.holds(class));
+        if can_serve { wait } else { wait.min(IMPATIENCE) }
+    }
+
+    /// Waits for something, and sees to the holder meanwhile. `None` when it is time to end.
+    async fn beside<O>(&mut self, awaited: impl Future<Output = O>, ending: &CancellationToken) -> Option<O> {
+        let mut awaited = std::pin::pin!(awaited);
+        loop {
+            tokio::select! {
+                biased;
+                () = ending.cancelled() => return None,
+                due = self.holder.due() => drop(self.holder.see_to(due)),
+                done = &mut awaited => return Some(done),
             }
         }
     }
@@ -70,88 +160,54 @@ impl<T: Target> Subscriber<T> {
         let hello = self.hello();
         // The channel is new and empty.
         let _ = sender.try_send(message(Sent::Hello(hello)));
-        let opened = tokio::select! {
-            biased;
-            opened = client.sync(ReceiverStream::new(outbound)) => opened,
-            () = ending.cancelled() => return End::Stopped,
-        };
-        let mut inbound = match opened {
-            Ok(response) => response.into_inner(),
-            Err(status) => return End::Broken(status),
+        let mut inbound = match self.beside(client.sync(ReceiverStream::new(outbound)), ending).await {
+            Some(Ok(response)) => response.into_inner(),
+            Some(Err(status)) => return End::Broken(status),
+            None => return End::Stopped,
         };
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut may_tell_at = Instant::now();
         loop {
-            tokio::select! {
+            let replies = tokio::select! {
                 // What is rare goes first, so that a talkative control plane holds up none of it.
                 biased;
                 () = ending.cancelled() => return End::Stopped,
-                _ = heartbeat.tick() => {
-                    // A full channel says that nobody reads; the keep-alive finds out.
-                    let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
+                _ = heartbeat.tick() => vec![Sent::Heartbeat(self.heartbeat())],
+                due = self.holder.due() => self.holder.see_to(due),
+                received = inbound.message() => match received {
+                    Ok(Some(received)) => match self.receive(received.msg) {
+                        Ok(replies) => replies,
+                        Err(Leave { after, reason }) => return End::Away(after, reason),
+                    },
+                    Ok(None) => return End::Broken(Status::unavailable("the control plane closed the stream")),
+                    Err(status) => return End::Broken(status),
+                },
+            };
+            for reply in replies {
+                let is_heartbeat = matches!(reply, Sent::Heartbeat(_));
+                // A full channel says that nobody reads; of heartbeats the next one is as good, and the keep-alive finds out.
+                if sender.try_send(message(reply)).is_err() && !is_heartbeat {
+                    return End::Broken(Status::unavailable("the control plane takes no answers"));
                 }
-                received = inbound.message() => {
-                    let replies = match received {
-                        Ok(Some(received)) => self.receive(received.msg),
-                        Ok(None) => return End::Broken(Status::unavailable("the control plane closed the stream")),
-                        Err(status) => return End::Broken(status),
-                    };
-                    match replies {
-                        Ok(replies) => {
-                            for reply in replies {
-                                if sender.try_send(message(reply)).is_err() {
-                                    return End::Broken(Status::unavailable("the control plane takes no answers"));
-                                }
-                            }
-                        }
-                        Err(end) => return end,
-                    }
-                }
+            }
+            if Instant::now() >= may_tell_at && self.holder.take_news() {
+                may_tell_at = Instant::now() + NEWS;
+                heartbeat.reset();
+                let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
             }
         }
     }
 
     /// Answers to one message.
-    fn receive(&mut self, received: Option<control_msg::Msg>) -> Result<Vec<Sent>, End> {
+    fn receive(&mut self, received: Option<control_msg::Msg>) -> Result<Vec<Sent>, Leave> {
         // A message that a later version has and this one does not.
         let Some(received) = received else { return Ok(Vec::new()) };
-        match self.replica.receive(received) {
-            Step::Nothing => Ok(Vec::new()),
-            Step::Reply(reply) => Ok(vec![reply]),
-            Step::Apply(update) => Ok(self.apply(*update)),
-            Step::Leave { after, reason } => Err(End::Away(after, reason)),
+        let replies = self.holder.receive(received)?;
+        if self.holder.is_current() && *self.contact.borrow() != Contact::Current {
+            self.contact.send_replace(Contact::Current);
         }
-    }
-
-    fn apply(&mut self, update: Update) -> Vec<Sent> {
-        let began = Instant::now();
-        let applied = match &update.content {
-            Content::Topology(items) => self.target.topology(items, update.revision).map(|()| Vec::new()),
-            Content::Identity { upsert, removed } => Ok(self.target.identity(upsert, removed)),
-        };
-        let apply_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let (class, revision) = (update.class.word(), update.revision);
-        match applied {
-            Ok(quarantined) => {
-                tracing::info!("revision {revision} of {class} serves, applied in {apply_ms} ms");
-                let class = update.class;
-                let replies = self.replica.applied(update, quarantined, apply_ms);
-                if let Some(applied) = &self.reporter.applied {
-                    self.replica.have().iter().filter(|have| have.class() == class).for_each(applied);
-                }
-                replies
-            }
-            Err(errors) => {
-                for error in &errors {
-                    let (kind, name, path) = (&error.kind, &error.name, &error.field_path);
-                    tracing::error!(
-                        "revision {revision} of {class} is refused: {kind} `{name}` {path}: {}",
-                        error.message
-                    );
-                }
-                vec![self.replica.refused(&update, errors, apply_ms)]
-            }
-        }
+        Ok(replies)
     }
 
     fn hello(&mut self) -> Hello {
@@ -162,13 +218,13 @@ impl<T: Target> Subscriber<T> {
             schema: SCHEMA,
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
             labels: self.reporter.labels.clone().into_iter().collect(),
-            have: self.replica.connected(),
+            have: self.holder.connected(),
         }
     }
 
     fn heartbeat(&mut self) -> Heartbeat {
         Heartbeat {
-            state: self.replica.have(),
+            state: self.holder.have(),
             inflight: (self.reporter.frames)().inflight,
             spool: Some((self.reporter.spool)()),
             clock_unix_ms: clock::unix_ms(),

@@ -32,7 +32,7 @@ pub(crate) struct Light {
 /// A light node that runs.
 pub(crate) struct Running {
     ending: CancellationToken,
-    job: JoinHandle<Subscriber<Light>>,
+    job: JoinHandle<(Replica, Light)>,
 }
 
 /// A node with its own tables.
@@ -69,9 +69,13 @@ impl Board {
 // === impl Light ===
 
 impl Target for Light {
-    fn topology(&mut self, _: &[Item], _: u64) -> Result<(), Vec<ConfigError>> {
+    type Checked = ();
+
+    fn check(&mut self, _: &[Item], _: u64) -> Result<(), Vec<ConfigError>> {
         Ok(())
     }
+
+    fn topology(&mut self, (): ()) {}
 
     fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
         let disabled = upsert.iter().filter(|item| matches!(&item.body, Some(Body::Key(key)) if !key.enabled));
@@ -88,7 +92,7 @@ impl Running {
     pub(crate) fn start(link: Link, replica: Replica, board: &Arc<Board>) -> Self {
         let ending = CancellationToken::new();
         let target = Light { board: Arc::clone(board) };
-        let subscriber = Subscriber { reporter: Reporter::idle(link.clone()), replica, target };
+        let subscriber = Subscriber::new(Reporter::idle(link.clone()), replica, target);
         let job = tokio::spawn(subscriber.run(link.channel(), ending.clone()));
         Self { ending, job }
     }
@@ -96,7 +100,7 @@ impl Running {
     /// Ends it. Returns what it held.
     pub(crate) async fn stop(self) -> Replica {
         self.ending.cancel();
-        self.job.await.unwrap().replica
+        self.job.await.unwrap().0
     }
 }
 
@@ -105,7 +109,7 @@ impl Running {
 impl Whole {
     pub(crate) async fn start(link: Link) -> Self {
         let live = Arc::new(Live::empty());
-        let feed = Feed::Fleet { channel: link.channel(), reporter: Reporter::idle(link) };
+        let feed = Feed::Fleet { channel: link.channel(), reporter: Reporter::idle(link), keep: None };
         let sync = Sync::start(feed, Arc::clone(&live)).await.unwrap();
         Self { live, _sync: sync }
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use gateway_engine::identity::identify;
-use gateway_wire::v1::{KeyLimits, Pepper};
+use gateway_wire::v1::{Key, KeyLimits, Pepper};
 use serde_json::{Value, json};
 
 use super::*;
@@ -48,6 +48,10 @@ fn applier() -> (Applier, Arc<Live>) {
     (Applier::new(Arc::clone(&live)), live)
 }
 
+fn serve(applier: &mut Applier, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>> {
+    Applier::checked(items, revision).map(|checked| applier.serve(checked))
+}
+
 fn is_known(live: &Live, secret: &str) -> bool {
     identify(secret, &live.keys, &live.load().peppers, 0).is_ok()
 }
@@ -55,7 +59,7 @@ fn is_known(live: &Live, secret: &str) -> bool {
 #[test]
 fn a_topology_serves_whole_or_the_old_one_does() {
     let (mut applier, live) = applier();
-    assert_eq!(applier.topology(&topology(&provider()), 1), Ok(()));
+    assert_eq!(serve(&mut applier, &topology(&provider()), 1), Ok(()));
     assert_eq!(live.load().snapshot.revision, 1);
     let mut with_typo = provider();
     with_typo["timeouts"] = json!({"idel": "1s"});
@@ -80,7 +84,7 @@ fn a_topology_serves_whole_or_the_old_one_does() {
         ),
     ];
     for (items, kind, name, field_path, code) in cases {
-        let errors = applier.topology(&items, 2).expect_err(kind);
+        let errors = serve(&mut applier, &items, 2).expect_err(kind);
         let error = &errors[0];
         assert_eq!(
             (error.kind.as_str(), error.name.as_str(), error.field_path.as_str()),
@@ -98,13 +102,13 @@ fn secrets_come_apart_from_the_document_and_never_show() {
     let (mut applier, live) = applier();
     let mut items = topology(&provider());
     items[0].secrets.insert("api_key".to_owned(), SECRET.as_bytes().to_vec());
-    assert_eq!(applier.topology(&items, 1), Ok(()));
+    assert_eq!(serve(&mut applier, &items, 1), Ok(()));
     assert!(!format!("{:?}", live.load().snapshot).contains(SECRET));
     items[0].secrets.insert("no_such_field".to_owned(), SECRET.as_bytes().to_vec());
-    let errors = applier.topology(&items, 2).expect_err("an unknown field");
+    let errors = serve(&mut applier, &items, 2).expect_err("an unknown field");
     assert!(!format!("{errors:?}").contains(SECRET), "{errors:?}");
     items[0].secrets.insert("api_key".to_owned(), vec![0xff]);
-    assert_eq!(applier.topology(&items, 2).expect_err("no text")[0].field_path, "api_key");
+    assert_eq!(serve(&mut applier, &items, 2).expect_err("no text")[0].field_path, "api_key");
 }
 
 #[test]
@@ -143,7 +147,7 @@ fn ready_takes_both_classes() {
     for topology_first in [true, false] {
         let (mut applier, live) = applier();
         let mut both: Vec<Step> = vec![
-            Box::new(|applier| applier.topology(&topology(&provider()), 1).expect("valid")),
+            Box::new(|applier| serve(applier, &topology(&provider()), 1).expect("valid")),
             Box::new(|applier| drop(applier.identity(&[pepper(1), key("vk_1", "one", SECRET)], &[]))),
         ];
         if !topology_first {

@@ -22,6 +22,8 @@ pub(super) struct Line {
     pub(super) class: Class,
     epoch: String,
     revision: u64,
+    /// Of this epoch, safe on disk.
+    persisted: u64,
     tree: Tree,
     /// Topology is compiled as a whole, so all of it is kept. Keys live in the key table; only their hashes are kept here.
     items: BTreeMap<(String, String), Item>,
@@ -32,6 +34,11 @@ pub(super) struct Line {
     was_behind_at: Option<u64>,
     told_regressed: bool,
     n_resyncs: u32,
+    /// A control plane has said so, since somebody asked.
+    is_confirmed: bool,
+    /// What differs was asked for and has not come.
+    is_repairing: bool,
+    n_drifts: u64,
 }
 
 // === impl Line ===
@@ -42,6 +49,7 @@ impl Line {
             class,
             epoch: String::new(),
             revision: 0,
+            persisted: 0,
             tree: Tree::default(),
             items: BTreeMap::new(),
             assembly: None,
@@ -49,6 +57,9 @@ impl Line {
             was_behind_at: None,
             told_regressed: false,
             n_resyncs: 0,
+            is_confirmed: false,
+            is_repairing: false,
+            n_drifts: 0,
         }
     }
 
@@ -57,6 +68,51 @@ impl Line {
         self.was_behind_at = None;
         self.told_regressed = false;
         self.n_resyncs = 0;
+        self.is_confirmed = false;
+        self.is_repairing = false;
+    }
+
+    pub(super) fn restored(&mut self, epoch: String, revision: u64, tree: Tree, items: Vec<Item>) {
+        (self.epoch, self.revision, self.tree) = (epoch, revision, tree);
+        self.items = items.into_iter().map(|item| (key(&item), item)).collect();
+    }
+
+    pub(super) fn persisted(&mut self, epoch: &str, revision: u64) -> bool {
+        if epoch != self.epoch || epoch.is_empty() {
+            return false;
+        }
+        std::mem::replace(&mut self.persisted, revision) < revision
+    }
+
+    /// Highest revision that is safe on disk.
+    pub(super) fn safe(&self) -> u64 {
+        self.persisted
+    }
+
+    pub(super) fn held(&self) -> Option<(&str, u64)> {
+        (!self.epoch.is_empty()).then_some((self.epoch.as_str(), self.revision))
+    }
+
+    pub(super) fn items(&self) -> Vec<Item> {
+        self.items.values().cloned().collect()
+    }
+
+    pub(super) fn take_confirmed(&mut self) -> bool {
+        std::mem::take(&mut self.is_confirmed)
+    }
+
+    pub(super) fn take_drifts(&mut self) -> u64 {
+        std::mem::take(&mut self.n_drifts)
+    }
+
+    pub(super) fn recheck(&mut self, mut found: Tree) -> Option<Sent> {
+        if found.root() == self.tree.root() {
+            return None;
+        }
+        tracing::error!("{} that serves is not what revision {} says", self.class.word(), self.revision);
+        // What is there in truth decides what a repair has to remove.
+        self.tree = found;
+        Some(self.ask_for_repair())
     }
 
     pub(super) fn have(&mut self) -> ClassState {
@@ -65,7 +121,7 @@ impl Line {
             epoch: self.epoch.clone(),
             revision: self.revision,
             root_hash: self.tree.root().to_vec(),
-            persisted: 0,
+            persisted: self.persisted,
         }
     }
 
@@ -98,9 +154,9 @@ impl Line {
             tree.remove(id);
             items.remove(&(id.kind.clone(), id.id.clone()));
         }
-        for item in delta.upsert {
-            tree.upsert(&item);
-            items.insert(key(&item), item);
+        for item in &delta.upsert {
+            tree.upsert(item);
+            items.insert(key(item), item.clone());
         }
         if tree.root() != delta.root_hash.as_slice() {
             return self.resync("the change does not give the hash that it should");
@@ -110,26 +166,31 @@ impl Line {
             revision: delta.to_revision,
             content: Content::Topology(items.into_values().collect()),
             nonce: delta.nonce,
-            epoch: delta.epoch,
+            epoch: delta.epoch.clone(),
             tree: Some(tree),
             drifted: false,
+            change: Some(delta),
         }))
     }
 
     /// In place: copying the hashes of a million keys for one revocation would delay it. A wrong hash does not delay it
     /// either; what else differs is repaired afterwards.
-    fn identity_delta(&mut self, delta: Delta) -> Step {
+    fn identity_delta(&mut self, mut delta: Delta) -> Step {
         delta.removed.iter().for_each(|id| self.tree.remove(id));
         delta.upsert.iter().for_each(|item| self.tree.upsert(item));
         let drifted = self.tree.root() != delta.root_hash.as_slice();
         Step::Apply(Box::new(Update {
             class: self.class,
             revision: delta.to_revision,
-            content: Content::Identity { upsert: delta.upsert, removed: delta.removed },
+            content: Content::Identity {
+                upsert: std::mem::take(&mut delta.upsert),
+                removed: std::mem::take(&mut delta.removed),
+            },
             nonce: delta.nonce,
-            epoch: delta.epoch,
+            epoch: delta.epoch.clone(),
             tree: None,
             drifted,
+            change: Some(delta),
         }))
     }
 
@@ -173,7 +234,7 @@ impl Line {
             _ => Content::Topology(items),
         };
         let (class, tree) = (self.class, Some(tree));
-        Step::Apply(Box::new(Update { class, revision, content, nonce, epoch, tree, drifted: false }))
+        Step::Apply(Box::new(Update { class, revision, content, nonce, epoch, tree, drifted: false, change: None }))
     }
 
     pub(super) fn bookmark(&mut self, bookmark: &Bookmark) -> Step {
@@ -193,6 +254,7 @@ impl Line {
         if bookmark.revision == self.revision {
             self.was_behind_at = None;
             if self.tree.root() == bookmark.root_hash.as_slice() {
+                self.is_confirmed = true;
                 return Step::Nothing;
             }
             tracing::warn!("{} differs from the control plane's at revision {}", self.class.word(), self.revision);
@@ -236,7 +298,16 @@ impl Line {
             }
         };
         let (class, revision, epoch, tree) = (self.class, repair.revision, repair.epoch, Some(tree));
-        Step::Apply(Box::new(Update { class, revision, content, nonce: 0, epoch, tree, drifted: false }))
+        // Of a topology the whole is at hand; of identity the buckets are as good as the whole.
+        let change = (class == Class::Identity).then(|| Delta {
+            class: class.into(),
+            epoch: epoch.clone(),
+            from_revision: revision,
+            to_revision: revision,
+            root_hash: repair.root_hash,
+            ..Delta::default()
+        });
+        Step::Apply(Box::new(Update { class, revision, content, nonce: 0, epoch, tree, drifted: false, change }))
     }
 
     pub(super) fn incompatible(&mut self, incompatible: &Incompatible) -> Step {
@@ -250,6 +321,9 @@ impl Line {
     }
 
     pub(super) fn advance(&mut self, update: Update) {
+        if self.epoch != update.epoch {
+            self.persisted = 0;
+        }
         self.epoch = update.epoch;
         self.revision = update.revision;
         if let Some(tree) = update.tree {
@@ -260,8 +334,10 @@ impl Line {
         }
         self.refused = None;
         self.was_behind_at = None;
+        self.is_confirmed = !update.drifted;
         if !update.drifted {
             self.n_resyncs = 0;
+            self.is_repairing = false;
         }
     }
 
@@ -270,6 +346,9 @@ impl Line {
     }
 
     pub(super) fn ask_for_repair(&mut self) -> Sent {
+        if !std::mem::replace(&mut self.is_repairing, true) {
+            self.n_drifts += 1;
+        }
         let (class, revision, bucket_hashes) = (self.class.into(), self.revision, self.tree.bucket_hashes());
         Sent::Buckets(BucketRequest { class, revision, bucket_hashes })
     }
