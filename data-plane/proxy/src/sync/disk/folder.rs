@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
@@ -49,6 +50,8 @@ pub(crate) struct Directory {
     path: PathBuf,
     key_file: PathBuf,
     key: StateKey,
+    /// Both classes begin at the same time.
+    preparing: Mutex<()>,
 }
 
 // === impl Directory ===
@@ -65,7 +68,7 @@ impl Directory {
                 Zeroizing::new(rand::random())
             }
         };
-        Self { path, key_file, key }
+        Self { path, key_file, key, preparing: Mutex::default() }
     }
 
     pub(crate) fn key(&self) -> &StateKey {
@@ -94,6 +97,7 @@ fn read_key(path: &Path) -> io::Result<Option<StateKey>> {
 
 impl Folder for Directory {
     fn prepare(&self) -> io::Result<()> {
+        let _alone = self.preparing.lock().unwrap_or_else(PoisonError::into_inner);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.path)?;
         match read_key(&self.key_file)? {
             Some(key) if *key == *self.key => Ok(()),
