@@ -3,12 +3,15 @@
 //! Requests leave their traces in lanes, one per worker, and never wait; everything else happens on threads and tasks here.
 
 pub mod identity;
+mod frame;
+mod segment;
+mod batch;
 pub mod spool;
 pub mod logs;
 pub(crate) mod uplink;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gateway_wire::v1::{ClassState, LogRecord, MetricFrame, SettledBy, SpoolState, UsageEvent};
@@ -39,6 +42,7 @@ pub type Applied = Box<dyn Fn(&ClassState) + Send + Sync>;
 /// All telemetry of a node.
 pub struct Telemetry {
     identity: Arc<Identity>,
+    data_dir: Option<PathBuf>,
     spool: Arc<Spool>,
     logs: Logs,
     frames: Frames,
@@ -77,7 +81,8 @@ impl Telemetry {
         let identity = Arc::new(Identity::load(data_dir));
         let spool = Arc::new(Spool::open(data_dir, &identity.boot_id, n_workers, warnings)?);
         let logs = Logs::start(&log, Arc::clone(&identity), n_workers)?;
-        Ok(Self { identity, spool, logs, frames: Arc::new(frames), n_workers, uplink: Mutex::default() })
+        let data_dir = data_dir.map(Path::to_owned);
+        Ok(Self { identity, data_dir, spool, logs, frames: Arc::new(frames), n_workers, uplink: Mutex::default() })
     }
 
     /// One pair per worker.
@@ -98,18 +103,22 @@ impl Telemetry {
     /// What is owed and what was lost, as of each call.
     pub(crate) fn spool_state(&self) -> impl Fn() -> SpoolState + Send + Sync + use<> {
         let (spool, losses) = (Arc::clone(&self.spool), self.logs.losses());
-        move || SpoolState {
-            logs_pending: losses.n_pending() as u64,
-            logs_dropped: losses.n_dropped(),
-            ..spool.state()
-        }
+        move || SpoolState { logs_pending: losses.n_pending(), logs_dropped: losses.n_dropped(), ..spool.state() }
     }
 
     /// A control plane collects, over this link.
     pub(crate) fn connect(&self, link: &Link) {
         let spool = Arc::clone(&self.spool);
         let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
-        let uplink = Uplink::start(link, identity, move || spool.outbox(), self.logs.backlog(), frames);
+        let dir = self.data_dir.as_deref().map(|data_dir| data_dir.join("logs"));
+        let backlog = self.logs.backlog(dir.as_deref(), &identity.boot_id);
+        let lane = self.logs.lane(0);
+        let outbox = move || {
+            let outbox = spool.outbox();
+            outbox.recovered().for_each(|event| lane.push(recovered(event.clone())));
+            outbox
+        };
+        let uplink = Uplink::start(link, identity, outbox, backlog, frames);
         *self.uplink.lock().unwrap_or_else(PoisonError::into_inner) = Some(uplink);
     }
 
@@ -131,7 +140,12 @@ impl Telemetry {
         if let Some(uplink) = uplink {
             uplink.shutdown().await;
         }
-        let _ = tokio::task::spawn_blocking(move || this.spool.close()).await;
+        let put_away = move || {
+            this.logs.put_away();
+            this.spool.close();
+        };
+        // A panic in it was reported by it.
+        let _ = tokio::task::spawn_blocking(put_away).await;
     }
 }
 

@@ -3,6 +3,8 @@
 //! Pushing is a move under an uncontended lock; text is made by the thread. A sink that is slow or away costs records, never
 //! memory or time of a request, and every record that is lost is counted: pushed = written + dropped.
 
+mod files;
+mod counts;
 mod backlog;
 mod sink;
 
@@ -11,6 +13,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
@@ -41,8 +44,16 @@ pub struct Logs {
 /// Where one worker leaves its records. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    ring: Arc<Mutex<VecDeque<LogRecord>>>,
+    index: usize,
+    ring: Arc<Mutex<Ring>>,
     shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    records: VecDeque<LogRecord>,
+    /// Ever.
+    n_pushed: u64,
 }
 
 /// How many records wait or were lost, for whoever reports it.
@@ -68,8 +79,9 @@ impl Logs {
         let sink = Sink::open(sink).context("opening the log")?;
         let shared = Arc::new(Shared::default());
         let lanes: Vec<Lane> =
-            (0..n_lanes).map(|_| Lane { ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
-        let emptier = Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, identity };
+            (0..n_lanes).map(|index| Lane { index, ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
+        let emptier =
+            Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, identity, n_unwritten: 0, n_told: 0 };
         let thread = std::thread::Builder::new().name("gateway-logs".to_owned()).spawn(move || emptier.run());
         let thread = thread.context("starting the log's thread")?;
         // Only this function sets it, once.
@@ -81,9 +93,18 @@ impl Logs {
         self.lanes[index].clone()
     }
 
-    /// From now on records go to the control plane too; whoever delivers them takes them from here.
-    pub(crate) fn backlog(&self) -> Arc<Backlog> {
-        Arc::clone(self.shared.backlog.get_or_init(Arc::default))
+    /// From now on records go to the control plane too; whoever delivers them takes them from here. In the directory they
+    /// outlive the process.
+    pub(crate) fn backlog(&self, dir: Option<&Path>, boot: &str) -> Arc<Backlog> {
+        let open = || Arc::new(Backlog::open(dir, boot, self.lanes.len()));
+        Arc::clone(self.shared.backlog.get_or_init(open))
+    }
+
+    /// To be called when nobody delivers any more: what is left goes to the disk.
+    pub(crate) fn put_away(&self) {
+        if let Some(backlog) = self.shared.backlog.get() {
+            backlog.disconnected();
+        }
     }
 
     pub(crate) fn losses(&self) -> Losses {
@@ -107,8 +128,12 @@ impl Lane {
     /// Never waits for a sink.
     pub fn push(&self, record: LogRecord) {
         let mut ring = self.lock();
-        if ring.len() < RING {
-            ring.push_back(record);
+        if ring.records.len() < RING {
+            ring.records.push_back(record);
+            ring.n_pushed += 1;
+            if let Some(backlog) = self.shared.backlog.get() {
+                backlog.pushed(self.index, ring.n_pushed);
+            }
             drop(ring);
         } else {
             drop(ring);
@@ -119,7 +144,7 @@ impl Lane {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<LogRecord>> {
+    fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,7 +173,7 @@ impl Losses {
     }
 
     /// Records that wait for the control plane.
-    pub(crate) fn n_pending(&self) -> usize {
+    pub(crate) fn n_pending(&self) -> u64 {
         self.0.backlog.get().map_or(0, |backlog| backlog.len())
     }
 }
@@ -159,6 +184,9 @@ struct Emptier {
     shared: Arc<Shared>,
     sink: Sink,
     identity: Arc<Identity>,
+    /// Records that the sink did not take; how many of them have been accounted for.
+    n_unwritten: u64,
+    n_told: u64,
 }
 
 // === impl Emptier ===
@@ -178,7 +206,7 @@ impl Emptier {
             }
             self.shared.asleep.store(true, Ordering::Release);
             // A record that came before this was set woke nobody; one that comes after will. The lock orders the two.
-            let is_empty = self.lanes.iter().all(|lane| lane.lock().is_empty());
+            let is_empty = self.lanes.iter().all(|lane| lane.lock().records.is_empty());
             if is_empty && !self.shared.ended.load(Ordering::Acquire) {
                 std::thread::park();
             }
@@ -188,34 +216,40 @@ impl Emptier {
 
     /// Empties every ring once; returns how many records there were.
     fn round(&mut self) -> usize {
-        let mut n_records = 0;
+        let (mut n_records, mut refused) = (0, Ok(()));
         let node_id = self.identity.node_id();
         for lane in &self.lanes {
-            let mut records = std::mem::take(&mut *lane.lock());
+            let mut records = std::mem::take(&mut lane.lock().records);
             n_records += records.len();
             for record in &mut records {
                 (*node_id).clone_into(&mut record.node_id);
                 if let Err(error) = self.sink.write(record) {
-                    self.lost(&error);
+                    self.n_unwritten += 1;
+                    refused = Err(error);
                 }
             }
             if let Some(backlog) = self.shared.backlog.get() {
                 backlog.extend(records, self.shared.n_dropped());
             }
         }
-        if n_records > 0
-            && let Err(error) = self.sink.flush()
-        {
-            tracing::warn!("log records cannot be written: {error}");
+        if n_records > 0 {
+            let flushed = self.sink.flush();
+            if let Err(error) = refused.and(flushed) {
+                self.lost(&error);
+            }
         }
         n_records
     }
 
-    fn lost(&self, error: &io::Error) {
-        let before = self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
-        // One line per power of two keeps a full disk from filling the next one.
-        if (before + 1).is_power_of_two() {
-            tracing::warn!("{} log records could not be written: {error}", before + 1);
+    /// With a control plane the log's file is a copy; without one, what is not in it is nowhere.
+    fn lost(&mut self, error: &io::Error) {
+        if self.shared.backlog.get().is_none() {
+            self.shared.n_dropped.fetch_add(self.n_unwritten - self.n_told, Ordering::Relaxed);
         }
+        // One line per power of two keeps a full disk from filling the next one.
+        if self.n_unwritten.checked_ilog2() != self.n_told.checked_ilog2() {
+            tracing::warn!("{} log records could not be written: {error}", self.n_unwritten);
+        }
+        self.n_told = self.n_unwritten;
     }
 }

@@ -3,11 +3,8 @@
 //! One append-only file per worker at a time. `started` and `settled` cost one `write` each and never wait for the disk; a
 //! killed process loses nothing, a power cut at most 100 ms. Full or failing, the spool drops and counts, and traffic goes on.
 
-mod frame;
-mod segment;
 mod disk;
 mod memory;
-mod batch;
 mod earlier;
 mod keeper;
 mod outbox;
@@ -24,14 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use gateway_wire::v1::{SpoolState, UsageEvent};
 
+use super::segment::{Found, USAGE};
+use crate::warnings::Warnings;
 use disk::{DiskLane, Shared};
 use earlier::Earlier;
 use keeper::Keeper;
 use memory::MemoryLane;
 use outbox::Source;
-use segment::Found;
-
-use crate::warnings::Warnings;
 
 pub(crate) use outbox::Outbox;
 
@@ -234,7 +230,7 @@ fn open_directory(dir: &Path) -> io::Result<(File, Vec<Found>)> {
         Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    Ok((lock, Found::all(dir)?))
+    Ok((lock, Found::all(dir, USAGE)?))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

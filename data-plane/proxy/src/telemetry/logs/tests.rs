@@ -1,6 +1,9 @@
 //! Every record is somewhere: written, delivered or counted as dropped.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::telemetry::segment::{Found, LOGS};
 
 fn start(sink: &LogSink, n_lanes: usize) -> Logs {
     let identity = Identity::load(None);
@@ -26,7 +29,7 @@ fn what_is_pushed_is_written_with_the_nodes_id() {
     workers.into_iter().for_each(|worker| worker.join().expect("no panic"));
     logs.close();
     let text = std::fs::read_to_string(path).expect("the log");
-    let ids: std::collections::BTreeSet<String> = text
+    let ids: BTreeSet<String> = text
         .lines()
         .map(|line| {
             let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
@@ -37,29 +40,133 @@ fn what_is_pushed_is_written_with_the_nodes_id() {
     assert_eq!(ids.len() as u64 + logs.losses().n_dropped(), 2000);
 }
 
+/// Everything that can be taken, delivered as it comes: ids, and the count of drops that came with the last.
+fn drain(backlog: &Backlog) -> (Vec<String>, u64) {
+    backlog.connected();
+    let (mut ids, mut last, mut dropped_total) = (Vec::new(), (String::new(), 0), 0);
+    while let Some(batch) = backlog.take() {
+        let first = (batch.boot_id.clone(), batch.first_seq);
+        assert!(first > last, "numbers go up: {first:?} after {last:?}");
+        last = (batch.boot_id, batch.first_seq + batch.records.len() as u64 - 1);
+        dropped_total = dropped_total.max(batch.dropped_total);
+        ids.extend(batch.records.into_iter().map(|record| record.id));
+        backlog.delivered();
+    }
+    (ids, dropped_total)
+}
+
+/// How many log files there are.
+fn n_files(dir: &Path) -> usize {
+    Found::all(dir, LOGS).expect("a directory").len()
+}
+
 #[test]
 fn nothing_is_lost_uncounted_when_nobody_collects() {
     const N: usize = 50_000;
     let mut logs = start(&LogSink::None, 1);
-    let backlog = logs.backlog();
+    let backlog = logs.backlog(None, "boot");
     let lane = logs.lane(0);
     (0..N).for_each(|n| lane.push(record(n)));
     logs.close();
-    let (mut n_delivered, mut last) = (0, 0);
-    let mut dropped_total = 0;
-    while let Some(batch) = backlog.take() {
-        assert!(batch.first_seq > last, "numbers go up");
-        last = batch.first_seq + batch.records.len() as u64 - 1;
-        n_delivered += batch.records.len();
-        dropped_total = batch.dropped_total;
-    }
-    assert_eq!(n_delivered as u64 + logs.losses().n_dropped(), N as u64);
+    let (ids, dropped_total) = drain(&backlog);
+    assert_eq!(ids.len() as u64 + logs.losses().n_dropped(), N as u64);
     assert_eq!(dropped_total, logs.losses().n_dropped());
+}
+
+/// `log_flood`, in small: the disk has room for a part, and each record is delivered or counted.
+#[test]
+fn a_full_disk_costs_the_oldest_and_counts_them() {
+    const N: u64 = 300_000;
+    let dir = tempfile::tempdir().expect("a directory");
+    let backlog = Backlog::open_bounded(Some(dir.path()), "boot", 1, 10_000_000);
+    let filler = "x".repeat(100);
+    for round in 0..N / 1000 {
+        let records = (0..1000).map(|n| LogRecord {
+            id: (round * 1000 + n).to_string(),
+            path: filler.clone(),
+            ..LogRecord::default()
+        });
+        backlog.extend(records.collect(), 0);
+    }
+    let n_bytes: u64 = Found::all(dir.path(), LOGS).expect("a directory").iter().map(|file| file.n_bytes).sum();
+    assert!(n_bytes < 20_000_000, "{n_bytes}");
+    let (ids, dropped_total) = drain(&backlog);
+    assert!(!ids.is_empty() && dropped_total > 0);
+    assert_eq!(ids.len() as u64 + dropped_total, N);
+    assert_eq!(ids.last().map(String::as_str), Some("299999"), "the newest are kept");
+    assert_eq!((backlog.len(), n_files(dir.path())), (0, 0));
+}
+
+/// A process that is killed leaves its records to the next one; what it had in memory only is counted.
+#[test]
+fn a_killed_process_leaves_what_nobody_took() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let records = |from: usize, to: usize| (from..to).map(record).collect::<VecDeque<_>>();
+    let first = Backlog::open(Some(dir.path()), "boot1", 2);
+    first.pushed(0, 4);
+    first.pushed(1, 3);
+    first.extend(records(0, 5), 2);
+    first.connected();
+    assert_eq!(first.take().map(|batch| (batch.records.len(), batch.dropped_total)), Some((5, 2)));
+    // It was on its way; and two records were in the rings.
+    drop(first);
+
+    let second = Backlog::open(Some(dir.path()), "boot2", 2);
+    assert_eq!(second.n_dropped(), 4, "two that were dropped, and two that died");
+    second.adopt_earlier();
+    assert_eq!(second.len(), 5);
+    second.pushed(0, 1);
+    second.extend(records(5, 6), 0);
+    let (ids, dropped_total) = drain(&second);
+    assert_eq!((ids, dropped_total), ((0..6).map(|id| id.to_string()).collect(), 4));
+    assert_eq!(n_files(dir.path()), 0);
+    drop(second);
+    assert_eq!(Backlog::open(Some(dir.path()), "boot3", 2).n_dropped(), 0, "all of it was told");
+}
+
+#[test]
+fn what_was_on_its_way_when_the_stream_broke_is_safe_and_comes_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for dir in [Some(dir.path()), None] {
+        let backlog = Backlog::open(dir, "boot", 1);
+        backlog.connected();
+        backlog.extend((0..3).map(record).collect(), 0);
+        assert_eq!(dir.map_or(0, n_files), 0, "what flows is not written");
+        assert_eq!(backlog.take().map(|batch| batch.records.len()), Some(3));
+        backlog.extend((3..5).map(record).collect(), 0);
+        assert_eq!(backlog.len(), 5);
+        backlog.disconnected();
+        assert_eq!(dir.map_or(0, n_files), usize::from(dir.is_some()));
+        backlog.extend((5..6).map(record).collect(), 0);
+        assert_eq!(drain(&backlog).0, ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(backlog.len(), 0);
+    }
+}
+
+/// Cut after any byte: the whole records before the cut are there.
+#[test]
+fn a_torn_file_at_every_byte() {
+    let dir = tempfile::tempdir().expect("a directory");
+    Backlog::open(Some(dir.path()), "boot1", 1).extend((0..5).map(record).collect(), 0);
+    let file = Found::all(dir.path(), LOGS).expect("a directory").pop().expect("a file");
+    let bytes = std::fs::read(&file.path).expect("the file");
+    let mut n_whole = BTreeSet::new();
+    for cut in 0..=bytes.len() {
+        std::fs::write(&file.path, &bytes[..cut]).expect("write");
+        let backlog = Backlog::open(Some(dir.path()), &format!("later{cut}"), 1);
+        backlog.adopt_earlier();
+        let (ids, _) = drain(&backlog);
+        assert!(ids.iter().enumerate().all(|(at, id)| *id == at.to_string()), "cut at {cut}: {ids:?}");
+        n_whole.insert(ids.len());
+    }
+    assert_eq!(n_whole, (0..=5).collect());
 }
 
 #[test]
 fn a_push_is_cheap() {
+    let dir = tempfile::tempdir().expect("a directory");
     let mut logs = start(&LogSink::None, 1);
+    logs.backlog(Some(dir.path()), "boot");
     let lane = logs.lane(0);
     let began = std::time::Instant::now();
     (0..10_000).for_each(|n| lane.push(record(n)));

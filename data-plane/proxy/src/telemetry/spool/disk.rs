@@ -13,8 +13,8 @@ use ahash::AHashMap;
 use gateway_wire::v1::UsageEvent;
 use prost::Message as _;
 
-use super::frame::{self, Kind};
-use super::segment::{Name, SEGMENT_BYTES};
+use crate::telemetry::frame::{self, Kind};
+use crate::telemetry::segment::{Name, SEGMENT_BYTES, USAGE};
 use crate::warnings::Warnings;
 
 /// After the disk refused, it is asked again this much later.
@@ -235,7 +235,7 @@ impl DiskLane {
             let number = state.n_segments + 1;
             let name = Name { boot: self.shared.boot.clone(), lane: self.index, number };
             let mut options = OpenOptions::new();
-            let file = options.append(true).create_new(true).mode(0o600).open(name.path(&self.shared.dir))?;
+            let file = options.append(true).create_new(true).mode(0o600).open(name.path(&self.shared.dir, USAGE))?;
             state.n_segments = number;
             self.shared.directory_dirty.store(true, Ordering::Relaxed);
             state.current = Some(Current { file: Arc::new(file), number, n_bytes: 0, dirty: false });

@@ -9,9 +9,9 @@ use ahash::AHashMap;
 use gateway_wire::v1::{SettledBy, UsageBatch, UsageEvent};
 use prost::Message as _;
 
-use super::batch::Collector;
-use super::frame::Kind;
-use super::segment::{Found, Next, Reader};
+use crate::telemetry::batch::{Collector, MAX_RECORDS};
+use crate::telemetry::frame::Kind;
+use crate::telemetry::segment::{Found, Next, Reader};
 
 /// Recovered events are numbered in a lane of their own, because the last number of the lane they belong to may be unreadable.
 pub(super) const RECOVERED: u32 = 1 << 31;
@@ -36,7 +36,7 @@ pub(super) struct Earlier {
 struct Progress {
     n_files: usize,
     reader: Option<Reader>,
-    collector: Collector,
+    collector: Collector<UsageEvent>,
     n_recovered: usize,
 }
 
@@ -62,6 +62,7 @@ impl Earlier {
                         open.insert(event.id.clone(), event);
                     }
                 }
+                Kind::Logged => {}
                 Kind::Settled => {
                     if let Some((seq, event)) = settled(payload) {
                         open.remove(&event.id);
@@ -127,10 +128,10 @@ impl Earlier {
                         && seq > self.acked_seq
                         && progress.collector.push(seq, event)
                     {
-                        return progress.collector.take(self.lane);
+                        break;
                     }
                 }
-                Some(Ok(Next::Frame(Kind::Started, _))) => {}
+                Some(Ok(Next::Frame(Kind::Started | Kind::Logged, _))) => {}
                 // The scan has said what is wrong with it.
                 None | Some(Ok(Next::End | Next::Damaged) | Err(_)) => {
                     progress.reader = None;
@@ -138,12 +139,13 @@ impl Earlier {
                 }
             }
         }
-        progress.collector.take(self.lane)
+        let (first_seq, events) = progress.collector.take()?;
+        Some(UsageBatch { lane: self.lane, first_seq, events, ..UsageBatch::default() })
     }
 
     fn next_recovered(&mut self) -> Option<UsageBatch> {
         let first = self.progress.n_recovered;
-        let events: Vec<UsageEvent> = self.recovered[first..].iter().take(super::batch::MAX_EVENTS).cloned().collect();
+        let events: Vec<UsageEvent> = self.recovered[first..].iter().take(MAX_RECORDS).cloned().collect();
         self.progress.n_recovered += events.len();
         let lane = self.lane | RECOVERED;
         let filled = !events.is_empty();

@@ -12,8 +12,8 @@ use gateway_wire::v1::UsageEvent;
 use prost::Message as _;
 
 use super::disk::{DiskLane, Sealed, Shared};
-use super::frame::Kind;
-use super::segment::{Name, Next, Reader};
+use crate::telemetry::frame::Kind;
+use crate::telemetry::segment::{Name, Next, Reader, USAGE};
 
 /// A power cut loses at most what was written in this time.
 const EVERY: Duration = Duration::from_millis(100);
@@ -110,7 +110,7 @@ fn delete_acknowledged(lane: &DiskLane) {
             return;
         }
         let path = Name { boot: lane.shared.boot.clone(), lane: lane.index, number: oldest.number };
-        let path = path.path(&lane.shared.dir);
+        let path = path.path(&lane.shared.dir, USAGE);
         let deleted = carry_over_open(lane, oldest, &path).and_then(|()| std::fs::remove_file(&path));
         match deleted {
             Ok(()) => {}

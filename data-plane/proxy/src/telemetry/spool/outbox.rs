@@ -4,14 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gateway_wire::v1::{IngestAck, UsageBatch};
+use gateway_wire::v1::{IngestAck, UsageBatch, UsageEvent};
 
-use super::batch::{Collector, MAX_EVENTS};
 use super::disk::{DiskLane, Shared};
 use super::earlier::{self, Earlier};
-use super::frame::Kind;
 use super::memory::MemoryLane;
-use super::segment::{Name, Next, Reader};
+use crate::telemetry::batch::{Collector, MAX_RECORDS};
+use crate::telemetry::frame::Kind;
+use crate::telemetry::segment::{Name, Next, Reader, USAGE};
 
 /// The one collector of a spool. Reads from the disk, which for what was just written means from memory.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Cursor {
     reader: Option<(u64, Reader)>,
     from_segment: u64,
     sent_seq: u64,
-    collector: Collector,
+    collector: Collector<UsageEvent>,
 }
 
 // === impl Outbox ===
@@ -56,7 +56,7 @@ impl Outbox {
             self.turn = (self.turn + 1) % self.lanes.len();
             let batch = match &mut self.lanes[self.turn] {
                 Source::Disk(cursor) => cursor.next(),
-                Source::Memory(lane) => lane.take(MAX_EVENTS),
+                Source::Memory(lane) => lane.take(MAX_RECORDS),
             };
             if let Some(batch) = batch {
                 return Some(UsageBatch { boot_id: self.boot.clone(), ..batch });
@@ -87,6 +87,11 @@ impl Outbox {
                 Source::Memory(lane) => lane.rewind(),
             }
         }
+    }
+
+    /// Requests that were open when an earlier boot ended.
+    pub(crate) fn recovered(&self) -> impl Iterator<Item = &UsageEvent> {
+        self.earlier.iter().flat_map(|earlier| &earlier.recovered)
     }
 
     /// Nothing is owed: everything was sent and acknowledged.
@@ -144,7 +149,8 @@ impl Cursor {
             tracing::warn!("usage spool of lane {} cannot be read: {error}", self.lane.index);
             self.skip_segment();
         }
-        self.collector.take(self.lane.index)
+        let (first_seq, events) = self.collector.take()?;
+        Some(UsageBatch { lane: self.lane.index, first_seq, events, ..UsageBatch::default() })
     }
 
     fn rewind(&mut self) {
@@ -162,7 +168,7 @@ impl Cursor {
             if self.reader.as_ref().is_none_or(|(open, _)| *open != number) {
                 let name = Name { boot: self.lane.shared.boot.clone(), lane: self.lane.index, number };
                 self.from_segment = number;
-                self.reader = Some((number, Reader::open(&name.path(&self.lane.shared.dir))?));
+                self.reader = Some((number, Reader::open(&name.path(&self.lane.shared.dir, USAGE))?));
             }
             let Some((_, reader)) = &mut self.reader else { return Ok(()) };
             loop {
@@ -177,7 +183,7 @@ impl Cursor {
                             }
                         }
                     }
-                    Next::Frame(Kind::Started, _) => {}
+                    Next::Frame(Kind::Started | Kind::Logged, _) => {}
                     Next::End | Next::Damaged if is_sealed => break,
                     Next::End | Next::Damaged => return Ok(()),
                 }

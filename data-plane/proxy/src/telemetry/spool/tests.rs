@@ -46,7 +46,7 @@ fn kill(spool: Spool) {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    Found::all(&dir.join("spool")).expect("a directory").into_iter().map(|found| found.path).collect()
+    Found::all(&dir.join("spool"), USAGE).expect("a directory").into_iter().map(|found| found.path).collect()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Files of the spool: their names, and reading them record by record while they may still grow.
+//! Files of records: their names, and reading them record by record while they may still grow.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,9 @@ use super::frame::{self, Kind, Parsed};
 /// A file is closed when it is larger.
 pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
-const EXTENSION: &str = "usage";
+/// What a file holds, by the end of its name.
+pub(super) const USAGE: &str = "usage";
+pub(super) const LOGS: &str = "log";
 const READ_AHEAD: usize = 128 * 1024;
 
 /// Which file: the boot that wrote it, the lane, and a number that counts up within both. Sorts in order of writing.
@@ -53,14 +55,14 @@ pub(super) enum Next<'a> {
 // === impl Name ===
 
 impl Name {
-    pub(super) fn path(&self, dir: &Path) -> PathBuf {
-        dir.join(format!("{}.{}.{}.{EXTENSION}", self.boot, self.lane, self.number))
+    pub(super) fn path(&self, dir: &Path, extension: &str) -> PathBuf {
+        dir.join(format!("{}.{}.{}.{extension}", self.boot, self.lane, self.number))
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    fn parse(name: &str, extension: &str) -> Option<Self> {
         let mut parts = name.split('.');
         let (boot, lane, number) = (parts.next()?, parts.next()?, parts.next()?);
-        let ours = !boot.is_empty() && parts.next() == Some(EXTENSION) && parts.next().is_none();
+        let ours = !boot.is_empty() && parts.next() == Some(extension) && parts.next().is_none();
         ours.then_some(Self { boot: boot.to_owned(), lane: lane.parse().ok()?, number: number.parse().ok()? })
     }
 }
@@ -68,12 +70,12 @@ impl Name {
 // === impl Found ===
 
 impl Found {
-    /// All files of the spool, in order of writing.
-    pub(super) fn all(dir: &Path) -> io::Result<Vec<Self>> {
+    /// All files of this kind, in order of writing.
+    pub(super) fn all(dir: &Path, extension: &str) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
-            if let Some(name) = entry.file_name().to_str().and_then(Name::parse) {
+            if let Some(name) = entry.file_name().to_str().and_then(|name| Name::parse(name, extension)) {
                 found.push(Self { name, path: entry.path(), n_bytes: entry.metadata()?.len() });
             }
         }
@@ -128,11 +130,11 @@ mod tests {
     #[test]
     fn names_are_read_back_and_strangers_are_not() {
         let name = Name { boot: "0197".to_owned(), lane: 3, number: 12 };
-        let path = name.path(Path::new("/spool"));
+        let path = name.path(Path::new("/spool"), USAGE);
         let file_name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-        assert_eq!(Name::parse(file_name), Some(name));
-        for stranger in ["lock", "a.1.usage", "a.1.2.usage.tmp", ".1.2.usage", "a.x.2.usage"] {
-            assert_eq!(Name::parse(stranger), None, "{stranger}");
+        assert_eq!(Name::parse(file_name, USAGE), Some(name));
+        for stranger in ["lock", "a.1.2.log", "a.1.usage", "a.1.2.usage.tmp", ".1.2.usage", "a.x.2.usage"] {
+            assert_eq!(Name::parse(stranger, USAGE), None, "{stranger}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One record in a file of the spool: length, CRC-32, kind, payload. Pure; knows no file.
+//! One record in a file: length, CRC-32, kind, payload. Pure; knows no file.
 //!
 //! A file that was cut at any byte reads as the records before the cut.
 
@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Started,
     /// A request has settled: its number (8 bytes, little endian), then the event.
     Settled,
+    /// A request is over: its number in the log (8 bytes, little endian), then the record.
+    Logged,
 }
 
 /// What stands at the beginning of some bytes.
@@ -71,11 +73,12 @@ impl Kind {
         match self {
             Self::Started => 1,
             Self::Settled => 2,
+            Self::Logged => 3,
         }
     }
 
     fn of(tag: u8) -> Option<Self> {
-        [Self::Started, Self::Settled].into_iter().find(|kind| kind.tag() == tag)
+        [Self::Started, Self::Settled, Self::Logged].into_iter().find(|kind| kind.tag() == tag)
     }
 }
 
