@@ -282,6 +282,11 @@ impl Seat {
         &self.node
     }
 
+    /// Something goes to the node, whole or as a change: `delta` or `snapshot`.
+    pub(crate) fn sends(&self, class: Class, form: &'static str) {
+        self.fleet.meters.config_sent(class.word(), form);
+    }
+
     /// Cancelled when another stream speaks for the node.
     pub(crate) fn replaced(&self) -> CancellationToken {
         self.replaced.clone()

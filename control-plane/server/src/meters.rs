@@ -27,6 +27,7 @@ impl Meters {
             ("gateway_config_changes_total", "changes of the configuration, by outcome"),
             ("gateway_ingested_total", "records taken from nodes, by class"),
             ("gateway_config_nacks_total", "revisions that a node refused, by class"),
+            ("gateway_config_sent_total", "changes and whole snapshots sent to nodes, by class and form"),
         ] {
             recorder.describe_counter(name.into(), None, about.into());
         }
@@ -72,6 +73,12 @@ impl Meters {
     /// A node refused a revision of this class.
     pub(crate) fn config_nack(&self, class: &'static str) {
         self.counter("gateway_config_nacks_total", vec![Label::from_static_parts("class", class)]).increment(1);
+    }
+
+    /// `form`: `delta` or `snapshot`.
+    pub(crate) fn config_sent(&self, class: &'static str, form: &'static str) {
+        let labels = vec![Label::from_static_parts("class", class), Label::from_static_parts("form", form)];
+        self.counter("gateway_config_sent_total", labels).increment(1);
     }
 
     pub(crate) fn nodes_connected(&self, n_nodes: usize) {

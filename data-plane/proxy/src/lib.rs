@@ -14,7 +14,7 @@ pub mod body;
 pub mod state;
 pub mod meters;
 pub mod telemetry;
-mod member;
+pub mod member;
 pub mod sync;
 mod sinks;
 mod record;

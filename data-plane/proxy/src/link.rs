@@ -69,7 +69,7 @@ impl Link {
     }
 
     /// Closes the connection; what is on it comes again over a new one, at the next address.
-    pub(crate) fn leave(&self) {
+    pub fn leave(&self) {
         if let Some(route) = &self.route {
             route.leave();
         }

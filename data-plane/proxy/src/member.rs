@@ -59,7 +59,7 @@ enum Progress {
 }
 
 /// Whether the data directory knows the fleet, read before anything is started.
-pub(crate) struct Membership {
+pub struct Membership {
     shared: Shared,
     begin: Begin,
 }
@@ -70,7 +70,7 @@ enum Begin {
 }
 
 /// A membership that is kept up.
-pub(crate) struct Member {
+pub struct Member {
     link: Link,
     progress: watch::Receiver<Progress>,
     ending: CancellationToken,
@@ -82,7 +82,7 @@ pub(crate) struct Member {
 impl Membership {
     /// Reads what is on disk. A damaged membership is an error, and so is none without a token to get one. The node gets
     /// the id that its certificate says.
-    pub(crate) fn open(
+    pub fn open(
         data_dir: &Path,
         remote: Remote,
         identity: Arc<Identity>,
@@ -111,7 +111,7 @@ impl Membership {
 
     /// The road to the control plane, and whoever keeps it open. Returns when the control plane has let this node in, when it
     /// is away, or after two seconds; refusing is an error.
-    pub(crate) async fn start(self) -> anyhow::Result<Member> {
+    pub async fn start(self) -> anyhow::Result<Member> {
         let link = Link::remote(self.shared.remote.urls.clone(), self.shared.access.subscribe());
         let ending = CancellationToken::new();
         let mut progress = self.shared.progress.subscribe();
@@ -179,7 +179,7 @@ fn ticket(token: Option<&JoinToken>) -> anyhow::Result<Ticket> {
 // === impl Member ===
 
 impl Member {
-    pub(crate) fn link(&self) -> &Link {
+    pub fn link(&self) -> &Link {
         &self.link
     }
 
@@ -197,7 +197,7 @@ impl Member {
         }
     }
 
-    pub(crate) async fn shutdown(self) {
+    pub async fn shutdown(self) {
         self.ending.cancel();
         // A panic in the job was reported by it.
         let _ = self.job.await;

@@ -54,9 +54,9 @@ pub struct Telemetry {
 
 impl Reporter {
     /// Of a process that follows the configuration and serves nobody.
-    pub fn idle(link: Link) -> Self {
+    pub fn idle(identity: Arc<Identity>, link: Link) -> Self {
         Self {
-            identity: Arc::new(Identity::load(None)),
+            identity,
             frames: Arc::new(MetricFrame::default),
             spool: Box::new(SpoolState::default),
             labels: BTreeMap::new(),

@@ -1,22 +1,47 @@
 //! A part of a fleet as a process of its own, where its memory is judged. Started by the tests, one part per process.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
+use anyhow::anyhow;
 use gateway_engine::identity::KeyTable;
 use gateway_fleet_tests::keys::{self, N_KEYS};
 use gateway_fleet_tests::memory::resident;
+use gateway_server::command::ControlPlane;
 use gateway_wire::tree::Tree;
 
 /// As in the product's binaries.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match std::env::args().nth(1).as_deref() {
         Some("keys") => keys(),
-        _ => anyhow::bail!("name a part: keys"),
+        Some("control-plane") => return control_plane(std::env::args().nth(2).map(PathBuf::from)),
+        _ => return Err(anyhow!("name a part: keys, control-plane")),
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The product's own command, on free ports. It writes `ready.json` into its data directory.
+fn control_plane(data_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let data_dir = data_dir.ok_or_else(|| anyhow!("name the data directory"))?;
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let command = ControlPlane {
+        ready_file: Some(data_dir.join("ready.json")),
+        data_dir,
+        database_url: None,
+        admin_listen: anywhere,
+        admin_hosts: Vec::new(),
+        fleet_listen: anywhere,
+        fleet_hosts: Vec::new(),
+        kek_file: None,
+        master_key_file: None,
+        file: None,
+    };
+    Ok(command.run())
 }
 
 /// What a node keeps of all keys: the table and the hashes. Prints how many bytes either takes.

@@ -166,6 +166,7 @@ impl Stream {
                 Need::Delta { from } => match self.context.publisher.delta(class, from).await {
                     Some(mut delta) => {
                         delta.nonce = self.session.sends(wire(class), &delta.epoch, delta.to_revision);
+                        self.seat.sends(wire(class), "delta");
                         self.send(Msg::Delta(delta)).await?;
                     }
                     None => self.send_snapshot(class).await?,
@@ -186,6 +187,7 @@ impl Stream {
         let _place = admission.acquire().await.map_err(|_| Status::unavailable("the control plane is stopping"))?;
         let snapshot = self.context.publisher.snapshot(class).await.map_err(|error| unavailable(&error))?;
         let nonce = self.session.sends(wire(class), &snapshot.epoch, snapshot.revision);
+        self.seat.sends(wire(class), "snapshot");
         for message in snapshot.messages(wire(class), nonce) {
             self.send(message).await?;
         }

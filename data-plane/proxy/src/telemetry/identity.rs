@@ -24,7 +24,7 @@ const FILE: &str = "node_id";
 impl Identity {
     /// The id from the directory, or a new one that is left there. A directory that cannot be written to is a warning: the
     /// node is then another one at its next start.
-    pub(crate) fn load(data_dir: Option<&Path>) -> Self {
+    pub fn load(data_dir: Option<&Path>) -> Self {
         let boot_id = uuid::Uuid::now_v7().simple().to_string();
         let file = data_dir.map(|data_dir| data_dir.join(FILE));
         let remembered = file.as_deref().and_then(remembered);

@@ -5,4 +5,6 @@
 mod nodes;
 mod world;
 mod sizes;
+mod process;
 mod revocation;
+mod storm;

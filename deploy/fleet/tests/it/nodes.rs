@@ -11,6 +11,7 @@ use gateway_proxy::link::Link;
 use gateway_proxy::state::Live;
 use gateway_proxy::sync::{Feed, Replica, Subscriber, Sync, Target};
 use gateway_proxy::telemetry::Reporter;
+use gateway_proxy::telemetry::identity::Identity;
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::{ConfigError, Item, ItemId};
 use tokio::sync::watch;
@@ -89,10 +90,10 @@ impl Target for Light {
 
 impl Running {
     /// Begins with what `replica` holds, as after a connection that broke.
-    pub(crate) fn start(link: Link, replica: Replica, board: &Arc<Board>) -> Self {
+    pub(crate) fn start(link: Link, identity: Arc<Identity>, replica: Replica, board: &Arc<Board>) -> Self {
         let ending = CancellationToken::new();
         let target = Light { board: Arc::clone(board) };
-        let subscriber = Subscriber::new(Reporter::idle(link.clone()), replica, target);
+        let subscriber = Subscriber::new(Reporter::idle(identity, link.clone()), replica, target);
         let job = tokio::spawn(subscriber.run(link.channel(), ending.clone()));
         Self { ending, job }
     }
@@ -104,12 +105,17 @@ impl Running {
     }
 }
 
+/// An id that nobody asks about: within one process a node is trusted as what it says.
+pub(crate) fn stranger() -> Arc<Identity> {
+    Arc::new(Identity::load(None))
+}
+
 // === impl Whole ===
 
 impl Whole {
     pub(crate) async fn start(link: Link) -> Self {
         let live = Arc::new(Live::empty());
-        let feed = Feed::Fleet { channel: link.channel(), reporter: Reporter::idle(link), keep: None };
+        let feed = Feed::Fleet { channel: link.channel(), reporter: Reporter::idle(stranger(), link), keep: None };
         let sync = Sync::start(feed, Arc::clone(&live)).await.unwrap();
         Self { live, _sync: sync }
     }

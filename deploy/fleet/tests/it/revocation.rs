@@ -12,7 +12,7 @@ use gateway_server::ControlPlane;
 use gateway_store::revisions::Committed;
 use gateway_testing::figure;
 
-use crate::nodes::{Board, Running, Whole};
+use crate::nodes::{Board, Running, Whole, stranger};
 use crate::world::World;
 
 const N_NODES: usize = 100;
@@ -67,10 +67,10 @@ async fn whole(control: &ControlPlane, n_nodes: usize) -> Vec<Arc<Whole>> {
 /// Beside `n_others`. The first one is sent everything, the rest begin with what it holds.
 async fn light(control: &ControlPlane, n_others: usize, n_nodes: usize, board: &Arc<Board>) -> Vec<Running> {
     let link = || Link::pipe(control.pipe());
-    let first = Running::start(link(), Replica::new(), board);
+    let first = Running::start(link(), stranger(), Replica::new(), board);
     settled(control, n_others + 1).await;
     let replica = first.stop().await;
-    let nodes = (0..n_nodes).map(|_| Running::start(link(), replica.clone(), board)).collect();
+    let nodes = (0..n_nodes).map(|_| Running::start(link(), stranger(), replica.clone(), board)).collect();
     settled(control, n_others + n_nodes).await;
     nodes
 }

@@ -27,8 +27,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        copy(template().await.path(), directory.path());
+        let directory = data_dir().await;
         let control = start(options(directory.path())).await.unwrap();
         let router = admin::router(control.app());
         Self { control, router, directory: directory }
@@ -66,7 +65,13 @@ impl World {
     }
 }
 
-/// A data directory with all keys in it.
+/// A copy of a data directory with all keys in it.
+pub(crate) async fn data_dir() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    copy(template().await.path(), directory.path());
+    directory
+}
+
 async fn template() -> Arc<TempDir> {
     static TEMPLATE: OnceCell<Arc<TempDir>> = OnceCell::const_new();
     let made = TEMPLATE.get_or_init(|| async {
