@@ -6,5 +6,7 @@ mod nodes;
 mod world;
 mod sizes;
 mod process;
+mod members;
 mod revocation;
+mod slow;
 mod storm;

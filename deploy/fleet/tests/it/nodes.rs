@@ -2,6 +2,7 @@
 //! protocol and keep the hashes of what they were sent, but of the keys only those that were taken away.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     seen: Mutex<HashMap<usize, Vec<Instant>>>,
+    n_updates: AtomicUsize,
     moved: watch::Sender<()>,
 }
 
@@ -52,6 +54,11 @@ impl Board {
         self.moved.send_replace(());
     }
 
+    /// Changes of identity that nodes with this board have taken.
+    pub(crate) fn n_updates(&self) -> usize {
+        self.n_updates.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many nodes have refused each of these keys, and says when.
     pub(crate) async fn all(&self, keys: &[usize], n_nodes: usize, patience: Duration) -> HashMap<usize, Vec<Instant>> {
         let mut moved = self.moved.subscribe();
@@ -79,6 +86,7 @@ impl Target for Light {
     fn topology(&mut self, (): ()) {}
 
     fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
+        self.board.n_updates.fetch_add(1, Ordering::Relaxed);
         let disabled = upsert.iter().filter(|item| matches!(&item.body, Some(Body::Key(key)) if !key.enabled));
         let gone = disabled.map(|item| &item.id).chain(removed.iter().map(|id| &id.id));
         gone.filter_map(|id| keys::number(id)).for_each(|number| self.board.note(number));

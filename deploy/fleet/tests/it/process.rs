@@ -27,7 +27,13 @@ impl Process {
     pub(crate) async fn start() -> Self {
         let directory = data_dir().await;
         let mut command = Command::new(env!("CARGO_BIN_EXE_gateway-fleet-part"));
-        let child = command.arg("control-plane").arg(directory.path()).kill_on_drop(true).spawn().unwrap();
+        let child = command
+            .arg("control-plane")
+            .arg(directory.path())
+            .env("GATEWAY_LOG", "error")
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         let file = directory.path().join("ready.json");
         let ready = tokio::time::timeout(START, async {
             loop {
@@ -59,6 +65,17 @@ impl Process {
         let url = format!("{}/admin/keys/{}", self.text("admin_url"), keys::name(number));
         let body = json!({"enabled": false}).to_string();
         let request = self.client.patch(url).header("content-type", "application/json").body(body);
+        let answer = request.bearer_auth(self.text("master_key")).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// One change of so many keys, from this one on.
+    pub(crate) async fn label(&self, first: usize, n_keys: usize, label: &str) {
+        let resource = |number| json!({"kind": "key", "spec": {"name": keys::name(number), "tags": [label]}});
+        let resources: Vec<Value> = (first..first + n_keys).map(resource).collect();
+        let body = json!({"source": "labels.yaml", "resources": resources}).to_string();
+        let url = format!("{}/admin/apply", self.text("admin_url"));
+        let request = self.client.post(url).header("content-type", "application/json").body(body);
         let answer = request.bearer_auth(self.text("master_key")).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
