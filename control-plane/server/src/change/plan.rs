@@ -284,9 +284,15 @@ fn same(before: &Entry, after: &Entry) -> bool {
     let fingerprints = |item: &StoredItem| -> Vec<(String, String)> {
         view::secret_facts(item).into_iter().map(|(path, fact)| (path, fact.fingerprint)).collect()
     };
+    // Mostly they are equal as they stand, and then nothing has to be written out to be compared.
+    let same_documents =
+        || before.resource == after.resource || before.resource.to_document() == after.resource.to_document();
+    let same_secrets = || {
+        before.item.secret_facts == after.item.secret_facts || fingerprints(&before.item) == fingerprints(&after.item)
+    };
     before.item.id == after.item.id
-        && before.resource.to_document() == after.resource.to_document()
-        && fingerprints(&before.item) == fingerprints(&after.item)
+        && same_documents()
+        && same_secrets()
         && before.item.digest == after.item.digest
         && before.item.owner == after.item.owner
 }

@@ -59,11 +59,17 @@ impl State {
             if self.heads.topology < store.min_resumable(Class::Topology).await? {
                 return Ok(None);
             }
-            let mut after = self.heads.topology;
+            // From one before: the revision that we are at must be the one that the log means. It is not if the database was
+            // put back to an older copy and went another way from there.
+            let mut after = self.heads.topology.saturating_sub(1);
             while after < heads.topology {
                 let limit = PAGE.min(heads.topology - after);
                 for change in store.changes(Class::Topology, after, limit).await? {
-                    self.replay(change, vault)?;
+                    if change.revision > self.heads.topology {
+                        self.replay(change, vault)?;
+                    } else if !self.has_made(&change) {
+                        return Ok(None);
+                    }
                 }
                 after += limit;
             }
@@ -71,6 +77,16 @@ impl State {
         }
         self.heads = heads;
         Ok(Some(self))
+    }
+
+    /// Whether what is held has come of this change.
+    fn has_made(&self, change: &Change) -> bool {
+        let ItemKind::Resource(kind) = change.item.kind else { return true };
+        let held = self.find(kind, &change.item.name).map(|entry| &entry.item);
+        match change.op {
+            Op::Upsert => held == Some(&change.item),
+            Op::Delete => held.is_none_or(|held| held.id != change.item.id),
+        }
     }
 
     fn replay(&mut self, change: Change, vault: &Vault) -> Result<(), Refusal> {
