@@ -145,11 +145,11 @@ impl Publisher {
         self.class(class).bookmark()
     }
 
-    /// Whether the source itself, and not only what is in memory here, is at this revision. A node that is ahead of memory may
-    /// have been served by a replica that is faster.
-    pub(crate) async fn is_newest(&self, class: Class, head: &Head) -> bool {
+    /// Where the source itself is, and not only what is in memory here; `None` if it does not say. What a node has and this
+    /// replica does not know may come from a replica that is faster.
+    pub(crate) async fn newest(&self) -> Option<Heads> {
         let heads = tokio::time::timeout(PATIENCE, self.source.heads()).await;
-        matches!(heads, Ok(Ok(heads)) if heads.epoch == head.epoch && heads.of(class) == head.revision)
+        heads.ok().and_then(Result::ok)
     }
 
     /// `None` where the node is not at the newest revision, or differs in too much for one message.

@@ -127,8 +127,10 @@ impl Handle {
                 Class::Topology => topology(&live),
                 Class::Identity => self.keys(&live),
             };
+            let at = turmoil::sim_elapsed().unwrap_or_default();
+            tracing::info!(?at, class = class.name(), epoch = have.epoch, revision = have.revision, "serves");
             self.0.journal.add(Record {
-                at: turmoil::sim_elapsed().unwrap_or_default(),
+                at,
                 node: self.0.number,
                 boot,
                 class,
@@ -169,6 +171,7 @@ impl Handle {
         let Ok(stream) = turmoil::net::TcpStream::connect((replica::name(replica), replica::PORT)).await else {
             return;
         };
+        tracing::info!(at = ?turmoil::sim_elapsed(), number = replica, "reached a replica");
         *self.0.last_connected.lock().unwrap_or_else(PoisonError::into_inner) = turmoil::sim_elapsed();
         let _counted = Counted::new(&self.0.connected[replica]);
         let (from_replica, to_replica) = stream.into_split();

@@ -200,11 +200,13 @@ impl World<'_> {
         let recent = self.touched.iter().rev().take(MAX_TRIED).copied().collect();
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = recent;
         let heads = self.history.commit(edits);
+        tracing::info!(?heads, n_edits = edits.len(), "is committed");
         self.lines.iter().for_each(|line| line.hint(heads.clone()));
     }
 
     fn happen(&mut self, event: Event) {
         let now = self.sim.elapsed();
+        tracing::info!(?now, ?event, "happens");
         match event {
             Event::Edit => {
                 let edits = self.author.edits(&self.history);
@@ -303,6 +305,7 @@ impl World<'_> {
     }
 
     fn undo(&mut self, undo: Undo) {
+        tracing::info!(now = ?self.sim.elapsed(), ?undo, "is over");
         match undo {
             Undo::Release(one, other) => self.sim.release(one.as_str(), other.as_str()),
             Undo::Repair(node) => {

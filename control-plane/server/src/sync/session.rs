@@ -52,6 +52,17 @@ pub(super) enum Need {
     },
 }
 
+/// How what a node has compares with what is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing, or a revision that there was.
+    Known,
+    /// A later revision: another replica was faster, or the database was restored from an older copy.
+    Ahead,
+    /// Another epoch: there is a new one, and either the node or this replica does not have it yet.
+    Elsewhere,
+}
+
 /// What an acknowledgement means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -136,10 +147,16 @@ impl Session {
         line.starts_over = true;
     }
 
-    /// The node has more than there is here: another replica was faster, or the database is an older copy.
-    pub(super) fn is_ahead(&self, class: Class, head: &Head) -> bool {
+    /// What the node has, compared with what is known here.
+    pub(super) fn standing(&self, class: Class, head: &Head) -> Standing {
         let line = self.line(class);
-        line.epoch == head.epoch && line.revision > head.revision
+        if line.epoch.is_empty() || line.epoch == head.epoch && line.revision <= head.revision {
+            Standing::Known
+        } else if line.epoch == head.epoch {
+            Standing::Ahead
+        } else {
+            Standing::Elsewhere
+        }
     }
 
     /// Nothing is on its way, so that the node is where it said.
@@ -231,6 +248,22 @@ mod tests {
         let again = Session::new(&hello(5), |class| (class == Class::Topology).then(|| refused.clone()));
         assert_eq!(again.need(Class::Topology, &head(6)), Need::Nothing);
         assert_eq!(again.need(Class::Identity, &head(6)), Need::Delta { from: 5 });
+    }
+
+    #[test]
+    fn what_is_not_known_here_is_told_apart() {
+        let session = Session::new(&hello(5), |_| None);
+        for (epoch, revision, expected) in [
+            ("e", 5, Standing::Known),
+            ("e", 6, Standing::Known),
+            ("e", 4, Standing::Ahead),
+            ("f", 5, Standing::Elsewhere),
+        ] {
+            let head = Head { epoch: epoch.to_owned(), ..head(revision) };
+            assert_eq!(session.standing(Class::Identity, &head), expected, "{head:?}");
+        }
+        let empty = Session::new(&Hello::default(), |_| None);
+        assert_eq!(empty.standing(Class::Identity, &head(0)), Standing::Known);
     }
 
     #[test]

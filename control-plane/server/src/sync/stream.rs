@@ -18,15 +18,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::balance::{Balance, Place};
-use super::session::{Answer, Need, Session};
+use super::session::{Answer, Need, Session, Standing};
 use super::speaker::Speaker;
 use crate::fleet::{Fleet, Seat, check_id, check_words};
-use crate::publish::Publisher;
+use crate::publish::{Head, Publisher};
 
 const HELLO: Duration = Duration::from_secs(10);
 const BOOKMARK: Duration = Duration::from_secs(10);
 /// A node that takes nothing for so long is let go; it comes back and gets everything merged.
 const STUCK: Duration = Duration::from_secs(30);
+/// How soon the database is asked again whether a node's epoch or ours is the one there is.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Streams end after about this time, so that nodes spread over replicas again.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 /// A node that is sent away comes back within this time.
@@ -55,7 +57,9 @@ struct Stream {
     /// The stream's own: nodes must not come back in step.
     chance: StdRng,
     /// Classes whose hash the node has not been told on this stream: what it brought along may have drifted.
-    unchecked: Vec<kind::Class>,
+    untold: Vec<kind::Class>,
+    /// A snapshot is held back until the database says that it is the right one.
+    holds_back: bool,
 }
 
 /// Serves a node until either side ends it.
@@ -73,9 +77,10 @@ pub(super) async fn serve(context: Context, speaker: Speaker, mut inbound: Strea
         let session = Session::new(&hello, |class| seat.refused(class));
         let node = &hello.node_id;
         tracing::info!(node, version = hello.version, "node connected");
-        let (place, unchecked) = (context.balance.take(), kind::Class::ALL.to_vec());
+        let (place, untold) = (context.balance.take(), kind::Class::ALL.to_vec());
         let chance = chance(&hello, &place);
-        let mut stream = Stream { context, session, seat, place, outbound: outbound.clone(), chance, unchecked };
+        let mut stream =
+            Stream { context, session, seat, place, outbound: outbound.clone(), chance, untold, holds_back: false };
         let ended = stream.run(inbound).await;
         tracing::info!(node, "node disconnected");
         ended
@@ -120,13 +125,13 @@ impl Stream {
         let replaced = self.seat.replaced();
         loop {
             announced.borrow_and_update();
+            self.holds_back = false;
             // Identity first: a revocation does not wait behind a large topology.
             for class in [kind::Class::Identity, kind::Class::Topology] {
                 self.send_needed(class).await?;
             }
-            let unchecked = std::mem::take(&mut self.unchecked);
-            self.send_bookmarks(&unchecked).await?;
-            self.unchecked = unchecked.into_iter().filter(|class| !self.session.is_quiet(wire(*class))).collect();
+            let untold = std::mem::take(&mut self.untold);
+            self.untold = self.send_bookmarks(&untold).await?;
             tokio::select! {
                 // What is rare goes first, so that a talkative node holds up none of it.
                 biased;
@@ -135,7 +140,9 @@ impl Stream {
                 }
                 () = tokio::time::sleep_until(end_at) => return self.redirect().await,
                 () = self.place.excess() => return self.redirect().await,
-                _ = bookmark.tick() => self.send_bookmarks(&kind::Class::ALL).await?,
+                // Not at once: what is new goes first.
+                _ = bookmark.tick() => self.untold = kind::Class::ALL.to_vec(),
+                () = tokio::time::sleep(ASK_AGAIN), if self.holds_back => {}
                 changed = announced.changed() => {
                     if changed.is_err() {
                         return Err(Status::unavailable("the control plane is stopping"));
@@ -171,6 +178,10 @@ impl Stream {
                     }
                     None => self.send_snapshot(class).await?,
                 },
+                Need::Snapshot if self.is_outdated(class, &head).await => {
+                    self.holds_back = true;
+                    return Ok(());
+                }
                 Need::Snapshot => self.send_snapshot(class).await?,
                 Need::Incompatible { missing } => {
                     self.session.told_incompatible(wire(class), head.revision);
@@ -180,6 +191,13 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// Whether the node has another epoch and the database does not say that ours is the one there is. Then the node keeps what
+    /// it has: an epoch has no order, and a replica that is cut off must not take it back to the one before.
+    async fn is_outdated(&self, class: kind::Class, head: &Head) -> bool {
+        self.session.standing(wire(class), head) == Standing::Elsewhere
+            && self.context.publisher.newest().await.is_none_or(|heads| heads.epoch != head.epoch)
     }
 
     async fn send_snapshot(&mut self, class: kind::Class) -> Result<(), Status> {
@@ -194,19 +212,29 @@ impl Stream {
         Ok(())
     }
 
-    /// Of those classes in which nothing is on its way. A node that is ahead is told so only if the database is behind it, and
-    /// not if just this replica is.
-    async fn send_bookmarks(&mut self, classes: &[kind::Class]) -> Result<(), Status> {
+    /// To nodes that have all of those classes that they can have; returns the classes of which that is not so yet.
+    async fn send_bookmarks(&mut self, classes: &[kind::Class]) -> Result<Vec<kind::Class>, Status> {
+        let mut untold = Vec::new();
         for &class in classes {
             let publisher = &self.context.publisher;
             let head = publisher.head(class);
-            let is_ahead = self.session.is_ahead(wire(class), &head);
-            if self.session.is_quiet(wire(class)) && (!is_ahead || publisher.is_newest(class, &head).await) {
+            let is_true = match self.session.standing(wire(class), &head) {
+                Standing::Known => true,
+                // It is told that the database is behind it, and not that this replica is.
+                Standing::Ahead => {
+                    let newest = publisher.newest().await;
+                    newest.is_some_and(|heads| heads.epoch == head.epoch && heads.of(class) == head.revision)
+                }
+                Standing::Elsewhere => false,
+            };
+            if is_true && self.session.is_quiet(wire(class)) {
                 let bookmark = publisher.bookmark(class);
                 self.send(Msg::Bookmark(bookmark)).await?;
+            } else {
+                untold.push(class);
             }
         }
-        Ok(())
+        Ok(untold)
     }
 
     async fn receive(&mut self, received: Received) -> Result<(), Status> {
