@@ -108,11 +108,9 @@ impl Handle {
         let live = Arc::new(Live::empty());
         let boot_id = format!("{}-{boot}", self.0.number);
         let link = Link::pipe(pipe);
-        let reporter = Reporter {
-            identity: Arc::new(Identity::of(&self.0.node_id, boot_id)),
-            applied: Some(self.clone().observer(Arc::clone(&live), boot)),
-            ..Reporter::idle(link.clone())
-        };
+        let identity = Arc::new(Identity::of(&self.0.node_id, boot_id));
+        let applied = Some(self.clone().observer(Arc::clone(&live), boot));
+        let reporter = Reporter { applied, ..Reporter::idle(identity, link.clone()) };
         let feed = Feed::Fleet { channel: link.channel(), reporter, keep: None };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
