@@ -4,12 +4,12 @@
 //! what it holds; only a first join that is refused ends the process, because such a node has nothing to serve.
 
 mod certificate;
-mod files;
 mod tls;
+mod files;
 mod call;
 mod standing;
-mod enrol;
 mod renew;
+mod enrol;
 
 use std::collections::BTreeMap;
 use std::path::Path;
