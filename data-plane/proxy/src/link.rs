@@ -82,6 +82,15 @@ impl Link {
         }
     }
 
+    /// Returns when the next connection is there: what waits to try again need not wait any longer.
+    pub(crate) async fn opened(&self) {
+        match self.route.as_ref().map(|route| route.opened()) {
+            // The sender is in the route, which is here.
+            Some(mut opened) => drop(opened.changed().await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Changes with each refusal, and says how it was put.
     pub(crate) fn refusals(&self) -> Option<watch::Receiver<String>> {
         self.route.as_ref().map(|route| route.refusals())

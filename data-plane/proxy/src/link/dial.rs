@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::config::FleetUrl;
 
 /// For one address, until it speaks TLS.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one name.
+const MAX_ADDRESSES: usize = 8;
 
 /// Why an address is no way to the control plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +40,23 @@ pub(crate) enum Reason {
 /// Connects to this address. Nothing of ours is sent before the other side has proved who it is.
 pub(crate) async fn dial(url: &FleetUrl, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {
     let failed = |reason| Failure { url: url.clone(), reason };
-    match tokio::time::timeout(TIMEOUT, connect(url, tls)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(failed(Reason::of(&error))),
-        Err(_) => Err(failed(Reason::Unreachable(format!("no answer within {TIMEOUT:?}")))),
+    let unreachable = |error: &io::Error| failed(Reason::Unreachable(error.to_string()));
+    let resolved = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((url.host.as_str(), url.port))).await;
+    let addresses =
+        resolved.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| unreachable(&error))?;
+    let mut last = failed(Reason::Unreachable("the name has no address".to_owned()));
+    for address in addresses.take(MAX_ADDRESSES) {
+        match tokio::time::timeout(TIMEOUT, connect(address, tls)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = failed(Reason::of(&error)),
+            Err(_) => last = failed(Reason::Unreachable(format!("no answer within {TIMEOUT:?}"))),
+        }
     }
+    Err(last)
 }
 
-async fn connect(url: &FleetUrl, tls: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
+async fn connect(address: SocketAddr, tls: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
     // A revocation is one small message and must not wait for another.
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(FLEET_SERVER_NAME).expect("a constant that is a host name");

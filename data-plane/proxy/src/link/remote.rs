@@ -22,6 +22,8 @@ pub(super) struct Route {
     next: AtomicUsize,
     open: Mutex<Option<Open>>,
     refusals: watch::Sender<String>,
+    /// Counts connections.
+    opened: watch::Sender<u64>,
 }
 
 /// The connection in use.
@@ -36,8 +38,8 @@ impl Route {
     /// `urls` are not empty. Nodes begin at different ones, so that a fleet spreads over its control planes.
     pub(super) fn new(urls: Vec<FleetUrl>, access: watch::Receiver<Option<Access>>) -> Self {
         let first = rand::rng().random_range(0..urls.len().max(1));
-        let refusals = watch::Sender::new(String::new());
-        Self { urls, access, next: AtomicUsize::new(first), open: Mutex::default(), refusals }
+        let (refusals, opened) = (watch::Sender::new(String::new()), watch::Sender::new(0));
+        Self { urls, access, next: AtomicUsize::new(first), open: Mutex::default(), refusals, opened }
     }
 
     /// A new connection, to the first address that has one. Waits for as long as this node has nothing to show.
@@ -54,6 +56,7 @@ impl Route {
                     let close = CancellationToken::new();
                     let open = Open { close: close.clone(), access };
                     *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+                    self.opened.send_modify(|n_opened| *n_opened += 1);
                     let route = Arc::downgrade(self);
                     let refused = move |words: &str| {
                         if let Some(route) = route.upgrade() {
@@ -87,6 +90,10 @@ impl Route {
         } else {
             self.leave();
         }
+    }
+
+    pub(super) fn opened(&self) -> watch::Receiver<u64> {
+        self.opened.subscribe()
     }
 
     pub(super) fn refusals(&self) -> watch::Receiver<String> {

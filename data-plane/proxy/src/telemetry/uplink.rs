@@ -104,7 +104,11 @@ impl<'a> Retry<'a> {
             self.n_last_tries += 1;
             tokio::time::sleep(wait.min(LAST_TRY)).await;
         } else {
-            let _ = tokio::time::timeout(wait, self.ending.cancelled()).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.link.opened() => {}
+                () = self.ending.cancelled() => {}
+            }
         }
         self.began = Instant::now();
         self.n_last_tries < LAST_TRIES

@@ -33,7 +33,11 @@ async fn stream(
     ending: &CancellationToken,
 ) -> End {
     let (sender, receiver) = mpsc::channel(1);
-    let mut acks = match client.metrics(ReceiverStream::new(receiver)).await {
+    let opened = tokio::select! {
+        opened = client.metrics(ReceiverStream::new(receiver)) => opened,
+        () = ending.cancelled() => return End::Done,
+    };
+    let mut acks = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return End::Broken(status),
     };

@@ -34,7 +34,11 @@ async fn stream(
     ending: &CancellationToken,
 ) -> End {
     let (sender, batches) = mpsc::channel(MAX_IN_FLIGHT);
-    let mut acks = match client.logs(ReceiverStream::new(batches)).await {
+    let opened = tokio::select! {
+        opened = client.logs(ReceiverStream::new(batches)) => opened,
+        () = ending.cancelled(), if backlog.len() == 0 => return End::Done,
+    };
+    let mut acks = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return End::Broken(status),
     };

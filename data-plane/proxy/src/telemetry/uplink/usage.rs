@@ -43,7 +43,11 @@ async fn stream(
 ) -> End {
     outbox.rewind();
     let (sender, batches) = mpsc::channel(MAX_IN_FLIGHT);
-    let mut acks = match client.usage(ReceiverStream::new(batches)).await {
+    let opened = tokio::select! {
+        opened = client.usage(ReceiverStream::new(batches)) => opened,
+        () = ending.cancelled(), if outbox.is_clear() => return End::Done,
+    };
+    let mut acks = match opened {
         Ok(response) => response.into_inner(),
         Err(status) => return End::Broken(status),
     };
