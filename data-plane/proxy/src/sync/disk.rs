@@ -13,7 +13,7 @@ mod writer;
 mod seed;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Keeper {
     }
 
     /// `compact_at`: bytes of a journal; `None` is what is usual.
-    async fn over(folder: Arc<dyn Folder>, key: Key, compact_at: Option<usize>) -> (Self, Shelf) {
+    pub(crate) async fn over(folder: Arc<dyn Folder>, key: Key, compact_at: Option<usize>) -> (Self, Shelf) {
         let key = Arc::new(key);
         let kept = watch::Sender::new(<[Kept; 2]>::default());
         let opening = CLASSES.map(|class| {

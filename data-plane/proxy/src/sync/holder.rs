@@ -461,3 +461,6 @@ async fn joined(stocktaking: &mut Option<JoinHandle<Stock>>) -> Option<Stock> {
     *stocktaking = None;
     stock.ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What was told to be safe is there after any crash, and whatever happens to the files, only what was written comes out.
 
-mod power;
+pub(crate) mod power;
 mod corruption;
 
 use std::collections::BTreeMap;

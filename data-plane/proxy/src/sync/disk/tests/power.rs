@@ -75,10 +75,6 @@ impl PowerFolder {
         Self(Arc::new(Mutex::new(disk)))
     }
 
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.lock().names.keys().cloned().collect()
-    }
-
     pub(crate) fn content(&self, name: &str) -> Vec<u8> {
         let disk = self.lock();
         disk.files[disk.names[name]].content.clone()
