@@ -12,8 +12,8 @@ use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as NodeSays;
 use gateway_wire::v1::{
-    Ack, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord, MetricFrame,
-    NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
+    Ack, Bookmark, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord,
+    MetricFrame, NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -183,13 +183,23 @@ impl Stream {
 
     pub(crate) async fn snapshot(&self, class: Class, revision: u64, items: &[Item]) {
         let encoded = ItemList { items: items.to_vec() }.encode_to_vec();
-        let data = zstd::encode_all(encoded.as_slice(), 1).expect("compression").into();
+        let data = zstd::encode_all(encoded.as_slice(), 1).expect("compression");
+        let chunks = data.chunks(gateway_wire::CHUNK);
+        let n_chunks = chunks.len() as u32;
         let (nonce, bytes) = (revision * 2 + u64::from(class == Class::Identity), encoded.len() as u64);
         let (epoch, codec) = (EPOCH.to_owned(), Codec::Zstd.into());
-        let begin = SnapshotBegin { nonce, class: class.into(), epoch, revision, bytes, chunks: 1, codec };
+        let begin = SnapshotBegin { nonce, class: class.into(), epoch, revision, bytes, chunks: n_chunks, codec };
         self.send(Msg::Begin(begin)).await;
-        self.send(Msg::Chunk(SnapshotChunk { nonce, index: 0, data })).await;
+        for (index, data) in (0..).zip(chunks) {
+            self.send(Msg::Chunk(SnapshotChunk { nonce, index, data: data.to_vec().into() })).await;
+        }
         self.send(Msg::End(SnapshotEnd { nonce, root_hash: Tree::of(items).root().to_vec() })).await;
+    }
+
+    pub(crate) async fn bookmark(&self, class: Class, revision: u64, items: &[Item]) {
+        let (epoch, root_hash) = (EPOCH.to_owned(), Tree::of(items).root().to_vec());
+        let bookmark = Bookmark { class: class.into(), epoch, revision, root_hash, min_resumable: 0 };
+        self.send(Msg::Bookmark(bookmark)).await;
     }
 
     /// `items` are all there are afterwards, `changed` those of them that are new.

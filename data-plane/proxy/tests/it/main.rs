@@ -9,3 +9,5 @@ mod fleet;
 mod control;
 mod channel;
 mod member;
+mod disk;
+mod revisions;

@@ -19,18 +19,18 @@ use crate::fleet::Fleet;
 use crate::gateway::{KEY, client, read, within};
 
 /// A control plane behind a link, with somewhere to send requests.
-struct World {
-    fleet: Fleet,
-    control: Control,
-    link: Link,
-    upstream: Upstream,
-    dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) fleet: Fleet,
+    pub(crate) control: Control,
+    pub(crate) link: Link,
+    pub(crate) upstream: Upstream,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 // === impl World ===
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let fleet = Fleet::new();
         let (mut control, addr) = Control::join(&fleet).await;
         control.take_usage();
@@ -40,30 +40,37 @@ impl World {
         Self { fleet, control, link: Link::start(addr).await, upstream, dir }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.link.addr())
     }
 
     /// Starts a node that reaches the control plane over the link.
-    fn start(&self, token: Option<Secret>) -> impl Future<Output = anyhow::Result<Node>> + use<> {
-        self.start_at(&[self.url()], token)
+    pub(crate) fn start(&self, token: Option<Secret>) -> impl Future<Output = anyhow::Result<Node>> + use<> {
+        start(self.options(&[self.url()], token))
     }
 
     fn start_at(&self, urls: &[String], token: Option<Secret>) -> impl Future<Output = anyhow::Result<Node>> + use<> {
+        start(self.options(urls, token))
+    }
+
+    pub(crate) fn options(&self, urls: &[String], token: Option<Secret>) -> Options {
         let urls = urls.iter().map(|url| url.parse().expect("a URL")).collect();
         let remote = Remote { urls, join_token: token.map(JoinToken::Given) };
-        start(Options {
+        Options {
             data_dir: Some(self.dir.path().to_owned()),
             listen: Some("127.0.0.1:0".parse().expect("an address")),
             workers: Some(1),
             drain: Drain { delay: Duration::ZERO, timeout: Duration::from_secs(5) },
             labels: [("zone".to_owned(), "a".to_owned())].into(),
             ..Options::new(Source::Fleet(Endpoint::Remote(remote)))
-        })
+        }
     }
 
     /// A node that starts like this and is fed.
-    async fn served(&mut self, starting: impl Future<Output = anyhow::Result<Node>>) -> (Node, Stream, Hello) {
+    pub(crate) async fn served(
+        &mut self,
+        starting: impl Future<Output = anyhow::Result<Node>>,
+    ) -> (Node, Stream, Hello) {
         let (node, (stream, hello)) = tokio::join!(starting, self.feed());
         let node = node.expect("the node starts");
         node.ready().await;
@@ -71,7 +78,7 @@ impl World {
     }
 
     /// The node's first stream; it gets revision 1 of everything.
-    async fn feed(&mut self) -> (Stream, Hello) {
+    pub(crate) async fn feed(&mut self) -> (Stream, Hello) {
         let (mut stream, hello) = self.control.stream().await;
         stream.snapshot(Class::Topology, 1, &topology(self.upstream.addr())).await;
         stream.snapshot(Class::Identity, 1, &identity(KEY)).await;
@@ -82,7 +89,7 @@ impl World {
     }
 
     /// A new member that serves, its stream, and what it said first.
-    async fn member(&mut self) -> (Node, Stream, Hello) {
+    pub(crate) async fn member(&mut self) -> (Node, Stream, Hello) {
         let starting = self.start(Some(self.fleet.token()));
         self.served(starting).await
     }
@@ -96,13 +103,13 @@ impl World {
     }
 }
 
-async fn chat(node: &Node) -> u16 {
+pub(crate) async fn chat(node: &Node) -> u16 {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
     read(client().post(format!("http://{}/v1/chat/completions", node.addr())).bearer_auth(KEY).json(&body)).await.status
 }
 
 /// Status and body of an operator's path.
-async fn look(node: &Node, path: &str) -> (u16, Value) {
+pub(crate) async fn look(node: &Node, path: &str) -> (u16, Value) {
     let answer = read(client().get(format!("http://{}{path}", node.addr()))).await;
     (answer.status, answer.json())
 }
