@@ -10,6 +10,8 @@ use crate::upstream::Question;
 use crate::world::Fleet;
 
 const N_STREAMS: usize = 200;
+/// A tenth of a second's worth of log records may be lost, at the rate of the load.
+const MAX_LOST: f64 = 10.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigkill_mid_stream() {
@@ -47,10 +49,10 @@ async fn sigkill_mid_stream() {
     .await;
 
     figure::note(TEST, "failed requests", (tally.failures.len() + again.failures.len()) as f64, "requests", 0.0);
-    figure::note(TEST, "usage records lost", 0.0, "records", 0.0);
-    figure::note(TEST, "log records lost and counted", n_dropped as f64, "records", n_requests as f64);
+    figure::note(TEST, "log records lost and counted", n_dropped as f64, "records", MAX_LOST);
     figure::note(TEST, "usage stored after the control plane is back", drained.as_secs_f64(), "s", 60.0);
     assert!(tally.failures.is_empty() && again.failures.is_empty(), "{tally:?} {again:?}");
     assert_eq!(n_cut, N_STREAMS, "a cut stream must not read as success");
+    assert!(n_dropped as f64 <= MAX_LOST, "{n_dropped} log records were lost");
     assert_eq!(n_recovered, N_STREAMS, "what was open is charged by estimate");
 }

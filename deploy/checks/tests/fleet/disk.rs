@@ -49,18 +49,20 @@ async fn disk_full() {
     .await;
     let tally = load.finish().await;
     let n_requests = tally.n_answered + tally.failures.len();
-    // What could not be written was held in memory as far as that went, and counted beyond.
-    let ((n_stored, n_dropped), _) = eventually("each request to be stored or counted as lost", || async {
+    // What could not be written was held in memory; beyond that it would be lost, and counted.
+    let (n_dropped, _) = eventually("each request to be stored or counted as lost", || async {
         let n_stored = fleet.count("SELECT count(*) FROM usage_event");
         let n_dropped = fleet.seen(0).await["spool"]["usage_dropped"].as_u64().unwrap_or_default() as usize;
-        (n_stored + n_dropped == n_requests).then_some((n_stored, n_dropped))
+        (n_stored + n_dropped == n_requests).then_some(n_dropped)
     })
     .await;
 
     figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);
-    figure::note(TEST, "usage records lost and counted", n_dropped as f64, "records", n_stored as f64);
+    figure::note(TEST, "usage records lost and counted", n_dropped as f64, "records", 0.0);
     figure::note(TEST, "well again after there is room", recovered.as_secs_f64(), "s", 60.0);
     assert!(tally.failures.is_empty(), "{tally:?}");
+    assert_eq!(n_dropped, 0, "a minute of this load fits into memory many times");
+    assert!(recovered.as_secs() < 60, "{recovered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +117,6 @@ async fn damaged_and_foreign_state() {
         fleet.nodes[0].until_ready().await;
         fleet.in_step().await;
         assert_eq!(status(address, "/v1/models", &fleet.key).await, Some(200), "{what}");
-        assert!(!fleet.nodes[0].log().contains("panicked"), "{what}: {}", fleet.nodes[0].log());
     }
 }
 

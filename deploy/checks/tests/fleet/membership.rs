@@ -96,6 +96,28 @@ async fn tokens_that_do_not_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_name_is_no_identity() {
+    let Some(mut fleet) = Fleet::start(1, 2).await else { return };
+    fleet.in_step().await;
+    let victim = fleet.seen(1).await;
+    let id = victim["id"].as_str().expect("a node has an id");
+    let own = fleet.nodes[0].ready["node_id"].clone();
+    fleet.nodes[0].stop().await;
+    fleet.write("node1/node_id", id);
+    fleet.nodes[0].start().await;
+    let load = Load::start(fleet.nodes[0].address("base_url"), &fleet.key, 20);
+    load.answered(20).await;
+    let tally = load.finish().await;
+    // Who it is, its certificate says.
+    assert_eq!(fleet.nodes[0].ready["node_id"], own);
+    fleet.in_step().await;
+    fleet.usage_is(tally.n_answered).await;
+    assert_eq!(fleet.count(&format!("SELECT count(*) FROM usage_event WHERE node_id = '{id}'")), 0);
+    let seen = fleet.seen(1).await;
+    assert_eq!((&seen["connected"], &seen["boot_id"]), (&json!(true), &victim["boot_id"]), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_with_another_key_is_refused() {
     let Some(fleet) = Fleet::control_planes(1).await else { return };
     fleet.write("other.key", "YW5vdGhlciBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE");

@@ -130,6 +130,16 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    /// Whatever was done to it: a program of ours does not panic.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let log = self.log();
+            assert!(!log.contains("panicked at"), "{} panicked:\n{log}", self.name);
+        }
+    }
+}
+
 /// `gatewayctl`, about to run in `folder` as if nobody had ever configured anything.
 pub(crate) fn command(program: &Path, folder: &Path, args: &[String]) -> Command {
     let mut command = Command::new(program);
