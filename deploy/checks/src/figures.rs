@@ -62,7 +62,7 @@ pub fn table(figures: &[Figure]) -> String {
 impl Figure {
     /// A value that is not a number is over any limit.
     pub fn is_over(&self) -> bool {
-        !(self.value <= self.limit)
+        self.value.is_nan() || self.value > self.limit
     }
 }
 
