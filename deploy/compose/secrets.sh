@@ -22,4 +22,6 @@ printf 'postgres://gateway:%s@postgres/gateway' "$(cat secrets/postgres-password
 printf 'gw_master_%s' "$(random base64 | tr -d '+/=\n')" | keep master-key
 random base64 | tr -d '\n' | keep kek
 random base64 | tr -d '\n' | keep state-key
-echo "secrets/ is complete but for the join token, which a control plane makes" >&2
+# Filled in once there is a control plane to make it.
+[ -e secrets/join-token ] || { : >secrets/join-token && chmod 644 secrets/join-token; }
+echo "secrets/ is complete; a control plane makes the join token" >&2
