@@ -18,7 +18,8 @@ use gateway_store::Heads;
 use gateway_wire::seal::Configuration;
 use gateway_wire::v1::{Bookmark, Delta, Repair};
 use prost::Message as _;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::vault::Vault;
@@ -43,7 +44,8 @@ pub struct Publisher {
     source: Arc<dyn Source>,
     topology: Published,
     identity: Published,
-    announced: watch::Sender<Heads>,
+    /// Wakes in the order in which they came, so that a simulation can repeat itself.
+    news: Notify,
 }
 
 /// Where a class is, as a session needs it.
@@ -62,8 +64,7 @@ impl Publisher {
     pub async fn start(source: impl Source, vault: Arc<Vault>) -> anyhow::Result<Self> {
         let topology = Published::load(&source, Arc::clone(&vault), Class::Topology).await?;
         let identity = Published::load(&source, vault, Class::Identity).await?;
-        let announced = watch::Sender::new(heads(&topology, &identity));
-        Ok(Self { source: Arc::new(source), topology, identity, announced })
+        Ok(Self { source: Arc::new(source), topology, identity, news: Notify::new() })
     }
 
     /// Follows the source until it is dropped. One that is away is asked again; what is in memory is served meanwhile.
@@ -79,7 +80,7 @@ impl Publisher {
                 biased;
                 () = tokio::time::sleep_until(due), if announce_at.is_some() => {
                     announce_at = None;
-                    self.announce();
+                    self.news.notify_waiters();
                     continue;
                 }
                 // The source that gives hints is our own, so it is never gone.
@@ -100,9 +101,9 @@ impl Publisher {
         }
     }
 
-    /// Changes whenever there is something new to send. The values are a hint; [`Publisher::head`] is the truth.
-    pub(crate) fn announced(&self) -> watch::Receiver<Heads> {
-        self.announced.subscribe()
+    /// Returns at the next news after it was first polled or enabled. [`Publisher::head`] says what there is.
+    pub(crate) fn news(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     pub(crate) fn head(&self, class: Class) -> Head {
@@ -189,25 +190,17 @@ impl Publisher {
             match pace {
                 Pace::Unmoved => {}
                 Pace::Gathering => *gathers = true,
-                Pace::Urgent => self.announce(),
+                Pace::Urgent => self.news.notify_waiters(),
             }
             outcome = outcome.and(advanced);
         }
         outcome
     }
-
-    fn announce(&self) {
-        self.announced.send_replace(heads(&self.topology, &self.identity));
-    }
 }
 
 impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publisher").field("heads", &*self.announced.borrow()).finish_non_exhaustive()
+        let (topology, identity) = (self.topology.head(), self.identity.head());
+        f.debug_struct("Publisher").field("topology", &topology).field("identity", &identity).finish_non_exhaustive()
     }
-}
-
-fn heads(topology: &Published, identity: &Published) -> Heads {
-    let (topology, identity) = (topology.head(), identity.head());
-    Heads { epoch: topology.epoch, topology: topology.revision, identity: identity.revision }
 }

@@ -5,12 +5,13 @@ mod dial;
 mod transport;
 mod remote;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -18,6 +19,7 @@ use crate::config::FleetUrl;
 pub(crate) use dial::{Failure, Reason, dial};
 pub(crate) use remote::Access;
 use remote::Route;
+use transport::Transport;
 
 const KEEPALIVE: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,8 +30,14 @@ const PIPE: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Link {
     channel: Channel,
-    /// `None` within one process, where there is one way and nobody refuses.
-    route: Option<Arc<Route>>,
+    road: Road,
+}
+
+#[derive(Clone)]
+enum Road {
+    /// Within one process, where nobody refuses; with what closes the connection in use.
+    Pipe(Arc<Mutex<Option<CancellationToken>>>),
+    Remote(Arc<Route>),
 }
 
 // === impl Link ===
@@ -37,17 +45,22 @@ pub struct Link {
 impl Link {
     /// To a control plane in this process: each connection is one end of a pipe.
     pub fn pipe(pipe: mpsc::Sender<DuplexStream>) -> Self {
+        let open = Arc::new(Mutex::new(None));
+        let in_use = Arc::clone(&open);
         let connector = tower::service_fn(move |_| {
-            let pipe = pipe.clone();
+            let (pipe, in_use) = (pipe.clone(), Arc::clone(&in_use));
             async move {
                 let (ours, theirs) = tokio::io::duplex(PIPE);
                 let gone = |_| std::io::Error::other("the control plane of this process has stopped");
                 pipe.send(theirs).await.map_err(gone)?;
-                Ok::<_, std::io::Error>(TokioIo::new(ours))
+                let close = CancellationToken::new();
+                *in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(close.clone());
+                let nobody_refuses = Arc::new(|_: &str| {});
+                Ok::<_, std::io::Error>(TokioIo::new(Transport::new(ours, close, nobody_refuses)))
             }
         });
         let channel = endpoint().connect_timeout(CONNECT_TIMEOUT).connect_with_connector_lazy(connector);
-        Self { channel, route: None }
+        Self { channel, road: Road::Pipe(open) }
     }
 
     /// Over the network. Each dial takes the next address, and the access of that moment; without any it waits for one.
@@ -61,7 +74,7 @@ impl Link {
             })
         };
         // No timeout around the whole: a node may wait long for its membership. Each dial has its own.
-        Self { channel: endpoint().connect_with_connector_lazy(connector), route: Some(route) }
+        Self { channel: endpoint().connect_with_connector_lazy(connector), road: Road::Remote(route) }
     }
 
     pub fn channel(&self) -> Channel {
@@ -70,30 +83,38 @@ impl Link {
 
     /// Closes the connection; what is on it comes again over a new one, at the next address.
     pub fn leave(&self) {
-        if let Some(route) = &self.route {
-            route.leave();
+        match &self.road {
+            Road::Remote(route) => route.leave(),
+            Road::Pipe(open) => {
+                if let Some(close) = open.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                    close.cancel();
+                }
+            }
         }
     }
 
     /// To be told how streams end: that the other side does not want this node is for its membership to know.
     pub(crate) fn notice(&self, status: &Status) {
-        if let (Some(route), Code::Unauthenticated | Code::PermissionDenied) = (&self.route, status.code()) {
+        if let (Road::Remote(route), Code::Unauthenticated | Code::PermissionDenied) = (&self.road, status.code()) {
             route.refused(status.message());
         }
     }
 
     /// Returns when the next connection is there: what waits to try again need not wait any longer.
     pub(crate) async fn opened(&self) {
-        match self.route.as_ref().map(|route| route.opened()) {
+        match &self.road {
             // The sender is in the route, which is here.
-            Some(mut opened) => drop(opened.changed().await),
-            None => std::future::pending().await,
+            Road::Remote(route) => drop(route.opened().changed().await),
+            Road::Pipe(_) => std::future::pending().await,
         }
     }
 
     /// Changes with each refusal, and says how it was put.
     pub(crate) fn refusals(&self) -> Option<watch::Receiver<String>> {
-        self.route.as_ref().map(|route| route.refusals())
+        match &self.road {
+            Road::Pipe(_) => None,
+            Road::Remote(route) => Some(route.refusals()),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ pub fn validate(past: &Past, records: &[Record]) -> Vec<Violation> {
         for pair in line.windows(2) {
             check_order(past, pair[0], pair[1], &mut violations);
         }
-        check_revoked(past, line, &versions, &mut violations);
+        check_revoked(past, line, &mut violations);
     }
     violations
 }
@@ -101,6 +101,12 @@ fn is_ambiguous(past: &Past, record: &Record) -> bool {
 fn version(past: &Past, record: &Record) -> Option<usize> {
     let epoch = epoch(record)?;
     past.at(record.class, epoch, record.revision).find(|at| past.versions[*at].root == record.root.as_slice())
+}
+
+/// The version that this record says it is of; `None` where that could be several.
+fn claimed(past: &Past, record: &Record) -> Option<usize> {
+    let mut versions = past.at(record.class, epoch(record)?, record.revision);
+    version(past, record).or_else(|| versions.next().filter(|_| versions.next().is_none()))
 }
 
 fn is_of(record: &Record, version: &Version) -> bool {
@@ -161,10 +167,11 @@ fn check_order(past: &Past, earlier: &Record, later: &Record, violations: &mut V
 }
 
 /// A key that is deleted never comes back, except where the database was put back to a copy that still has it.
-fn check_revoked(past: &Past, line: &[&Record], versions: &[Option<usize>], violations: &mut Vec<Violation>) {
+/// By the revision that a node says it has, whatever it has in truth.
+fn check_revoked(past: &Past, line: &[&Record], violations: &mut Vec<Violation>) {
     let mut deleted: BTreeMap<u32, usize> = BTreeMap::new();
-    for (record, version) in line.iter().zip(versions) {
-        let (Seen::Keys { tried, let_in }, Some(version)) = (&record.seen, *version) else { continue };
+    for record in line {
+        let (Seen::Keys { tried, let_in }, Some(version)) = (&record.seen, claimed(past, record)) else { continue };
         for key in let_in {
             if deleted.get(key).is_some_and(|since| past.descends(version, *since)) {
                 let what = format!("{}: key {key} is let in and was revoked", describe(record));

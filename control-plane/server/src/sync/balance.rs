@@ -2,9 +2,10 @@
 //! its newest on; who came first stays, so that nobody is sent back and forth.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Above the share; few nodes are never spread by force.
 const MARGIN: usize = 8;
@@ -13,13 +14,14 @@ const MARGIN: usize = 8;
 #[derive(Debug)]
 pub(super) struct Balance {
     places: Mutex<Places>,
-    limit: watch::Sender<usize>,
+    limit_moved: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Places {
     taken: BTreeSet<u64>,
     last: u64,
+    limit: usize,
 }
 
 /// A connected node's place; dropping it gives it up.
@@ -42,12 +44,14 @@ fn limit(n_nodes: usize, n_replicas: usize) -> usize {
 impl Balance {
     /// Without a limit, until somebody tells of other replicas.
     pub(super) fn new() -> Self {
-        Self { places: Mutex::default(), limit: watch::Sender::new(usize::MAX) }
+        let places = Places { taken: BTreeSet::new(), last: 0, limit: usize::MAX };
+        Self { places: Mutex::new(places), limit_moved: Notify::new() }
     }
 
     /// Nodes connected to all replicas together, and how many replicas there are, this one included.
     pub(super) fn share(&self, n_nodes: usize, n_replicas: usize) {
-        self.limit.send_replace(limit(n_nodes, n_replicas));
+        self.places().limit = limit(n_nodes, n_replicas);
+        self.limit_moved.notify_waiters();
     }
 
     pub(super) fn take(self: &Arc<Self>) -> Place {
@@ -73,18 +77,19 @@ impl Place {
 
     /// Returns when there are too many here and this one came last.
     pub(super) async fn excess(&self) {
-        let mut limit = self.balance.limit.subscribe();
         loop {
-            let limit_now = *limit.borrow_and_update();
-            let n_earlier = self.balance.places().taken.range(..self.number).count();
-            if n_earlier >= limit_now {
+            let mut moved = pin!(self.balance.limit_moved.notified());
+            moved.as_mut().enable();
+            if self.is_excess() {
                 return;
             }
-            // The place holds the sender, so there is a next value or none is needed.
-            if limit.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            moved.await;
         }
+    }
+
+    fn is_excess(&self) -> bool {
+        let places = self.balance.places();
+        places.taken.range(..self.number).count() >= places.limit
     }
 }
 

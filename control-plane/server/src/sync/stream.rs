@@ -2,6 +2,7 @@
 //! It waits for its own node only.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,13 +119,15 @@ fn check(hello: &Hello) -> Result<(), Status> {
 
 impl Stream {
     async fn run(&mut self, mut inbound: Streaming<NodeMsg>) -> Result<(), Status> {
-        let mut announced = self.context.publisher.announced();
+        let publisher = Arc::clone(&self.context.publisher);
         let mut bookmark = tokio::time::interval_at(Instant::now() + BOOKMARK, BOOKMARK);
         bookmark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end_at = Instant::now() + MAX_AGE.mul_f64(self.chance.random_range(0.8..1.2));
         let replaced = self.seat.replaced();
         loop {
-            announced.borrow_and_update();
+            // Before it is looked at what there is, so that nothing comes in between.
+            let mut news = pin!(publisher.news());
+            news.as_mut().enable();
             self.holds_back = false;
             // Identity first: a revocation does not wait behind a large topology.
             for class in [kind::Class::Identity, kind::Class::Topology] {
@@ -143,11 +146,7 @@ impl Stream {
                 // Not at once: what is new goes first.
                 _ = bookmark.tick() => self.untold = kind::Class::ALL.to_vec(),
                 () = tokio::time::sleep(ASK_AGAIN), if self.holds_back => {}
-                changed = announced.changed() => {
-                    if changed.is_err() {
-                        return Err(Status::unavailable("the control plane is stopping"));
-                    }
-                }
+                () = news => {}
                 received = inbound.message() => match received? {
                     Some(NodeMsg { msg: Some(received) }) => self.receive(received).await?,
                     // A message of a later version.

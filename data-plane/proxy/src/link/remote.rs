@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::RngExt as _;
 use rustls::ClientConfig;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::dial::dial;
@@ -43,7 +45,7 @@ impl Route {
     }
 
     /// A new connection, to the first address that has one. Waits for as long as this node has nothing to show.
-    pub(super) async fn connect(self: &Arc<Self>) -> io::Result<Transport> {
+    pub(super) async fn connect(self: &Arc<Self>) -> io::Result<Transport<TlsStream<TcpStream>>> {
         let mut access = self.access.clone();
         let access = access.wait_for(Option::is_some).await.map(|access| access.clone());
         let Ok(Some(access)) = access else { return Err(io::Error::other("this node is stopping")) };

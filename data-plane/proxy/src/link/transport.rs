@@ -7,23 +7,21 @@ use std::task::{Context, Poll};
 
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Hears in which words the other side refused.
 pub(super) type Refused = Arc<dyn Fn(&str) + Send + Sync>;
 
-pub(crate) struct Transport {
-    stream: TlsStream<TcpStream>,
+pub(crate) struct Transport<S> {
+    stream: S,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     refused: Refused,
 }
 
 // === impl Transport ===
 
-impl Transport {
-    pub(super) fn new(stream: TlsStream<TcpStream>, close: CancellationToken, refused: Refused) -> Self {
+impl<S> Transport<S> {
+    pub(super) fn new(stream: S, close: CancellationToken, refused: Refused) -> Self {
         Self { stream, closed: Box::pin(close.cancelled_owned()), refused }
     }
 }
@@ -45,7 +43,7 @@ fn refusal(error: &io::Error) -> Option<String> {
     }
 }
 
-impl AsyncRead for Transport {
+impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -64,7 +62,7 @@ impl AsyncRead for Transport {
     }
 }
 
-impl AsyncWrite for Transport {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -7,6 +7,7 @@ use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::node_msg::Msg as Sent;
 use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, control_msg};
 use gateway_wire::{FEATURES, SCHEMA};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -187,7 +188,10 @@ impl<T: Target> Subscriber<T> {
             for reply in replies {
                 let is_heartbeat = matches!(reply, Sent::Heartbeat(_));
                 // A full channel says that nobody reads; of heartbeats the next one is as good, and the keep-alive finds out.
-                if sender.try_send(message(reply)).is_err() && !is_heartbeat {
+                // One that listens no more has still said why.
+                if let Err(TrySendError::Full(_)) = sender.try_send(message(reply))
+                    && !is_heartbeat
+                {
                     return End::Broken(Status::unavailable("the control plane takes no answers"));
                 }
             }
