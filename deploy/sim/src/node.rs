@@ -26,6 +26,8 @@ use crate::thing;
 const PIECE: usize = 16 * 1024;
 /// One that reads nothing looks this often whether it may.
 const LOOK: Duration = Duration::from_millis(50);
+/// Between two heartbeats of a stream.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Dials that may wait for the simulated network.
 const DIALS: usize = 4;
 
@@ -42,12 +44,19 @@ struct State {
     reads_nothing: AtomicBool,
     /// Which replica is dialled next.
     turn: AtomicUsize,
-    last_connected: Mutex<Option<Duration>>,
+    stream: Mutex<Stream>,
     /// Connections per replica, of all nodes.
     connected: Arc<[AtomicUsize]>,
     journal: Journal,
     /// Keys that are tried after each change.
     keys: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+/// The heartbeats of the node's stream: the first comes with the stream.
+#[derive(Default)]
+struct Stream {
+    opened: Duration,
+    last_beat: Option<Duration>,
 }
 
 /// Counts a connection for as long as it lasts.
@@ -71,7 +80,7 @@ impl Handle {
             slowness_ms: AtomicU64::new(0),
             reads_nothing: AtomicBool::new(false),
             turn: AtomicUsize::new(number),
-            last_connected: Mutex::default(),
+            stream: Mutex::default(),
             connected,
             journal,
             keys,
@@ -96,9 +105,9 @@ impl Handle {
         self.0.reads_nothing.store(reads_nothing, Ordering::Relaxed);
     }
 
-    /// When it last reached a replica.
-    pub fn last_connected(&self) -> Option<Duration> {
-        *self.0.last_connected.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When it last opened a stream.
+    pub fn opened(&self) -> Duration {
+        self.0.stream.lock().unwrap_or_else(PoisonError::into_inner).opened
     }
 
     /// One life of the node's process.
@@ -110,12 +119,26 @@ impl Handle {
         let link = Link::pipe(pipe);
         let identity = Arc::new(Identity::of(&self.0.node_id, boot_id));
         let applied = Some(self.clone().observer(Arc::clone(&live), boot));
-        let reporter = Reporter { applied, ..Reporter::idle(identity, link.clone()) };
+        let spool = Box::new(self.clone().beats());
+        let reporter = Reporter { applied, spool, ..Reporter::idle(identity, link.clone()) };
         let feed = Feed::Fleet { channel: link.channel(), reporter, keep: None };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
         drop(synced?);
         Ok(())
+    }
+
+    /// Called with each heartbeat.
+    fn beats(self) -> impl Fn() -> v1::SpoolState + Send + std::marker::Sync {
+        move || {
+            let now = turmoil::sim_elapsed().unwrap_or_default();
+            let mut stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            if stream.last_beat.is_none_or(|last| now - last != HEARTBEAT) {
+                stream.opened = now;
+            }
+            stream.last_beat = Some(now);
+            v1::SpoolState::default()
+        }
     }
 
     fn observer(self, live: Arc<Live>, boot: u32) -> gateway_proxy::telemetry::Applied {
@@ -169,8 +192,6 @@ impl Handle {
         let Ok(stream) = turmoil::net::TcpStream::connect((replica::name(replica), replica::PORT)).await else {
             return;
         };
-        tracing::info!(at = ?turmoil::sim_elapsed(), number = replica, "reached a replica");
-        *self.0.last_connected.lock().unwrap_or_else(PoisonError::into_inner) = turmoil::sim_elapsed();
         let _counted = Counted::new(&self.0.connected[replica]);
         let (from_replica, to_replica) = stream.into_split();
         let (from_node, to_node) = tokio::io::split(node);

@@ -167,7 +167,7 @@ impl World<'_> {
                 if last.epoch != epoch_name(version.epoch) || last.revision != version.revision {
                     return true;
                 }
-                let free_since = handle.last_connected().unwrap_or_default().max(healed);
+                let free_since = handle.opened().max(healed);
                 let took = Some(last.at.saturating_sub(free_since));
                 rests.push(Rest { node: *node, class: *class, head: *head, last: Some(last), took });
                 false

@@ -1,6 +1,6 @@
 //! Random edits, partitions, crashes, slow readers, compactions and restored copies, many times over, each run from a seed.
 //!
-//! `GATEWAY_SIM_SEED=7` runs that seed alone and says what happens; `GATEWAY_SIM_RUNS=1000` runs so many instead of the usual
+//! `GATEWAY_SIM_SEED=7` runs that seed alone and says what happens (with `RUST_LOG=trace`, every message); `GATEWAY_SIM_RUNS=1000` runs so many instead of the usual
 //! number. Both apply to the tests whose name is given to the test runner.
 
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gateway_sim::script::Scale;
 use gateway_sim::world;
 use gateway_testing::figure;
+use tracing_subscriber::EnvFilter;
 
 const FEW: Scale = Scale { n_nodes: 5, trouble: Duration::from_secs(15), pause: Duration::from_millis(200) };
 const MANY: Scale = Scale { n_nodes: 100, trouble: Duration::from_secs(6), pause: Duration::from_millis(200) };
@@ -17,7 +18,8 @@ fn check(test: &str, scale: Scale, first: u64, n_runs: u64) {
     let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let (first, n_runs) = match (variable("GATEWAY_SIM_SEED"), variable("GATEWAY_SIM_RUNS")) {
         (Some(seed), _) => {
-            tracing_subscriber::fmt().without_time().with_ansi(false).with_test_writer().init();
+            let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt().without_time().with_ansi(false).with_env_filter(filter).with_test_writer().init();
             (seed, 1)
         }
         (None, n_more) => (first, n_more.unwrap_or(n_runs)),
