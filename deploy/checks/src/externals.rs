@@ -10,10 +10,10 @@ const IO: &[&str] = &["tokio", "hyper", "hyper-util", "axum", "tonic", "reqwest"
 const ONLY: &[(&str, &[&str])] = &[
     ("sqlx", &["gateway-store"]),
     ("axum", &["gateway-server"]),
-    ("tonic", &["gateway-wire", "gateway-server", "gateway-proxy", "gateway-fleet-tests"]),
+    ("tonic", &["gateway-wire", "gateway-server", "gateway-proxy"]),
     ("tonic-prost", &["gateway-wire"]),
     ("prost", &["gateway-wire", "gateway-server", "gateway-proxy", "gateway-fleet-tests"]),
-    ("clap", &["gatewayctl", "gateway-server", "gateway-proxy", "gateway-bench"]),
+    ("clap", &["gatewayctl", "gateway-server", "gateway-proxy", "gateway-bench", "gateway-fleet-tests"]),
     ("reqwest", &["gatewayctl", "gateway-standalone", "gateway-server"]),
 ];
 

@@ -1,11 +1,12 @@
 //! A part of a fleet as a process of its own, where its memory is judged. Started by the tests, one part per process.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::anyhow;
+use clap::Parser as _;
 use gateway_engine::identity::KeyTable;
 use gateway_fleet_tests::keys::{self, N_KEYS};
 use gateway_fleet_tests::memory::resident;
@@ -28,20 +29,20 @@ fn main() -> anyhow::Result<ExitCode> {
 /// The product's own command, on free ports. It writes `ready.json` into its data directory.
 fn control_plane(data_dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let data_dir = data_dir.ok_or_else(|| anyhow!("name the data directory"))?;
-    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let command = ControlPlane {
-        ready_file: Some(data_dir.join("ready.json")),
-        data_dir,
-        database_url: None,
-        admin_listen: anywhere,
-        admin_hosts: Vec::new(),
-        fleet_listen: anywhere,
-        fleet_hosts: Vec::new(),
-        kek_file: None,
-        master_key_file: None,
-        file: None,
-    };
-    Ok(command.run())
+    let ready_file = data_dir.join("ready.json");
+    let anywhere = OsStr::new("127.0.0.1:0");
+    let arguments = [
+        OsStr::new("control-plane"),
+        OsStr::new("--data-dir"),
+        data_dir.as_os_str(),
+        OsStr::new("--ready-file"),
+        ready_file.as_os_str(),
+        OsStr::new("--admin-listen"),
+        anywhere,
+        OsStr::new("--fleet-listen"),
+        anywhere,
+    ];
+    Ok(ControlPlane::try_parse_from(arguments)?.run())
 }
 
 /// What a node keeps of all keys: the table and the hashes. Prints how many bytes either takes.
