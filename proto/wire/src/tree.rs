@@ -4,7 +4,7 @@
 //! hashes and exchange only those. Order of items never matters.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
@@ -21,6 +21,10 @@ pub type Hash = [u8; HASH_LEN];
 #[derive(Clone)]
 pub struct Tree {
     buckets: Vec<Arc<Bucket>>,
+    /// Those of all buckets, one after the other.
+    hashes: Vec<u8>,
+    /// Buckets that have changed since their hash was made.
+    stale: BTreeSet<u8>,
 }
 
 /// A million keys make four thousand items per bucket, so what is kept of an item is exactly what is hashed: a search reads
@@ -29,8 +33,6 @@ pub struct Tree {
 struct Bucket {
     /// Sorted by item key (`kind \0 id`), one after the other: length of the key (8 bytes, big-endian) · key · hash.
     records: Vec<u8>,
-    /// Hash over `records`; `None` after a change, until somebody asks.
-    hash: Option<Hash>,
 }
 
 /// Room for this part of its size is left in a bucket that grows.
@@ -43,7 +45,7 @@ const LEN_LEN: usize = size_of::<u64>();
 impl Default for Tree {
     fn default() -> Self {
         let empty = Arc::new(Bucket::default());
-        Self { buckets: vec![empty; BUCKETS] }
+        Self { buckets: vec![empty; BUCKETS], hashes: vec![0; BUCKETS * HASH_LEN], stale: BTreeSet::new() }
     }
 }
 
@@ -54,7 +56,8 @@ impl Tree {
             let key = item_key(&item.kind, &item.id);
             sorted[usize::from(bucket_of(&key))].insert(key, item_hash(item));
         }
-        Self { buckets: sorted.into_iter().map(|items| Arc::new(Bucket::of(&items))).collect() }
+        let buckets = sorted.into_iter().map(|items| Arc::new(Bucket::of(&items))).collect();
+        Self { buckets, hashes: vec![0; BUCKETS * HASH_LEN], stale: (0..=u8::MAX).collect() }
     }
 
     pub fn upsert(&mut self, item: &Item) {
@@ -101,31 +104,32 @@ impl Tree {
 
     /// The root: hash over all bucket hashes. Costs what changed since it was last asked for.
     pub fn root(&mut self) -> Hash {
-        let mut context = Context::new(&SHA256);
-        for bucket in &mut self.buckets {
-            context.update(&hash_of(bucket));
-        }
-        to_hash(context.finish().as_ref())
+        self.refresh();
+        to_hash(digest(&SHA256, &self.hashes).as_ref())
     }
 
     /// All 256 bucket hashes, in order, for `BucketRequest`.
     pub fn bucket_hashes(&mut self) -> Vec<u8> {
-        self.buckets.iter_mut().flat_map(hash_of).collect()
+        self.refresh();
+        self.hashes.clone()
+    }
+
+    fn refresh(&mut self) {
+        for number in std::mem::take(&mut self.stale).into_iter().map(usize::from) {
+            let at = number * HASH_LEN;
+            self.hashes[at..at + HASH_LEN].copy_from_slice(&self.buckets[number].hash());
+        }
     }
 
     fn bucket(&self, key: &[u8]) -> &Bucket {
         &self.buckets[usize::from(bucket_of(key))]
     }
 
+    /// To be changed.
     fn bucket_mut(&mut self, key: &[u8]) -> &mut Bucket {
-        Arc::make_mut(&mut self.buckets[usize::from(bucket_of(key))])
-    }
-}
-
-fn hash_of(bucket: &mut Arc<Bucket>) -> Hash {
-    match bucket.hash {
-        Some(hash) => hash,
-        None => *Arc::make_mut(bucket).hash(),
+        let number = bucket_of(key);
+        self.stale.insert(number);
+        Arc::make_mut(&mut self.buckets[usize::from(number)])
     }
 }
 
@@ -138,11 +142,10 @@ impl Bucket {
         for (key, hash) in items {
             append(&mut records, key, hash);
         }
-        Self { records, hash: None }
+        Self { records }
     }
 
     fn upsert(&mut self, key: &[u8], hash: &Hash) {
-        self.hash = None;
         match self.find(key) {
             Ok(at) => {
                 let at = at + LEN_LEN + key.len();
@@ -163,7 +166,6 @@ impl Bucket {
     fn remove(&mut self, key: &[u8]) {
         if let Ok(at) = self.find(key) {
             self.records.drain(at..at + LEN_LEN + key.len() + HASH_LEN);
-            self.hash = None;
         }
     }
 
@@ -196,11 +198,11 @@ impl Bucket {
         behind.get(..usize::try_from(u64::from_be_bytes(*len)).ok()?)
     }
 
-    fn hash(&mut self) -> &Hash {
-        self.hash.get_or_insert_with(|| match self.records.as_slice() {
+    fn hash(&self) -> Hash {
+        match self.records.as_slice() {
             [] => [0; HASH_LEN],
             records => to_hash(digest(&SHA256, records).as_ref()),
-        })
+        }
     }
 }
 
@@ -275,8 +277,6 @@ fn to_hash(bytes: &[u8]) -> Hash {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;

@@ -10,3 +10,12 @@ mod members;
 mod revocation;
 mod slow;
 mod storm;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// A test that measures has the machine to itself, as far as this program goes.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}

@@ -26,6 +26,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_100_nodes() {
+    let _turn = crate::turn().await;
     let world = World::new().await;
     let board = Arc::new(Board::default());
     let whole = whole(&world.control, N_WHOLE).await;
@@ -42,6 +43,7 @@ async fn revocation_100_nodes() {
 /// The nodes are on one replica and the write comes to the other one, which does not tell: only asking finds out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_notify_blocked() {
+    let _turn = crate::turn().await;
     let world = World::new().await;
     let (other, _directory) = world.replica().await;
     let board = Arc::new(Board::default());

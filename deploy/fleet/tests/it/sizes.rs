@@ -15,6 +15,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 #[test]
 fn the_snapshot_is_small() {
+    let _turn = crate::TURN.blocking_lock();
     let items = (0..N_KEYS).map(keys::item).collect();
     let encoded = ItemList { items }.encode_to_vec();
     let compressed = zstd::encode_all(encoded.as_slice(), 3).unwrap();
@@ -26,6 +27,7 @@ fn the_snapshot_is_small() {
 
 #[test]
 fn the_key_table_is_small() {
+    let _turn = crate::TURN.blocking_lock();
     let part = Command::new(env!("CARGO_BIN_EXE_gateway-fleet-part")).arg("keys").output().unwrap();
     assert!(part.status.success(), "{}", String::from_utf8_lossy(&part.stderr));
     let printed = String::from_utf8(part.stdout).unwrap();
@@ -40,6 +42,7 @@ fn the_key_table_is_small() {
 /// The keys go in on one thread, as a snapshot does on the node's own; another one identifies callers all the while.
 #[test]
 fn requests_go_on_while_keys_go_in() {
+    let _turn = crate::TURN.blocking_lock();
     const SECRET: &str = "a-key-that-is-there-all-the-time";
     /// A table that locked would take as long as the keys do: seconds.
     const LIMIT: Duration = Duration::from_millis(50);

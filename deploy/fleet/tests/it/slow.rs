@@ -37,6 +37,7 @@ struct Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_node_isolated() {
+    let _turn = crate::turn().await;
     let control = Process::start().await;
     let (home, board, own) = (tempfile::tempdir().unwrap(), Arc::new(Board::default()), Arc::new(Board::default()));
     let mut others = members::join(&control, home.path(), N_OTHERS + 1, &board).await;

@@ -17,6 +17,7 @@ const TEST: &str = "reconnect_storm";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reconnect_storm() {
+    let _turn = crate::turn().await;
     let control = Process::start().await;
     let (home, board) = (tempfile::tempdir().unwrap(), Arc::new(Board::default()));
     let nodes = members::join(&control, home.path(), N_NODES, &board).await;
