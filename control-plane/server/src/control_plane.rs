@@ -100,8 +100,8 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         let hosts = &options.fleet_hosts;
         fleet_listener = Some(FleetListener::serve(socket, members, hosts, channel.clone(), stop.clone())?);
     }
-    let mut jobs = jobs::start(&store, &meters);
     let replica = replica::name(clock::unix_ms());
+    let mut jobs = jobs::start(&store, &meters, &replica);
     if fleet_listener.is_some() {
         jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), Arc::clone(&fleet), channel.clone())));
     }

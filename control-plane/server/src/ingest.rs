@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use gateway_store::logs::LogRow;
-use gateway_store::usage::UsageRow;
+use gateway_store::usage::{Sender, UsageRow};
 use gateway_store::{Error, Store};
 use gateway_wire::v1::{IngestAck, LogBatch, UsageBatch};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::Status;
 
+use crate::clock;
 use crate::meters::Meters;
 
 /// Records that a follower may lag behind before it misses some.
@@ -70,7 +71,8 @@ impl Ingest {
         check(&batch.node_id, &batch.boot_id, batch.first_seq, batch.events.len())?;
         let last = batch.first_seq + batch.events.len() as u64 - 1;
         let rows: Vec<UsageRow> = batch.events.into_iter().map(|event| rows::usage(&batch.node_id, event)).collect();
-        let stored = self.store.ingest_usage(&batch.node_id, &batch.boot_id, batch.lane, batch.first_seq, &rows).await;
+        let from = Sender { node: &batch.node_id, boot: &batch.boot_id, at_ms: clock::unix_ms() };
+        let stored = self.store.ingest_usage(from, batch.lane, batch.first_seq, &rows).await;
         // A database that was made anew does not know what it had before; the node has deleted that on its word. What is in
         // this batch is stored, and batches come in order.
         let stored = stored.map_err(|error| refused(&error))?.max(last);
@@ -81,8 +83,8 @@ impl Ingest {
     pub(crate) async fn logs(&self, batch: LogBatch) -> Result<IngestAck, Status> {
         check(&batch.node_id, &batch.boot_id, batch.first_seq, batch.records.len())?;
         let rows: Vec<LogRow> = batch.records.iter().map(rows::log).collect();
-        let stored =
-            self.store.ingest_logs(&batch.node_id, &batch.boot_id, batch.first_seq, &rows, batch.dropped_total).await;
+        let from = Sender { node: &batch.node_id, boot: &batch.boot_id, at_ms: clock::unix_ms() };
+        let stored = self.store.ingest_logs(from, batch.first_seq, &rows, batch.dropped_total).await;
         let up_to_seq = stored.map_err(|error| refused(&error))?;
         self.meters.ingested("logs", rows.len());
         rows.into_iter().for_each(|row| self.tail.send(Arc::new(row)));

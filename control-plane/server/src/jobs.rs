@@ -1,9 +1,11 @@
-//! What the control plane does on its own, again and again: retention, compaction, upkeep of the meters.
+//! What the control plane does on its own, again and again: retention, compaction, upkeep of the meters. What concerns the database
+//! is done by one of the control planes on it, under a lease.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_model::kind::Class;
+use gateway_store::retention::Pruned;
 use gateway_store::{Error, Store};
 use tokio::time::MissedTickBehavior;
 
@@ -31,55 +33,94 @@ const KEEP_IDENTITY: (i64, u64) = (7 * DAY_MS, 200_000);
 
 const METERS_EVERY: Duration = Duration::from_secs(5);
 
-/// Starts all jobs; they end when the list is dropped.
-pub(crate) fn start(store: &Store, meters: &Arc<Meters>) -> Vec<Job> {
+/// Days whose parts of the large tables are made before they come: as long as all control planes may be away.
+const DAYS_AHEAD_MS: i64 = 7 * DAY_MS;
+
+/// A job that is done by one of the control planes on a database at a time, whichever comes first.
+struct Duty {
+    name: &'static str,
+    every: Duration,
+    /// For so long nobody else does it; a run that takes longer is cut off, and goes on at the next.
+    lease: Duration,
+}
+
+const LOGS: Duty = Duty { name: "logs", every: LOGS_EVERY, lease: Duration::from_secs(5 * 60) };
+const TIDY: Duty = Duty { name: "tidy", every: TIDY_EVERY, lease: TIDY_EVERY };
+
+/// Starts all jobs; they end when the list is dropped. `replica` is what this control plane is called among others.
+pub(crate) fn start(store: &Store, meters: &Arc<Meters>, replica: &str) -> Vec<Job> {
+    let (store, replica) = (store.clone(), replica.to_owned());
     vec![
-        Job::spawn(prune_logs(store.clone())),
-        Job::spawn(tidy(store.clone())),
-        Job::spawn(keep_meters(store.clone(), Arc::clone(meters))),
+        Job::spawn(LOGS.run(store.clone(), replica.clone(), prune_logs)),
+        Job::spawn(TIDY.run(store.clone(), replica, tidy)),
+        Job::spawn(keep_meters(store, Arc::clone(meters))),
     ]
 }
 
-async fn prune_logs(store: Store) {
-    let mut ticks = every(LOGS_EVERY);
-    loop {
-        ticks.tick().await;
-        tell("logs", store.prune_logs(clock::unix_ms() - KEEP_LOGS_MS, KEEP_LOGS).await);
+// === impl Duty ===
+
+impl Duty {
+    /// Does the job whenever it is time and nobody else has its lease.
+    async fn run<F>(self, store: Store, holder: String, job: impl Fn(Store) -> F)
+    where
+        F: Future<Output = ()>,
+    {
+        let mut ticks = every(self.every);
+        loop {
+            ticks.tick().await;
+            let ttl_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+            match store.lease(self.name, &holder, ttl_ms, clock::unix_ms()).await {
+                Ok(Some(_)) => {
+                    if tokio::time::timeout(self.lease, job(store.clone())).await.is_err() {
+                        tracing::warn!(job = self.name, "it took longer than it may and goes on next time");
+                    }
+                }
+                // Another control plane sees to it.
+                Ok(None) => {}
+                Err(error) => complain(self.name, &error),
+            }
+        }
     }
 }
 
+async fn prune_logs(store: Store) {
+    tell_pruned("logs", store.prune_logs(clock::unix_ms() - KEEP_LOGS_MS, KEEP_LOGS).await);
+}
+
 async fn tidy(store: Store) {
-    let mut ticks = every(TIDY_EVERY);
-    loop {
-        ticks.tick().await;
-        let now = clock::unix_ms();
-        tell("usage events", store.prune_usage(now - KEEP_USAGE_MS).await);
-        tell("audit events", store.prune_audit(now - KEEP_AUDIT_MS).await);
-        tell("nodes", store.prune_nodes(now - KEEP_NODES_MS).await);
-        tell("watermarks", store.prune_watermarks(now - KEEP_WATERMARKS_MS).await);
-        for (class, (age, keep)) in [(Class::Topology, KEEP_TOPOLOGY), (Class::Identity, KEEP_IDENTITY)] {
-            if let Err(error) = store.compact(class, now - age, keep).await {
-                complain("history", &error);
-            }
+    let now = clock::unix_ms();
+    // From yesterday, for what nodes still have of it.
+    if let Err(error) = store.make_days(now - DAY_MS, now + DAYS_AHEAD_MS).await {
+        complain("days to come", &error);
+    }
+    tell_pruned("usage events", store.prune_usage(now - KEEP_USAGE_MS).await);
+    tell("audit events", store.prune_audit(now - KEEP_AUDIT_MS).await);
+    tell("nodes", store.prune_nodes(now - KEEP_NODES_MS).await);
+    tell("watermarks", store.prune_watermarks(now - KEEP_WATERMARKS_MS).await);
+    for (class, (age, keep)) in [(Class::Topology, KEEP_TOPOLOGY), (Class::Identity, KEEP_IDENTITY)] {
+        if let Err(error) = store.compact(class, now - age, keep).await {
+            complain("history", &error);
         }
     }
 }
 
 async fn keep_meters(store: Store, meters: Arc<Meters>) {
     let mut ticks = every(METERS_EVERY);
-    let mut heads = store.watch();
+    let mut hint = store.watch();
     loop {
-        let seen = heads.borrow_and_update().clone();
-        for class in Class::ALL {
-            meters.revision(class.name(), seen.of(class));
-        }
         tokio::select! {
             _ = ticks.tick() => meters.upkeep(),
-            changed = heads.changed() => {
+            changed = hint.changed() => {
                 if changed.is_err() {
                     return;
                 }
             }
+        }
+        hint.mark_unchanged();
+        // While the database is away, they are what they were.
+        let Ok(heads) = store.heads().await else { continue };
+        for class in Class::ALL {
+            meters.revision(class.name(), heads.of(class));
         }
     }
 }
@@ -98,10 +139,18 @@ fn tell(what: &'static str, deleted: Result<u64, Error>) {
     }
 }
 
+fn tell_pruned(what: &'static str, pruned: Result<Pruned, Error>) {
+    let n_days = pruned.as_ref().map_or(0, |pruned| pruned.n_days);
+    if n_days > 0 {
+        tracing::info!(what, n_days, "dropped the days that were older than is kept");
+    }
+    tell(what, pruned.map(|pruned| pruned.n_rows));
+}
+
 fn complain(what: &'static str, error: &Error) {
     tracing::warn!(
         what,
         error = error as &dyn std::error::Error,
-        "cannot delete what is older than is kept; trying again later"
+        "what is to be done from time to time cannot be done now; trying again later"
     );
 }

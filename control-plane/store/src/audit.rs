@@ -4,9 +4,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{signed, unsigned};
+use crate::db::{signed, text, unsigned};
 use crate::error::Error;
-use crate::store::{Store, lock_heads};
+use crate::heads::lock_heads;
+use crate::store::Store;
 
 /// One thing somebody did. Documents are without secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +105,25 @@ impl Store {
     }
 }
 
+// === impl AuditRow ===
+
+impl AuditRow {
+    /// As it comes back, which is what the chain is about.
+    fn storable(&self) -> Self {
+        Self {
+            at_ms: self.at_ms,
+            actor: text(&self.actor),
+            ip: text(&self.ip),
+            request_id: text(&self.request_id),
+            action: text(&self.action),
+            kind: text(&self.kind),
+            name: text(&self.name),
+            before: self.before.as_deref().map(text),
+            after: self.after.as_deref().map(text),
+        }
+    }
+}
+
 // === impl AuditEntry ===
 
 impl AuditEntry {
@@ -136,8 +156,9 @@ pub(crate) async fn append(connection: &mut AnyConnection, rows: &[AuditRow]) ->
         None => (0, Vec::new()),
     };
     for row in rows {
+        let row = row.storable();
         seq += 1;
-        hash = chain(&hash, seq, row);
+        hash = chain(&hash, seq, &row);
         sqlx::query(
             "INSERT INTO audit_event (seq, at_ms, actor, ip, request_id, action, kind, name, before_document, after_document, hash) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",

@@ -6,6 +6,8 @@
 //! BYTEA exist, which the schema keeps to anyway. `Any` is named in this crate only, so the way back is one crate long.
 
 mod address;
+mod days;
+mod listener;
 
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::error::Error;
 use address::Address;
 
 pub(crate) use address::file_url;
+pub(crate) use days::Daily;
+pub(crate) use listener::{Announcement, Listener};
 
 pub(crate) type Tx = Transaction<'static, Any>;
 
@@ -38,10 +42,15 @@ const POSTGRES_READERS: u32 = 6;
 const SQLITE_WAIT: Duration = Duration::from_secs(10);
 /// A server that does not give a connection within this time is away: people wait for the answer, and nodes come again.
 const POSTGRES_WAIT: Duration = Duration::from_secs(3);
+/// At the start there is time to find out whether a slow one is there.
+const PROBE_WAIT: Duration = Duration::from_secs(10);
 /// The first of them: the `server_version_num` of Postgres 15.
 const OLDEST_POSTGRES: u32 = 150_000;
 /// Bound parameters of one statement; SQLite takes 32,766, Postgres 65,535.
 pub(crate) const MAX_PARAMETERS: usize = 16_000;
+
+/// Bytes of a text that is part of a key.
+const MAX_KEY: usize = 512;
 
 /// `synchronous=NORMAL` under WAL: a crash of the process loses nothing, a power cut may lose the last commits but never
 /// tears one. `busy_timeout` is in milliseconds.
@@ -79,8 +88,13 @@ impl Db {
         // Statements are constants; the driver's notes about slow ones would be as long as a bulk insert.
         let options = address.url.expose().parse::<AnyConnectOptions>()?.disable_statement_logging();
         // A pool repeats a failing set-up until it times out and then says only that; one connection says what is wrong.
-        let probe = tokio::time::timeout(POSTGRES_WAIT.max(SQLITE_WAIT), probe(&options, address.engine));
-        probe.await.map_err(|_| Error::away())??;
+        match address.engine {
+            Engine::Sqlite => probe_sqlite(&options).await?,
+            Engine::Postgres => {
+                let answer = tokio::time::timeout(PROBE_WAIT, probe_postgres(&options)).await;
+                answer.map_err(|_| Error::away())??;
+            }
+        }
         let (writers, readers) = match address.engine {
             Engine::Sqlite => {
                 let writer = pool(address.engine, 1).connect_with(options.clone()).await?;
@@ -146,6 +160,29 @@ impl Db {
         bulk(self.engine, before, n_columns, n_rows, after)
     }
 
+    /// Whether commits are announced to other processes.
+    pub(crate) fn announces(&self) -> bool {
+        self.announcements.is_some()
+    }
+
+    /// Tells the other processes, when and if the transaction commits. Only for the configuration: commits that announce
+    /// something take turns in the whole database.
+    pub(crate) async fn announce(&self, tx: &mut Tx, what: Announcement) -> Result<(), Error> {
+        if self.announces() {
+            let statement = format!("NOTIFY {}, '{}'", listener::CHANNEL, what.text());
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Hears, from now on, what other processes announce. `None` where nothing is announced.
+    pub(crate) async fn listen(&self) -> Result<Option<Listener>, Error> {
+        match &self.announcements {
+            Some(url) => Ok(Some(Listener::connect(url).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Waits for running statements and closes the connections.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
@@ -153,19 +190,18 @@ impl Db {
     }
 }
 
-/// Connects once, and says what is wrong with the database if it cannot be used.
-async fn probe(options: &AnyConnectOptions, engine: Engine) -> Result<(), Error> {
+async fn probe_sqlite(options: &AnyConnectOptions) -> Result<(), Error> {
     let mut connection = AnyConnection::connect_with(options).await?;
-    match engine {
-        Engine::Sqlite => drop(sqlx::raw_sql(SQLITE_SETUP).execute(&mut connection).await?),
-        Engine::Postgres => {
-            let row = sqlx::query("SHOW server_version_num").fetch_one(&mut connection).await?;
-            let number: String = row.try_get(0)?;
-            let number: u32 = number.parse().unwrap_or_default();
-            if number < OLDEST_POSTGRES {
-                return Err(Error::OldServer { found: number / 10_000 });
-            }
-        }
+    sqlx::raw_sql(SQLITE_SETUP).execute(&mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+async fn probe_postgres(options: &AnyConnectOptions) -> Result<(), Error> {
+    let mut connection = AnyConnection::connect_with(options).await?;
+    let row = sqlx::query("SHOW server_version_num").fetch_one(&mut connection).await?;
+    let number: u32 = row.try_get::<String, _>(0)?.parse().unwrap_or_default();
+    if number < OLDEST_POSTGRES {
+        return Err(Error::OldServer { found: number / 10_000 });
     }
     Ok(connection.close().await?)
 }
@@ -206,6 +242,17 @@ fn bulk(engine: Engine, before: &str, n_columns: usize, n_rows: usize, after: &s
     AssertSqlSafe(text).into_sql_str()
 }
 
+/// What no column takes: Postgres knows no text with a NUL in it, so there is none in any database. Documents have none anyway,
+/// because they are JSON.
+pub(crate) fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// As [`text`], cut to what fits into an index of Postgres with others of its kind.
+pub(crate) fn key(key: &str) -> String {
+    text(&key[..key.floor_char_boundary(MAX_KEY)])
+}
+
 /// A column of whole numbers that are never negative.
 pub(crate) fn unsigned(row: &AnyRow, column: &str) -> Result<u64, Error> {
     let value: i64 = row.try_get(column)?;
@@ -220,6 +267,13 @@ pub(crate) fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_what_a_column_takes() {
+        assert_eq!(text("a\0b"), "a\u{fffd}b");
+        assert_eq!(key("a\0b"), "a\u{fffd}b");
+        assert_eq!(key(&"ü".repeat(400)), "ü".repeat(256));
+    }
 
     #[test]
     fn bulk_text_has_one_group_per_row() {

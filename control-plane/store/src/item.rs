@@ -46,7 +46,7 @@ macro_rules! bind_item {
         $query
             .bind($item.kind.name())
             .bind($item.id.as_str())
-            .bind($item.name.as_str())
+            .bind(crate::db::text(&$item.name))
             .bind($item.document.as_str())
             .bind($item.sealed.clone())
             .bind($item.secret_facts.as_str())
@@ -54,7 +54,7 @@ macro_rules! bind_item {
             .bind(i64::from($item.pepper_version))
             .bind($item.created_at_ms)
             .bind($item.updated_at_ms)
-            .bind($item.owner.clone())
+            .bind($item.owner.as_deref().map(crate::db::text))
     };
 }
 pub(crate) use bind_item;

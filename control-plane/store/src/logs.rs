@@ -3,10 +3,10 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, signed, unsigned};
+use crate::db::{MAX_PARAMETERS, key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
-use crate::usage::Cursor;
+use crate::usage::{Cursor, Sender};
 
 /// One request's record, and what it can be found by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Filter {
     pub since_ms: Option<i64>,
 }
 
-const N_COLUMNS: usize = 9;
+const N_COLUMNS: usize = 10;
 
 // === impl Store ===
 
@@ -43,16 +43,18 @@ impl Store {
     /// Returns the number up to which this boot's records are stored.
     pub async fn ingest_logs(
         &self,
-        node: &str,
-        boot: &str,
+        from: Sender<'_>,
         first_seq: u64,
         rows: &[LogRow],
         dropped_total: u64,
     ) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
-        for chunk in rows.chunks(MAX_PARAMETERS / N_COLUMNS) {
+        let mut fresh: Vec<LogRow> = rows.iter().map(LogRow::storable).collect();
+        // Two who write the same rows write them in one order, or they would wait for each other.
+        fresh.sort_by(|one, other| one.id.cmp(&other.id));
+        for chunk in fresh.chunks(MAX_PARAMETERS / N_COLUMNS) {
             let statement = self.db.bulk(
-                "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record) VALUES",
+                "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, stored_ms) VALUES",
                 N_COLUMNS,
                 chunk.len(),
                 "ON CONFLICT (id) DO NOTHING",
@@ -61,14 +63,15 @@ impl Store {
             for row in chunk {
                 query = query
                     .bind(row.id.as_str())
-                    .bind(node)
+                    .bind(from.node)
                     .bind(row.started_ms)
                     .bind(row.key_id.as_str())
                     .bind(row.key_name.as_str())
                     .bind(row.model.as_str())
                     .bind(row.provider.as_str())
                     .bind(i64::from(row.status))
-                    .bind(row.record.as_str());
+                    .bind(row.record.as_str())
+                    .bind(from.at_ms);
             }
             query.execute(&mut *tx).await?;
         }
@@ -80,14 +83,14 @@ impl Store {
              up_to_seq = CASE WHEN excluded.up_to_seq > log_watermark.up_to_seq THEN excluded.up_to_seq ELSE log_watermark.up_to_seq END, \
              dropped_total = CASE WHEN excluded.dropped_total > log_watermark.dropped_total THEN excluded.dropped_total \
              ELSE log_watermark.dropped_total END, \
-             newest_ms = CASE WHEN excluded.newest_ms > log_watermark.newest_ms THEN excluded.newest_ms ELSE log_watermark.newest_ms END \
+             newest_ms = excluded.newest_ms \
              RETURNING up_to_seq",
         )
-        .bind(node)
-        .bind(boot)
+        .bind(from.node)
+        .bind(from.boot)
         .bind(signed(last))
         .bind(signed(dropped_total))
-        .bind(rows.iter().map(|row| row.started_ms).max().unwrap_or(0))
+        .bind(from.at_ms)
         .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -104,11 +107,11 @@ impl Store {
              ORDER BY started_ms DESC, id DESC LIMIT $8",
         )
         .bind(started_ms)
-        .bind(id)
+        .bind(text(id))
         .bind(filter.since_ms.unwrap_or(i64::MIN))
-        .bind(filter.key.clone())
-        .bind(filter.model.clone())
-        .bind(filter.provider.clone())
+        .bind(filter.key.as_deref().map(text))
+        .bind(filter.model.as_deref().map(text))
+        .bind(filter.provider.as_deref().map(text))
         .bind(filter.status.map_or(-1, i64::from))
         .bind(signed(limit as u64))
         .fetch_all(self.db.readers())
@@ -125,11 +128,11 @@ impl Store {
              ORDER BY started_ms, id LIMIT $8",
         )
         .bind(after.started_ms)
-        .bind(after.id.as_str())
+        .bind(text(&after.id))
         .bind(filter.since_ms.unwrap_or(i64::MIN))
-        .bind(filter.key.clone())
-        .bind(filter.model.clone())
-        .bind(filter.provider.clone())
+        .bind(filter.key.as_deref().map(text))
+        .bind(filter.model.as_deref().map(text))
+        .bind(filter.provider.as_deref().map(text))
         .bind(filter.status.map_or(-1, i64::from))
         .bind(signed(limit as u64))
         .fetch_all(self.db.readers())
@@ -142,7 +145,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT id, started_ms, key_id, key_name, model, provider, status, record FROM log_record WHERE id = $1",
         )
-        .bind(id)
+        .bind(text(id))
         .fetch_optional(self.db.readers())
         .await?;
         row.as_ref().map(LogRow::read).transpose()
@@ -153,30 +156,24 @@ impl Store {
         let row = sqlx::query("SELECT CAST(COALESCE(SUM(dropped_total), 0) AS BIGINT) AS dropped FROM log_watermark");
         unsigned(&row.fetch_one(self.db.readers()).await?, "dropped")
     }
-
-    /// Deletes records that began before `older_than_ms`, and the oldest ones beyond `keep`. Returns how many.
-    pub async fn prune_logs(&self, older_than_ms: i64, keep: u64) -> Result<u64, Error> {
-        let mut tx = self.db.begin().await?;
-        let aged = sqlx::query("DELETE FROM log_record WHERE started_ms < $1").bind(older_than_ms);
-        let aged = aged.execute(&mut *tx).await?.rows_affected();
-        let floor =
-            sqlx::query("SELECT started_ms, id FROM log_record ORDER BY started_ms DESC, id DESC LIMIT 1 OFFSET $1");
-        let surplus = match floor.bind(signed(keep)).fetch_optional(&mut *tx).await? {
-            Some(row) => {
-                let (started_ms, id): (i64, String) = (row.try_get("started_ms")?, row.try_get("id")?);
-                let deleted = sqlx::query("DELETE FROM log_record WHERE (started_ms, id) <= ($1, $2)");
-                deleted.bind(started_ms).bind(id).execute(&mut *tx).await?.rows_affected()
-            }
-            None => 0,
-        };
-        tx.commit().await?;
-        Ok(aged + surplus)
-    }
 }
 
 // === impl LogRow ===
 
 impl LogRow {
+    /// As the columns take it.
+    fn storable(&self) -> Self {
+        Self {
+            id: key(&self.id),
+            key_id: text(&self.key_id),
+            key_name: text(&self.key_name),
+            model: text(&self.model),
+            provider: text(&self.provider),
+            record: text(&self.record),
+            ..self.clone()
+        }
+    }
+
     fn read(row: &AnyRow) -> Result<Self, Error> {
         Ok(Self {
             id: row.try_get("id")?,

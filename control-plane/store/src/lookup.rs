@@ -2,6 +2,7 @@
 
 use sqlx::{Any, AssertSqlSafe, Encode, SqlSafeStr as _, Type};
 
+use crate::db::text;
 use crate::error::Error;
 use crate::item::{ItemKind, StoredItem};
 use crate::store::Store;
@@ -17,7 +18,7 @@ const COLUMNS: &str = "kind, id, name, revision, document, sealed, secret_facts,
 impl Store {
     /// Those of these names that are there, in no order.
     pub async fn items_by_name(&self, kind: ItemKind, names: &[&str]) -> Result<Vec<StoredItem>, Error> {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let names: Vec<String> = names.iter().map(|name| text(name)).collect();
         self.listed(kind, "name", &names).await
     }
 
@@ -28,8 +29,8 @@ impl Store {
 
     /// What a source manages, by name.
     pub async fn items_of_owner(&self, kind: ItemKind, owner: &str) -> Result<Vec<StoredItem>, Error> {
-        let text = format!("SELECT {COLUMNS} FROM config_item WHERE kind = $1 AND owner = $2 ORDER BY name");
-        let rows = sqlx::query(AssertSqlSafe(text).into_sql_str()).bind(kind.name()).bind(owner.to_owned());
+        let statement = format!("SELECT {COLUMNS} FROM config_item WHERE kind = $1 AND owner = $2 ORDER BY name");
+        let rows = sqlx::query(AssertSqlSafe(statement).into_sql_str()).bind(kind.name()).bind(text(owner));
         rows.fetch_all(self.db.readers()).await?.iter().map(StoredItem::read).collect()
     }
 

@@ -5,9 +5,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::audit::{self, AuditRow};
-use crate::db::{signed, unsigned};
+use crate::db::{Announcement, signed, text, unsigned};
 use crate::error::Error;
-use crate::store::{Heads, Store, lock_heads};
+use crate::heads::{Heads, lock_heads};
+use crate::store::Store;
 
 /// The authority of this database.
 #[derive(Clone, PartialEq, Eq)]
@@ -120,8 +121,9 @@ impl Store {
         heads.epoch = uuid::Uuid::new_v4().to_string();
         sqlx::query("UPDATE config_head SET epoch = $1").bind(heads.epoch.as_str()).execute(&mut *tx).await?;
         audit::append(&mut tx, &[audit(&heads)]).await?;
+        self.db.announce(&mut tx, Announcement::Other).await?;
         tx.commit().await?;
-        self.watch.send_modify(|seen| *seen = heads.clone());
+        self.watch.send_if_modified(|seen| seen.advance(&heads));
         Ok(heads)
     }
 }
@@ -157,7 +159,7 @@ impl Store {
             "SELECT id, digest, sealed, labels, uses, uses_left, created_by, created_at_ms, expires_at_ms FROM join_token \
              WHERE id > $1 AND expires_at_ms > $2 AND (uses = 0 OR uses_left > 0) ORDER BY id LIMIT $3",
         );
-        let rows = rows.bind(after).bind(now_ms).bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
+        let rows = rows.bind(text(after)).bind(now_ms).bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
         rows.iter().map(TokenRow::read).collect()
     }
 
@@ -174,7 +176,7 @@ impl Store {
     /// Nobody joins with it any more; who has, stays. Whether it was there.
     pub async fn delete_token(&self, id: &str, audit: AuditRow) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
-        let deleted = sqlx::query("DELETE FROM join_token WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        let deleted = sqlx::query("DELETE FROM join_token WHERE id = $1").bind(text(id)).execute(&mut *tx).await?;
         if deleted.rows_affected() == 0 {
             return Ok(false);
         }
@@ -248,13 +250,13 @@ impl Store {
             "INSERT INTO member (node_id, serial, not_after_ms, labels, token_id, enrolled_at_ms, revoked_at_ms) \
              SELECT id, '', 0, '{}', '', first_seen_ms, 0 FROM node WHERE id = $1 ON CONFLICT (node_id) DO NOTHING",
         )
-        .bind(node_id)
+        .bind(text(node_id))
         .execute(&mut *tx)
         .await?;
         let revoked = sqlx::query("UPDATE member SET revoked_at_ms = $2 WHERE node_id = $1 AND revoked_at_ms = 0");
-        if revoked.bind(node_id).bind(at_ms).execute(&mut *tx).await?.rows_affected() == 0 {
+        if revoked.bind(text(node_id)).bind(at_ms).execute(&mut *tx).await?.rows_affected() == 0 {
             let known = sqlx::query("SELECT node_id FROM member WHERE node_id = $1");
-            let known = known.bind(node_id).fetch_optional(&mut *tx).await?;
+            let known = known.bind(text(node_id)).fetch_optional(&mut *tx).await?;
             return Ok(if known.is_some() { Revoked::Before } else { Revoked::Unknown });
         }
         record(&mut tx, audit).await?;
@@ -273,7 +275,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT node_id, serial, not_after_ms, labels, token_id, enrolled_at_ms, revoked_at_ms FROM member WHERE node_id = $1",
         );
-        let row = row.bind(node_id).fetch_optional(self.db.readers()).await?;
+        let row = row.bind(text(node_id)).fetch_optional(self.db.readers()).await?;
         row.as_ref().map(MemberRow::read).transpose()
     }
 
@@ -326,7 +328,7 @@ async fn seat(connection: &mut AnyConnection, member: &MemberRow, candidate: &Ca
          VALUES ($1, $2, '', $3, $4, $4, '{}') ON CONFLICT (id) DO NOTHING",
     )
     .bind(member.node_id.as_str())
-    .bind(candidate.version.as_str())
+    .bind(text(&candidate.version))
     .bind(candidate.labels.as_str())
     .bind(candidate.at_ms)
     .execute(connection)

@@ -15,6 +15,11 @@ struct Step {
 const STEPS: &[Step] = &[
     Step::of_both(include_str!("../../../migrations/0001_first.sql")),
     Step::of_both(include_str!("../../../migrations/0002_membership.sql")),
+    Step::of_both(include_str!("../../../migrations/0003_leases.sql")),
+    Step {
+        sqlite: include_str!("../../../migrations/0004_arrival.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0004_arrival.postgres.sql"),
+    },
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

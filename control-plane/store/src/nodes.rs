@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, signed};
+use crate::db::{MAX_PARAMETERS, signed, text};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -33,7 +33,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT id, version, boot_id, labels, first_seen_ms, last_seen_ms, state FROM node WHERE id > $1 ORDER BY id LIMIT $2",
         )
-        .bind(after)
+        .bind(text(after))
         .bind(signed(limit as u64))
         .fetch_all(self.db.readers())
         .await?;
@@ -44,7 +44,7 @@ impl Store {
         let row = sqlx::query(
             "SELECT id, version, boot_id, labels, first_seen_ms, last_seen_ms, state FROM node WHERE id = $1",
         );
-        row.bind(id).fetch_optional(self.db.readers()).await?.as_ref().map(NodeRow::read).transpose()
+        row.bind(text(id)).fetch_optional(self.db.readers()).await?.as_ref().map(NodeRow::read).transpose()
     }
 
     pub async fn upsert_node(&self, node: &NodeRow) -> Result<(), Error> {
@@ -56,6 +56,9 @@ impl Store {
         if nodes.is_empty() {
             return Ok(());
         }
+        // Two who write the same rows write them in one order, or they would wait for each other.
+        let mut nodes: Vec<&NodeRow> = nodes.iter().collect();
+        nodes.sort_by(|one, other| one.id.cmp(&other.id));
         let mut tx = self.db.begin().await?;
         for nodes in nodes.chunks(MAX_PARAMETERS / N_COLUMNS) {
             let mut query = sqlx::query(self.db.bulk(
@@ -68,7 +71,7 @@ impl Store {
             for node in nodes {
                 query = query
                     .bind(node.id.as_str())
-                    .bind(node.version.as_str())
+                    .bind(text(&node.version))
                     .bind(node.boot_id.as_str())
                     .bind(node.labels.as_str())
                     .bind(node.first_seen_ms)
@@ -90,7 +93,7 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Forgets how far boots have been stored whose newest request is older, except the boots that nodes are in now: a lane
+    /// Forgets how far boots have been stored whose newest batch is older, except the boots that nodes are in now: a lane
     /// without a watermark has to begin at 1. Returns how many.
     pub async fn prune_watermarks(&self, older_than_ms: i64) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;

@@ -4,7 +4,7 @@ use gateway_model::kind::Class;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::db::{signed, unsigned};
+use crate::db::{signed, text, unsigned};
 use crate::error::Error;
 use crate::item::{ItemKind, StoredItem};
 use crate::store::Store;
@@ -38,7 +38,7 @@ impl Store {
              FROM config_item WHERE kind = $1 AND name > $2 ORDER BY name LIMIT $3",
         )
         .bind(kind.name())
-        .bind(after)
+        .bind(text(after))
         .bind(signed(limit as u64))
         .fetch_all(self.db.readers())
         .await?;
@@ -52,7 +52,7 @@ impl Store {
              FROM config_item WHERE kind = $1 AND (name = $2 OR id = $2)",
         )
         .bind(kind.name())
-        .bind(name_or_id)
+        .bind(text(name_or_id))
         .fetch_all(self.db.readers())
         .await?;
         let mut found = read_all(&rows)?;

@@ -2,15 +2,18 @@
 //!
 //! A revision is taken while the head's row is locked, so that revisions have no gaps and their order is the order of commits.
 
+mod write;
+
 use gateway_model::kind::Class;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::audit::{self, AuditRow};
-use crate::db::{signed, unsigned};
+use crate::db::{Announcement, signed, unsigned};
 use crate::error::Error;
-use crate::item::{StoredItem, bind_item};
-use crate::store::{Heads, Store, lock_heads, read_heads};
+use crate::heads::{Heads, lock_heads, read_heads};
+use crate::item::StoredItem;
+use crate::store::Store;
 
 /// What to write in one transaction.
 #[derive(Clone, Debug)]
@@ -82,19 +85,15 @@ impl Store {
             if !edits.is_empty() {
                 let head = heads.of_mut(class);
                 *head += 1;
-                write_class(&mut tx, class, *head, &edits, &commit).await?;
+                write::class(&self.db, &mut tx, class, *head, &edits, &commit).await?;
+                self.db.announce(&mut tx, Announcement::Moved(class, *head)).await?;
             }
         }
         audit::append(&mut tx, &commit.audit).await?;
         tx.commit().await?;
         let committed = Committed { topology: heads.topology, identity: heads.identity };
-        self.watch.send_if_modified(|seen| {
-            // Commits end in order, but the tasks that made them may run here in another.
-            let newer = heads.topology > seen.topology || heads.identity > seen.identity;
-            seen.topology = seen.topology.max(heads.topology);
-            seen.identity = seen.identity.max(heads.identity);
-            newer
-        });
+        // Commits end in order, but the tasks that made them may run here in another.
+        self.watch.send_if_modified(|seen| seen.advance(&heads));
         Ok(committed)
     }
 
@@ -123,7 +122,7 @@ impl Store {
     /// All of a class as it was at a revision, by kind and id.
     pub async fn items_at(&self, class: Class, revision: u64) -> Result<Vec<StoredItem>, Error> {
         let mut tx = self.db.begin_read().await?;
-        let heads = read_heads(&mut tx).await?;
+        let heads = read_heads(&mut *tx).await?;
         let bounds = sqlx::query("SELECT min_resumable FROM config_head WHERE class = $1").bind(class.name());
         let oldest = unsigned(&bounds.fetch_one(&mut *tx).await?, "min_resumable")?;
         let newest = heads.of(class);
@@ -205,72 +204,6 @@ async fn delete_superseded(connection: &mut AnyConnection, class: Class, floor: 
         .execute(&mut *connection)
         .await?;
     Ok(())
-}
-
-async fn write_class(
-    connection: &mut AnyConnection,
-    class: Class,
-    revision: u64,
-    edits: &[&Edit],
-    commit: &Commit,
-) -> Result<(), Error> {
-    // Deletes first: a name that is free after this commit may be taken in it.
-    for edit in edits.iter().filter(|edit| edit.op == Op::Delete) {
-        sqlx::query("DELETE FROM config_item WHERE kind = $1 AND id = $2")
-            .bind(edit.item.kind.name())
-            .bind(edit.item.id.as_str())
-            .execute(&mut *connection)
-            .await?;
-    }
-    for edit in edits.iter().filter(|edit| edit.op == Op::Upsert) {
-        upsert(connection, class, revision, &edit.item).await?;
-    }
-    for edit in edits {
-        let query = sqlx::query(
-            "INSERT INTO config_change (kind, id, name, document, sealed, secret_facts, digest, pepper_version, created_at_ms, \
-             updated_at_ms, owner, class, revision, op, actor, at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        );
-        bind_item!(query, edit.item)
-            .bind(class.name())
-            .bind(signed(revision))
-            .bind(edit.op.name())
-            .bind(commit.actor.as_str())
-            .bind(commit.at_ms)
-            .execute(&mut *connection)
-            .await?;
-    }
-    sqlx::query("INSERT INTO config_revision (class, revision, actor, summary, n_changes, at_ms) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(class.name())
-        .bind(signed(revision))
-        .bind(commit.actor.as_str())
-        .bind(commit.summary.as_str())
-        .bind(signed(edits.len() as u64))
-        .bind(commit.at_ms)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("UPDATE config_head SET revision = $2 WHERE class = $1")
-        .bind(class.name())
-        .bind(signed(revision))
-        .execute(&mut *connection)
-        .await?;
-    Ok(())
-}
-
-async fn upsert(connection: &mut AnyConnection, class: Class, revision: u64, item: &StoredItem) -> Result<(), Error> {
-    let query = sqlx::query(
-        "INSERT INTO config_item (kind, id, name, document, sealed, secret_facts, digest, pepper_version, created_at_ms, updated_at_ms, \
-         owner, class, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-         ON CONFLICT (kind, id) DO UPDATE SET name = excluded.name, document = excluded.document, sealed = excluded.sealed, \
-         secret_facts = excluded.secret_facts, digest = excluded.digest, pepper_version = excluded.pepper_version, \
-         updated_at_ms = excluded.updated_at_ms, owner = excluded.owner, revision = excluded.revision",
-    );
-    match bind_item!(query, item).bind(class.name()).bind(signed(revision)).execute(connection).await {
-        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-            Err(Error::Exists { kind: item.kind.name() })
-        }
-        other => Ok(other.map(drop)?),
-    }
 }
 
 // === impl Op ===

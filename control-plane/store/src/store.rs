@@ -1,14 +1,15 @@
 //! The store itself: opening it, where its heads are, closing it. What it keeps is in the modules after this one.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use gateway_model::kind::Class;
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 use tokio::sync::watch;
 
-use crate::db::{self, Db, unsigned};
+use crate::db::{self, Db};
 use crate::error::Error;
+use crate::follow::Follower;
+use crate::heads::{Heads, read_heads};
 use crate::migrate;
 
 /// The database of a control plane. Cheap to clone. Every method is safe to cancel: a dropped write has happened whole or
@@ -17,18 +18,9 @@ use crate::migrate;
 pub struct Store {
     pub(crate) db: Db,
     pub(crate) watch: watch::Sender<Heads>,
+    /// Ends with the last clone of the store, if not before.
+    follower: Option<Arc<Follower>>,
 }
-
-/// The newest revision of each class.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heads {
-    /// Lineage of the database: made with it, so that revisions of two databases are never compared.
-    pub epoch: String,
-    pub topology: u64,
-    pub identity: u64,
-}
-
-const HEADS: &str = "SELECT class, epoch, revision FROM config_head";
 
 // === impl Store ===
 
@@ -54,9 +46,11 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         }
-        let heads = read_heads(&mut tx).await?;
+        let heads = read_heads(&mut *tx).await?;
         tx.commit().await?;
-        Ok(Self { db, watch: watch::Sender::new(heads) })
+        let watch = watch::Sender::new(heads);
+        let follower = db.announces().then(|| Arc::new(Follower::spawn(db.clone(), watch.clone())));
+        Ok(Self { db, watch, follower })
     }
 
     /// As [`Store::open`], by path.
@@ -66,11 +60,11 @@ impl Store {
 
     /// Where the database is now, whoever wrote it.
     pub async fn heads(&self) -> Result<Heads, Error> {
-        // One statement sees one state, so this needs no transaction; it is asked every second.
-        heads_from(&sqlx::query(HEADS).fetch_all(self.db.readers()).await?)
+        read_heads(self.db.readers()).await
     }
 
-    /// Tells of commits made through this store. A hint: other processes' commits are seen by asking [`Store::heads`].
+    /// Tells of commits made through this store, and on Postgres, as far as they are heard of, of those of other processes. A
+    /// hint that may be late or missing: the truth is in [`Store::heads`].
     pub fn watch(&self) -> watch::Receiver<Heads> {
         self.watch.subscribe()
     }
@@ -83,52 +77,9 @@ impl Store {
 
     /// Waits for what is running, then closes the files.
     pub async fn close(&self) {
+        if let Some(follower) = &self.follower {
+            follower.stop();
+        }
         self.db.close().await;
     }
-}
-
-// === impl Heads ===
-
-impl Heads {
-    pub fn of(&self, class: Class) -> u64 {
-        match class {
-            Class::Topology => self.topology,
-            Class::Identity => self.identity,
-        }
-    }
-
-    pub(crate) fn of_mut(&mut self, class: Class) -> &mut u64 {
-        match class {
-            Class::Topology => &mut self.topology,
-            Class::Identity => &mut self.identity,
-        }
-    }
-}
-
-pub(crate) async fn read_heads(connection: &mut AnyConnection) -> Result<Heads, Error> {
-    heads_from(&sqlx::query(HEADS).fetch_all(connection).await?)
-}
-
-/// Locks both classes for this transaction and says where they are. Always topology first: one order, no deadlock.
-pub(crate) async fn lock_heads(connection: &mut AnyConnection) -> Result<Heads, Error> {
-    let mut rows = Vec::new();
-    for class in Class::ALL {
-        // An update that changes nothing is the row lock that both engines understand.
-        let locked =
-            sqlx::query("UPDATE config_head SET revision = revision WHERE class = $1 RETURNING class, epoch, revision");
-        rows.push(locked.bind(class.name()).fetch_one(&mut *connection).await?);
-    }
-    heads_from(&rows)
-}
-
-fn heads_from(rows: &[AnyRow]) -> Result<Heads, Error> {
-    let mut heads = Heads { epoch: String::new(), topology: 0, identity: 0 };
-    for row in rows {
-        let name: String = row.try_get("class")?;
-        let class = Class::ALL.into_iter().find(|class| class.name() == name);
-        let class = class.ok_or_else(|| Error::Unreadable(format!("a class `{name}`")))?;
-        *heads.of_mut(class) = unsigned(row, "revision")?;
-        heads.epoch = row.try_get("epoch")?;
-    }
-    Ok(heads)
 }

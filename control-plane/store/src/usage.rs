@@ -1,11 +1,11 @@
 //! What was used: events that count exactly once however often they arrive, and their sums per day, key, model and provider.
 
-use std::collections::{BTreeMap, HashSet};
+mod write;
 
+use sqlx::Row;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
 
-use crate::db::{Db, MAX_PARAMETERS, signed, unsigned};
+use crate::db::{key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -65,15 +65,26 @@ pub enum Group {
     Day,
 }
 
+/// Of one request. Far more than is real, far less than what would overflow the sums.
+const MAX_TOKENS: u64 = 1 << 40;
+/// A million dollars.
+const MAX_COST: i64 = 1_000_000 * 1_000_000_000;
+
+/// Who delivers a batch, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender<'a> {
+    pub node: &'a str,
+    pub boot: &'a str,
+    /// By our own clock: what is kept and for how long goes by this, and not by what a node says.
+    pub at_ms: i64,
+}
+
 /// Where a page of requests goes on: the last one's start and id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub started_ms: i64,
     pub id: String,
 }
-
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-const N_COLUMNS: usize = 22;
 
 // === impl Store ===
 
@@ -83,50 +94,39 @@ impl Store {
     /// is stored whole, which after a lost batch is less than what was sent.
     pub async fn ingest_usage(
         &self,
-        node: &str,
-        boot: &str,
+        from: Sender<'_>,
         lane: u32,
         first_seq: u64,
         rows: &[UsageRow],
     ) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;
         let stored = sqlx::query(
-            "INSERT INTO usage_watermark (node_id, boot_id, lane, up_to_seq, newest_ms) VALUES ($1, $2, $3, 0, 0) \
-             ON CONFLICT (node_id, boot_id, lane) DO UPDATE SET up_to_seq = usage_watermark.up_to_seq RETURNING up_to_seq",
+            "INSERT INTO usage_watermark (node_id, boot_id, lane, up_to_seq, newest_ms) VALUES ($1, $2, $3, 0, $4) \
+             ON CONFLICT (node_id, boot_id, lane) DO UPDATE SET newest_ms = excluded.newest_ms RETURNING up_to_seq",
         )
-        .bind(node)
-        .bind(boot)
+        .bind(from.node)
+        .bind(from.boot)
         .bind(i64::from(lane))
+        .bind(from.at_ms)
         .fetch_one(&mut *tx)
         .await?;
         let stored = unsigned(&stored, "up_to_seq")?;
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
         let n_known = usize::try_from(stored.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
-        let mut counters = BTreeMap::new();
-        for chunk in rows.get(n_known.min(rows.len())..).unwrap_or_default().chunks(MAX_PARAMETERS / N_COLUMNS) {
-            let inserted = insert(&self.db, &mut tx, node, chunk).await?;
-            for row in chunk.iter().filter(|row| inserted.contains(&row.id)) {
-                count(&mut counters, row);
-            }
-        }
-        for (key, totals) in &counters {
-            add(&mut tx, key, totals).await?;
-        }
+        let fresh = rows.get(n_known.min(rows.len())..).unwrap_or_default();
+        write::events(&self.db, &mut tx, from, fresh).await?;
         // A batch that comes before the one it follows is stored, but the lane is not whole up to its end.
-        let up_to = if first_seq <= stored.saturating_add(1) { stored.max(last) } else { stored };
-        sqlx::query(
-            "UPDATE usage_watermark SET up_to_seq = $4, newest_ms = CASE WHEN newest_ms < $5 THEN $5 ELSE newest_ms END \
-             WHERE node_id = $1 AND boot_id = $2 AND lane = $3",
-        )
-        .bind(node)
-        .bind(boot)
-        .bind(i64::from(lane))
-        .bind(signed(up_to))
-        .bind(rows.iter().map(|row| row.started_ms).max().unwrap_or(0))
-        .execute(&mut *tx)
-        .await?;
+        if first_seq <= stored.saturating_add(1) && last > stored {
+            let up_to = sqlx::query(
+                "UPDATE usage_watermark SET up_to_seq = $4 WHERE node_id = $1 AND boot_id = $2 AND lane = $3",
+            );
+            let up_to = up_to.bind(from.node).bind(from.boot).bind(i64::from(lane)).bind(signed(last));
+            up_to.execute(&mut *tx).await?;
+            tx.commit().await?;
+            return Ok(last);
+        }
         tx.commit().await?;
-        Ok(up_to)
+        Ok(stored)
     }
 
     /// Up to `limit` events, newest first, after the cursor.
@@ -138,7 +138,7 @@ impl Store {
              FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3",
         )
         .bind(started_ms)
-        .bind(id)
+        .bind(text(id))
         .bind(signed(limit as u64))
         .fetch_all(self.db.readers())
         .await?;
@@ -156,7 +156,7 @@ impl Store {
         let query = match group {
             Group::Day => query.bind(after.and_then(|after| after.parse::<i64>().ok()).unwrap_or(i64::MIN)),
             // The empty name (no route, no key) is a group too, so the first page cannot begin after it.
-            Group::Key | Group::Model | Group::Provider => query.bind(after.map(str::to_owned)),
+            Group::Key | Group::Model | Group::Provider => query.bind(after.map(text)),
         };
         let rows = query.bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
         rows.iter()
@@ -169,98 +169,28 @@ impl Store {
             })
             .collect()
     }
-
-    /// Deletes events that began before. The sums stay. Returns how many.
-    pub async fn prune_usage(&self, older_than_ms: i64) -> Result<u64, Error> {
-        let mut tx = self.db.begin().await?;
-        let deleted = sqlx::query("DELETE FROM usage_event WHERE started_ms < $1").bind(older_than_ms);
-        let deleted = deleted.execute(&mut *tx).await?.rows_affected();
-        tx.commit().await?;
-        Ok(deleted)
-    }
-}
-
-/// Returns the ids that were not there before.
-async fn insert(
-    db: &Db,
-    connection: &mut AnyConnection,
-    node: &str,
-    rows: &[UsageRow],
-) -> Result<HashSet<String>, Error> {
-    let statement = db.bulk(
-        "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, \
-         cache_write_1h, output, reasoning, input_audio, output_audio, settled_by, cost_nano_usd, priced, status, topology_revision, tags) \
-         VALUES",
-        N_COLUMNS,
-        rows.len(),
-        "ON CONFLICT (id) DO NOTHING RETURNING id",
-    );
-    // Texts differ with the number of rows; keeping them prepared would push out the statements that repeat.
-    let mut query = sqlx::query(statement).persistent(false);
-    for row in rows {
-        query = query
-            .bind(row.id.as_str())
-            .bind(node)
-            .bind(row.started_ms)
-            .bind(row.key_id.as_str())
-            .bind(row.model.as_str())
-            .bind(row.provider.as_str())
-            .bind(row.upstream_model.as_str())
-            .bind(row.route.as_str());
-        for count in row.tokens.classes() {
-            query = query.bind(signed(count));
-        }
-        query = query
-            .bind(row.settled_by.as_str())
-            .bind(row.cost_nano_usd)
-            .bind(i64::from(row.priced))
-            .bind(i64::from(row.status))
-            .bind(signed(row.topology_revision))
-            .bind(row.tags.as_str());
-    }
-    let inserted = query.fetch_all(connection).await?;
-    Ok(inserted.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
-}
-
-type CounterKey<'a> = (i64, &'a str, &'a str, &'a str);
-
-fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow) {
-    let key = (row.started_ms.div_euclid(DAY_MS), row.key_id.as_str(), row.model.as_str(), row.provider.as_str());
-    let totals = counters.entry(key).or_default();
-    totals.requests += 1;
-    totals.tokens.add(&row.tokens);
-    if row.priced {
-        totals.cost_nano_usd = totals.cost_nano_usd.saturating_add(row.cost_nano_usd);
-    } else {
-        totals.unpriced += 1;
-    }
-}
-
-async fn add(connection: &mut AnyConnection, key: &CounterKey<'_>, totals: &Totals) -> Result<(), Error> {
-    let query = sqlx::query(
-        "INSERT INTO usage_counter (day, key_id, model, provider, requests, input, cache_read, cache_write, cache_write_1h, output, \
-         reasoning, input_audio, output_audio, cost_nano_usd, unpriced) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
-         ON CONFLICT (day, key_id, model, provider) DO UPDATE SET requests = usage_counter.requests + excluded.requests, \
-         input = usage_counter.input + excluded.input, cache_read = usage_counter.cache_read + excluded.cache_read, \
-         cache_write = usage_counter.cache_write + excluded.cache_write, \
-         cache_write_1h = usage_counter.cache_write_1h + excluded.cache_write_1h, \
-         output = usage_counter.output + excluded.output, reasoning = usage_counter.reasoning + excluded.reasoning, \
-         input_audio = usage_counter.input_audio + excluded.input_audio, \
-         output_audio = usage_counter.output_audio + excluded.output_audio, \
-         cost_nano_usd = usage_counter.cost_nano_usd + excluded.cost_nano_usd, unpriced = usage_counter.unpriced + excluded.unpriced",
-    );
-    let mut query = query.bind(key.0).bind(key.1).bind(key.2).bind(key.3).bind(signed(totals.requests));
-    for count in totals.tokens.classes() {
-        query = query.bind(signed(count));
-    }
-    query.bind(totals.cost_nano_usd).bind(signed(totals.unpriced)).execute(connection).await?;
-    Ok(())
 }
 
 // === impl UsageRow ===
 
 impl UsageRow {
+    /// As the columns take it. What a node tells may be anything, and one event that cannot be stored would hold up all after it.
+    fn storable(&self) -> Self {
+        Self {
+            id: key(&self.id),
+            key_id: key(&self.key_id),
+            model: key(&self.model),
+            provider: key(&self.provider),
+            upstream_model: text(&self.upstream_model),
+            route: text(&self.route),
+            settled_by: text(&self.settled_by),
+            tags: text(&self.tags),
+            tokens: self.tokens.bounded(),
+            cost_nano_usd: self.cost_nano_usd.clamp(-MAX_COST, MAX_COST),
+            ..self.clone()
+        }
+    }
+
     fn read(row: &AnyRow) -> Result<Self, Error> {
         Ok(Self {
             id: row.try_get("id")?,
@@ -297,6 +227,23 @@ impl Tokens {
             self.input_audio,
             self.output_audio,
         ]
+    }
+
+    /// No more than any request can have used.
+    fn bounded(mut self) -> Self {
+        for class in [
+            &mut self.input,
+            &mut self.cache_read,
+            &mut self.cache_write,
+            &mut self.cache_write_1h,
+            &mut self.output,
+            &mut self.reasoning,
+            &mut self.input_audio,
+            &mut self.output_audio,
+        ] {
+            *class = (*class).min(MAX_TOKENS);
+        }
+        self
     }
 
     fn add(&mut self, other: &Self) {

@@ -34,7 +34,11 @@ const PLACES: &[Place] = &[
     Place {
         what: "start tasks",
         patterns: &["tokio::spawn(", "tokio::task::spawn(", "spawn_local("],
-        files: &["data-plane/proxy/src/task.rs", "control-plane/server/src/task.rs"],
+        files: &[
+            "data-plane/proxy/src/task.rs",
+            "control-plane/server/src/task.rs",
+            "control-plane/store/src/follow.rs",
+        ],
     },
     Place {
         what: "start threads",

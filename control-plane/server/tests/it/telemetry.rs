@@ -1,7 +1,7 @@
 //! Logs and usage as they are asked for.
 
 use gateway_store::logs::LogRow;
-use gateway_store::usage::{Tokens, UsageRow};
+use gateway_store::usage::{Sender, Tokens, UsageRow};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
@@ -21,6 +21,10 @@ fn record(number: u32) -> LogRow {
     }
 }
 
+fn sender() -> Sender<'static> {
+    Sender { node: "node_1", boot: "b", at_ms: 1_800_000_000_000 }
+}
+
 fn ids(answer: &Value) -> Vec<String> {
     answer["data"].as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect()
 }
@@ -29,7 +33,7 @@ fn ids(answer: &Value) -> Vec<String> {
 async fn logs_are_listed_filtered_and_found() {
     let world = World::new().await;
     let rows: Vec<LogRow> = (1..=3).map(record).collect();
-    world.control.app().store.ingest_logs("n", "b", 1, &rows, 0).await.unwrap();
+    world.control.app().store.ingest_logs(sender(), 1, &rows, 0).await.unwrap();
     for (query, expected) in [
         ("", vec!["r3", "r2", "r1"]),
         ("?status=429", vec!["r2"]),
@@ -65,7 +69,7 @@ async fn logs_are_followed_without_a_gap() {
     let world = World::new().await;
     let app = world.control.app();
     let rows: Vec<LogRow> = (1..=3).map(record).collect();
-    app.store.ingest_logs("n", "b", 1, &rows, 0).await.unwrap();
+    app.store.ingest_logs(sender(), 1, &rows, 0).await.unwrap();
     let bearer = format!("Bearer {}", world.master_key());
     let headers = [("host", "localhost"), ("authorization", bearer.as_str()), ("last-event-id", "1800000000001_r1")];
     let response = world.open("GET", "/admin/logs/follow?key=demo", &headers, Vec::new()).await;
@@ -108,7 +112,7 @@ async fn usage_is_listed_and_summed_up() {
         ..UsageRow::default()
     };
     let rows = [event(1, key_id), event(2, key_id), event(3, "vk_gone")];
-    app.store.ingest_usage("node_1", "b", 0, 1, &rows).await.unwrap();
+    app.store.ingest_usage(sender(), 0, 1, &rows).await.unwrap();
 
     let list = world.get("/admin/usage?limit=1").await.expect(200);
     let expected = json!({

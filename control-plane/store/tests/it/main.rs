@@ -4,12 +4,15 @@
 
 mod engine;
 mod audit;
+mod leases;
 mod logs;
 mod membership;
 mod nodes;
 mod opening;
+mod outage;
 mod resources;
 mod revisions;
+mod server;
 mod usage;
 
 /// Runs every test of the contract on one engine.
@@ -59,15 +62,18 @@ engines!(memory, file, postgres; {
         events_are_paged_newest_first,
         unpriced_requests_cost_nothing_and_are_counted,
         pruned_events_stay_in_the_sums,
+        whatever_a_node_tells_can_be_stored,
         a_large_batch_fits,
     }
     logs::{
         records_are_filtered_and_paged,
         a_record_counts_once_and_losses_are_kept,
         retention_bounds_age_and_number,
+        whatever_a_record_says_can_be_stored,
         a_reader_that_was_away_catches_up,
     }
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
+    leases::{a_lease_has_one_holder, a_lease_that_is_over_goes_on_with_a_higher_number}
     membership::{
         the_first_authority_stays,
         a_token_is_used_as_often_as_it_may_be,

@@ -2,7 +2,7 @@
 
 use gateway_store::Store;
 use gateway_store::nodes::NodeRow;
-use gateway_store::usage::UsageRow;
+use gateway_store::usage::{Sender, UsageRow};
 
 fn node(id: &str, seen_ms: i64) -> NodeRow {
     NodeRow {
@@ -36,16 +36,17 @@ pub(crate) async fn nodes_that_are_gone_are_forgotten(store: &Store) {
 
 pub(crate) async fn watermarks_of_boots_that_are_over_are_forgotten(store: &Store) {
     store.upsert_node(&node("node_a", 5)).await.unwrap();
-    let event =
-        |id: &str, started_ms| UsageRow { id: id.to_owned(), started_ms, tags: "[]".to_owned(), ..UsageRow::default() };
-    for (boot, started_ms) in [("boot-5", 1), ("over", 1), ("recent", 9)] {
-        store.ingest_usage("node_a", boot, 0, 1, &[event(boot, started_ms)]).await.unwrap();
-        store.ingest_logs("node_a", boot, 1, &[], 1).await.unwrap();
+    let sender = |boot, at_ms| Sender { node: "node_a", boot, at_ms };
+    for (boot, at_ms) in [("boot-5", 1), ("over", 1), ("recent", 9)] {
+        // When it says it began does not matter.
+        let event = UsageRow { id: boot.to_owned(), started_ms: 7, tags: "[]".to_owned(), ..UsageRow::default() };
+        store.ingest_usage(sender(boot, at_ms), 0, 1, &[event]).await.unwrap();
+        store.ingest_logs(sender(boot, at_ms), 1, &[], 1).await.unwrap();
     }
-    // The log batches were empty, so only the current boot keeps theirs.
-    assert_eq!(store.prune_watermarks(5).await.unwrap(), 3);
+    // `boot-5` is old too, but it is what the node is in now.
+    assert_eq!(store.prune_watermarks(5).await.unwrap(), 2);
     for (boot, expected) in [("boot-5", 1), ("over", 0), ("recent", 1)] {
-        assert_eq!(store.ingest_usage("node_a", boot, 0, 1, &[]).await.unwrap(), expected, "{boot}");
+        assert_eq!(store.ingest_usage(sender(boot, 9), 0, 1, &[]).await.unwrap(), expected, "{boot}");
     }
-    assert_eq!(store.logs_dropped().await.unwrap(), 1);
+    assert_eq!(store.logs_dropped().await.unwrap(), 2);
 }

@@ -1,7 +1,8 @@
 //! Usage counts exactly once.
 
 use gateway_store::Store;
-use gateway_store::usage::{Cursor, Group, Tokens, Totals, UsageRow};
+use gateway_store::retention::Pruned;
+use gateway_store::usage::{Cursor, Group, Sender, Tokens, Totals, UsageRow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -25,6 +26,14 @@ fn event(number: u64) -> UsageRow {
     }
 }
 
+fn sender(boot: &str) -> Sender<'_> {
+    sender_at(boot, 1_000_000)
+}
+
+fn sender_at(boot: &str, at_ms: i64) -> Sender<'_> {
+    Sender { node: "n", boot, at_ms }
+}
+
 fn events(numbers: std::ops::RangeInclusive<u64>) -> Vec<UsageRow> {
     numbers.map(event).collect()
 }
@@ -45,14 +54,14 @@ async fn check_holds_exactly(store: &Store, last: u64) {
 
 pub(crate) async fn a_batch_counts_once(store: &Store) {
     for _ in 0..3 {
-        assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap(), 10);
+        assert_eq!(store.ingest_usage(sender("b"), 0, 1, &events(1..=10)).await.unwrap(), 10);
     }
     // Overlaps what is there, and goes on; then a lost acknowledgement makes an older part come again.
-    assert_eq!(store.ingest_usage("n", "b", 0, 8, &events(8..=12)).await.unwrap(), 12);
-    assert_eq!(store.ingest_usage("n", "b", 0, 3, &events(3..=5)).await.unwrap(), 12);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 8, &events(8..=12)).await.unwrap(), 12);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 3, &events(3..=5)).await.unwrap(), 12);
     // The same requests from another boot, which recovered them from disk.
-    assert_eq!(store.ingest_usage("n", "b2", 1, 1, &events(9..=12)).await.unwrap(), 4);
-    assert_eq!(store.ingest_usage("n", "b", 0, 13, &[]).await.unwrap(), 12);
+    assert_eq!(store.ingest_usage(sender("b2"), 1, 1, &events(9..=12)).await.unwrap(), 4);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 13, &[]).await.unwrap(), 12);
     check_holds_exactly(store, 12).await;
     check_any_order_is_exact(store.clone());
 }
@@ -71,7 +80,7 @@ fn check_any_order_is_exact(store: Store) {
                 let mut acknowledged = 0;
                 for (first, length) in parts.into_iter().chain([(1, 40)]) {
                     let batch = events(base + first..=base + (first + length).min(40));
-                    let up_to = runtime.block_on(store.ingest_usage("n", &boot, 0, first, &batch)).unwrap();
+                    let up_to = runtime.block_on(store.ingest_usage(sender(&boot), 0, first, &batch)).unwrap();
                     prop_assert!(up_to >= acknowledged);
                     acknowledged = up_to;
                 }
@@ -85,10 +94,10 @@ fn check_any_order_is_exact(store: Store) {
 }
 
 pub(crate) async fn a_batch_before_its_predecessor_is_kept_but_not_acknowledged(store: &Store) {
-    assert_eq!(store.ingest_usage("n", "b", 0, 6, &events(6..=10)).await.unwrap(), 0);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 6, &events(6..=10)).await.unwrap(), 0);
     assert_eq!(total(store).await.requests, 5);
-    assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=5)).await.unwrap(), 5);
-    assert_eq!(store.ingest_usage("n", "b", 0, 6, &events(6..=10)).await.unwrap(), 10);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 1, &events(1..=5)).await.unwrap(), 5);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 6, &events(6..=10)).await.unwrap(), 10);
     check_holds_exactly(store, 10).await;
 }
 
@@ -96,7 +105,7 @@ pub(crate) async fn sums_come_by_every_group(store: &Store) {
     let mut rows = events(1..=6);
     rows[5].started_ms = 3 * DAY_MS;
     rows[5].provider = String::new();
-    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap();
     for (group, expected) in [
         (Group::Key, vec![("vk_0", 2), ("vk_1", 2), ("vk_2", 2)]),
         (Group::Model, vec![("m", 6)]),
@@ -120,7 +129,7 @@ pub(crate) async fn events_are_paged_newest_first(store: &Store) {
     let mut rows = events(1..=5);
     // Two at one moment: the id decides.
     rows[3].started_ms = rows[4].started_ms;
-    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap();
     let mut seen = Vec::new();
     let mut after: Option<Cursor> = None;
     loop {
@@ -136,22 +145,44 @@ pub(crate) async fn events_are_paged_newest_first(store: &Store) {
 pub(crate) async fn unpriced_requests_cost_nothing_and_are_counted(store: &Store) {
     let mut rows = events(1..=2);
     rows[0].priced = false;
-    store.ingest_usage("n", "b", 0, 1, &rows).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap();
     let total = total(store).await;
     assert_eq!((total.requests, total.cost_nano_usd, total.unpriced), (2, 10, 1));
 }
 
 pub(crate) async fn pruned_events_stay_in_the_sums(store: &Store) {
-    store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap();
-    assert_eq!(store.prune_usage(5000).await.unwrap(), 4);
+    let mut rows = events(1..=10);
+    // When they say they began does not matter.
+    rows[0].started_ms = i64::MAX;
+    rows[9].started_ms = i64::MIN;
+    store.ingest_usage(sender_at("b", 4000), 0, 1, &rows[..4]).await.unwrap();
+    store.ingest_usage(sender_at("b", 5000), 0, 5, &rows[4..]).await.unwrap();
+    assert_eq!(store.prune_usage(5000).await.unwrap(), Pruned { n_rows: 4, n_days: 0 });
     assert_eq!(store.usage(None, 100).await.unwrap().len(), 6);
     assert_eq!(total(store).await.requests, 10);
     // A lost acknowledgement: the watermark still knows them.
-    store.ingest_usage("n", "b", 0, 1, &events(1..=10)).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap();
     assert_eq!(total(store).await.requests, 10);
 }
 
+pub(crate) async fn whatever_a_node_tells_can_be_stored(store: &Store) {
+    let mut rows = events(1..=3);
+    rows[0].model = "nul\0nul".to_owned();
+    rows[0].tags = "[\"\0\"]".to_owned();
+    rows[1].model = "ü".repeat(5000);
+    rows[1].provider = "p".repeat(5000);
+    rows[1].id = "i".repeat(5000);
+    rows[1].tokens = Tokens { input: u64::MAX, ..Tokens::default() };
+    // The same event twice in one batch.
+    rows[2] = rows[0].clone();
+    assert_eq!(store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap(), 3);
+    let sums = store.usage_summary(Group::Model, None, 10).await.unwrap();
+    let found: Vec<(&str, u64)> = sums.iter().map(|(name, totals)| (name.as_str(), totals.requests)).collect();
+    assert_eq!(found, [("nul\u{fffd}nul", 1), ("ü".repeat(256).as_str(), 1)]);
+    assert!(store.usage_summary(Group::Model, Some("zz\0"), 10).await.unwrap().len() < 2);
+}
+
 pub(crate) async fn a_large_batch_fits(store: &Store) {
-    assert_eq!(store.ingest_usage("n", "b", 0, 1, &events(1..=5000)).await.unwrap(), 5000);
+    assert_eq!(store.ingest_usage(sender("b"), 0, 1, &events(1..=5000)).await.unwrap(), 5000);
     check_holds_exactly(store, 5000).await;
 }

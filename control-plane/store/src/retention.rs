@@ -1,0 +1,64 @@
+//! What is kept of requests, and for how long. By our own clock, that is by when a row was stored: the start that a node tells may lie
+//! in any year.
+
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::db::{Daily, Db, Tx, signed};
+use crate::error::Error;
+use crate::store::Store;
+
+/// What went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// One by one.
+    pub n_rows: u64,
+    /// With all that was in them; only where tables are kept in parts by day.
+    pub n_days: u64,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Where tables are kept in parts by day: sees to it that the days from that of `from_ms` to that of `to_ms` have theirs.
+    /// Without it nothing is lost, but what is stored meanwhile is deleted row by row later. Returns how many were made.
+    pub async fn make_days(&self, from_ms: i64, to_ms: i64) -> Result<u64, Error> {
+        let mut n_made = 0;
+        for daily in Daily::ALL {
+            n_made += self.db.make_days(daily, from_ms, to_ms).await?;
+        }
+        Ok(n_made)
+    }
+
+    /// Deletes single events that were stored before, and whole days that had ended before. The sums stay.
+    pub async fn prune_usage(&self, older_than_ms: i64) -> Result<Pruned, Error> {
+        let n_days = self.db.drop_days(Daily::Usage, older_than_ms).await?;
+        let mut tx = self.db.begin().await?;
+        let n_rows = prune_aged(&self.db, &mut tx, Daily::Usage, older_than_ms).await?;
+        tx.commit().await?;
+        Ok(Pruned { n_rows, n_days })
+    }
+
+    /// Deletes records that were stored before `older_than_ms`, whole days that had ended before, and beyond `keep` those that
+    /// were stored first.
+    pub async fn prune_logs(&self, older_than_ms: i64, keep: u64) -> Result<Pruned, Error> {
+        let n_days = self.db.drop_days(Daily::Logs, older_than_ms).await?;
+        let mut tx = self.db.begin().await?;
+        let mut n_rows = prune_aged(&self.db, &mut tx, Daily::Logs, older_than_ms).await?;
+        let newest =
+            sqlx::query("SELECT stored_ms, id FROM log_record ORDER BY stored_ms DESC, id DESC LIMIT 1 OFFSET $1");
+        if let Some(row) = newest.bind(signed(keep)).fetch_optional(&mut *tx).await? {
+            let (stored_ms, id): (i64, String) = (row.try_get("stored_ms")?, row.try_get("id")?);
+            let deleted = sqlx::query("DELETE FROM log_record WHERE (stored_ms, id) <= ($1, $2)");
+            n_rows += deleted.bind(stored_ms).bind(id).execute(&mut *tx).await?.rows_affected();
+        }
+        tx.commit().await?;
+        Ok(Pruned { n_rows, n_days })
+    }
+}
+
+async fn prune_aged(db: &Db, tx: &mut Tx, daily: Daily, older_than_ms: i64) -> Result<u64, Error> {
+    // A name of ours.
+    let statement = format!("DELETE FROM {} WHERE stored_ms < $1", db.undated(daily));
+    let deleted = sqlx::query(AssertSqlSafe(statement)).bind(older_than_ms).execute(&mut **tx).await?;
+    Ok(deleted.rows_affected())
+}
