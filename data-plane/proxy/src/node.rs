@@ -171,7 +171,7 @@ async fn supply(
     };
     telemetry.connect(&link);
     let reporter = telemetry.reporter(link.clone(), labels, Arc::clone(warnings));
-    Ok((Feed::Fleet { channel: link.channel(), reporter, keep }, member))
+    Ok((Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep }, member))
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {

@@ -38,7 +38,8 @@ pub enum Feed {
     },
     Fleet {
         channel: Channel,
-        reporter: Reporter,
+        /// Boxed, because the other way needs so little.
+        reporter: Box<Reporter>,
         /// `None`: nothing is kept on disk, and nothing costs for it.
         keep: Option<Keep>,
     },
@@ -69,7 +70,7 @@ impl Sync {
                 watch.then(|| task::spawn_job(file::watch(source, ending.clone())))
             }
             Feed::Fleet { channel, reporter, keep } => {
-                let mut subscriber = Subscriber::new(reporter, Replica::new(), applier);
+                let mut subscriber = Subscriber::new(*reporter, Replica::new(), applier);
                 let can_serve = match &keep {
                     Some(keep) => subscriber.resume(keep).await?,
                     None => false,

@@ -121,7 +121,7 @@ impl Handle {
         let applied = Some(self.clone().observer(Arc::clone(&live), boot));
         let spool = Box::new(self.clone().beats());
         let reporter = Reporter { applied, spool, ..Reporter::idle(identity, link.clone()) };
-        let feed = Feed::Fleet { channel: link.channel(), reporter, keep: None };
+        let feed = Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep: None };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
         drop(synced?);

@@ -123,7 +123,8 @@ pub(crate) fn stranger() -> Arc<Identity> {
 impl Whole {
     pub(crate) async fn start(link: Link) -> Self {
         let live = Arc::new(Live::empty());
-        let feed = Feed::Fleet { channel: link.channel(), reporter: Reporter::idle(stranger(), link), keep: None };
+        let feed =
+            Feed::Fleet { channel: link.channel(), reporter: Box::new(Reporter::idle(stranger(), link)), keep: None };
         let sync = Sync::start(feed, Arc::clone(&live)).await.unwrap();
         Self { live, _sync: sync }
     }

@@ -30,7 +30,7 @@ impl World {
         let directory = data_dir().await;
         let control = start(options(directory.path())).await.unwrap();
         let router = admin::router(control.app());
-        Self { control, router, directory: directory }
+        Self { control, router, directory }
     }
 
     /// A second control plane on the same database. In this process nobody tells it of the other one's commits, so it hears

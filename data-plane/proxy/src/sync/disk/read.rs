@@ -176,7 +176,7 @@ impl Source {
     }
 
     /// `None` where there is no such file.
-    pub(super) fn frames(&self, name: &str) -> Result<Option<(Header, Frames<Box<dyn Read + Send>>)>, Error> {
+    pub(super) fn frames(&self, name: &str) -> Result<Option<Opened>, Error> {
         match self.folder.open(name) {
             Ok(file) => Frames::begin(&self.key, file).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -184,6 +184,9 @@ impl Source {
         }
     }
 }
+
+/// A file of which the beginning was read.
+type Opened = (Header, Frames<Box<dyn Read + Send>>);
 
 /// Changes on their way from disk, and how far they reach.
 pub(super) struct Replay {
