@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use gateway_fake::Conditions;
 use gateway_model::secret::Secret;
+use gateway_proxy::config::Options;
 use gateway_proxy::{Node, start};
 use gateway_testing::figure;
 use gateway_wire::seal::{self, Configuration, Part, Purpose};
@@ -234,7 +235,9 @@ async fn a_seed_serves_where_there_is_nothing_else() {
         if let Some(content) = content {
             std::fs::write(&seed, content).expect("written");
         }
-        let error = start(options(&world, state_key)).await.map(|_| ()).expect_err(expected);
+        let fresh = tempfile::tempdir().expect("a directory");
+        let options = Options { data_dir: Some(fresh.path().to_owned()), ..options(&world, state_key) };
+        let error = start(options).await.map(|_| ()).expect_err(expected);
         let said = format!("{error:#}");
         assert!(said.contains(expected) && said.contains("seed.sealed"), "{said}");
         std::fs::write(&seed, original).expect("written");
