@@ -192,6 +192,9 @@ impl Handle {
         let Ok(stream) = turmoil::net::TcpStream::connect((replica::name(replica), replica::PORT)).await else {
             return;
         };
+        // By this too: a new stream may begin in the rhythm of the one before.
+        self.0.stream.lock().unwrap_or_else(PoisonError::into_inner).opened =
+            turmoil::sim_elapsed().unwrap_or_default();
         let _counted = Counted::new(&self.0.connected[replica]);
         let (from_replica, to_replica) = stream.into_split();
         let (from_node, to_node) = tokio::io::split(node);
