@@ -17,6 +17,17 @@ pub(crate) async fn memory() -> Option<World> {
     Some(World { store: Store::open("sqlite::memory:").await.unwrap(), _directory: None })
 }
 
+/// A new database file.
+pub(crate) fn file_url(directory: &tempfile::TempDir) -> String {
+    format!("sqlite://{}/gateway.db", directory.path().display())
+}
+
+/// A new database of the shared server; `None` where there is none, which has been said then.
+pub(crate) fn postgres_url() -> Option<String> {
+    // Starting a server blocks.
+    tokio::task::block_in_place(|| Postgres::shared().map(Postgres::database))
+}
+
 pub(crate) async fn file() -> Option<World> {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open_file(&directory.path().join("a name with spaces?.db")).await.unwrap();
@@ -24,8 +35,7 @@ pub(crate) async fn file() -> Option<World> {
 }
 
 pub(crate) async fn postgres() -> Option<World> {
-    // Starting a server blocks.
-    let url = tokio::task::block_in_place(|| Postgres::shared().map(Postgres::database))?;
+    let url = postgres_url()?;
     Some(World { store: Store::open(&url).await.unwrap(), _directory: None })
 }
 

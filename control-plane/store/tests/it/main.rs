@@ -4,6 +4,8 @@
 
 mod engine;
 mod audit;
+mod exactly_once;
+mod import;
 mod leases;
 mod logs;
 mod membership;
@@ -11,6 +13,7 @@ mod nodes;
 mod opening;
 mod outage;
 mod resources;
+mod revision_gap;
 mod revisions;
 mod server;
 mod usage;
