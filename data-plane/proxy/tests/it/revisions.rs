@@ -56,7 +56,9 @@ async fn request_sees_one_revision() {
     let (mut stream, _) = control.stream().await;
     stream.snapshot(Class::Topology, 1, &topology(1, &upstream)).await;
     stream.snapshot(Class::Identity, 1, &identity(KEY)).await;
-    (stream.ack().await, stream.ack().await);
+    for _ in 0..2 {
+        stream.ack().await;
+    }
     let node = node.await.expect("no panic").expect("the node starts");
     node.ready().await;
 
