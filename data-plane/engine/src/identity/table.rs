@@ -42,6 +42,12 @@ pub struct KeyTable {
 // === impl KeyTable ===
 
 impl KeyTable {
+    /// Makes room for so many more keys at once: growing key by key moves every key several times.
+    pub fn reserve(&self, n_more: usize) {
+        self.callers.pin().reserve(n_more);
+        self.digests.pin().reserve(n_more);
+    }
+
     /// Adds a key or replaces the one of the same id. What the id has used of its limits stays used unless they changed.
     /// Returns the key of another id that had imported the same secret, and is not found by it any more.
     pub fn upsert(&self, entry: &KeyEntry, now: Instant) -> Option<KeyEntry> {

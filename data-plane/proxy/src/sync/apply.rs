@@ -118,6 +118,7 @@ impl Applier {
             self.aside.remove(&(id.kind.clone(), id.id.clone()));
         }
         self.change_peppers(upsert, removed, &mut quarantined);
+        self.live.keys.reserve(upsert.len().saturating_sub(self.live.keys.len()));
         for item in upsert.iter().filter(|item| item.kind != PEPPER_KIND) {
             match keys::entry(item, |version| self.peppers.contains_key(&version)) {
                 Ok(entry) => self.key(item, &entry, now),
