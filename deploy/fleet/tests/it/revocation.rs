@@ -1,6 +1,7 @@
 //! From the answer of the admin API to the refusal on every node.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,20 +41,39 @@ async fn revocation_100_nodes() {
     world.control.shutdown().await;
 }
 
-/// The nodes are on one replica and the write comes to the other one, which does not tell: only asking finds out.
+/// The write comes to one replica, the nodes are on the other one, and the database tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revocation_two_replicas() {
+    let _turn = crate::turn().await;
+    let Some(world) = World::on_postgres("").await else { return };
+    let all = elsewhere(world, 0..N_REVOKED).await;
+    note("revocation_two_replicas", "100 nodes", &all, Duration::from_secs(1), Duration::from_secs(3));
+}
+
+/// As before, and nobody tells: only asking finds out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revocation_notify_blocked() {
+    const TWO_SECONDS: Duration = Duration::from_secs(2);
     let _turn = crate::turn().await;
-    let world = World::new().await;
+    let keys = N_REVOKED..N_REVOKED + N_REVOKED_UNTOLD;
+    let on_sqlite = elsewhere(World::new().await, keys.clone()).await;
+    note("revocation_notify_blocked", "100 nodes, SQLite", &on_sqlite, TWO_SECONDS, TWO_SECONDS);
+    let Some(world) = World::on_postgres("?notify=off").await else { return };
+    let on_postgres = elsewhere(world, keys).await;
+    note("revocation_notify_blocked", "100 nodes, Postgres", &on_postgres, TWO_SECONDS, TWO_SECONDS);
+}
+
+/// Waits of nodes that are on another replica than the one that takes the keys away.
+async fn elsewhere(world: World, keys: Range<usize>) -> Vec<Duration> {
     let (other, _directory) = world.replica().await;
     let board = Arc::new(Board::default());
     let whole = whole(&other, 1).await;
     let light = light(&other, 1, N_NODES - 1, &board).await;
-    let all = revoke(&world, &whole, &board, 0..N_REVOKED_UNTOLD, N_NODES).await;
-    note("revocation_notify_blocked", "100 nodes", &all, Duration::from_secs(2), Duration::from_secs(2));
+    let waits = revoke(&world, &whole, &board, keys, N_NODES).await;
     drop(light);
     other.shutdown().await;
     world.control.shutdown().await;
+    waits
 }
 
 async fn whole(control: &ControlPlane, n_nodes: usize) -> Vec<Arc<Whole>> {
@@ -98,7 +118,7 @@ async fn revoke(
     world: &World,
     whole: &[Arc<Whole>],
     board: &Arc<Board>,
-    keys: std::ops::Range<usize>,
+    keys: Range<usize>,
     n_nodes: usize,
 ) -> Vec<Duration> {
     let mut answered = HashMap::new();

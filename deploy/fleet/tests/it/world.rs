@@ -1,4 +1,5 @@
-//! A control plane with 100,000 keys, and the calls of its admin API. It is filled once per run; each world gets a copy.
+//! A control plane with 100,000 keys, and the calls of its admin API. Each engine's database is filled once per run; of SQLite's
+//! each world gets a copy, on Postgres' they all work.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use gateway_fleet_tests::keys::{self, N_KEYS};
 use gateway_server::{ControlPlane, Options, admin, start};
 use gateway_store::audit::AuditRow;
 use gateway_store::revisions::{Commit, Edit, Op};
+use gateway_testing::Postgres;
 use http::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -21,24 +23,45 @@ pub(crate) struct World {
     pub(crate) control: ControlPlane,
     router: Router,
     directory: TempDir,
+    /// Where it is not the one in the directory.
+    database_url: Option<String>,
 }
 
 // === impl World ===
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let directory = data_dir().await;
-        let control = start(options(directory.path())).await.unwrap();
-        let router = admin::router(control.app());
-        Self { control, router, directory }
+        Self::start(data_dir().await, None).await
     }
 
-    /// A second control plane on the same database. In this process nobody tells it of the other one's commits, so it hears
-    /// of them when it asks: once a second.
+    /// On Postgres; `parameters` go into its address. `None`, said loudly, where it is not installed.
+    pub(crate) async fn on_postgres(parameters: &str) -> Option<Self> {
+        static FILLED: OnceCell<(TempDir, String)> = OnceCell::const_new();
+        let postgres = Postgres::shared()?;
+        let filled = FILLED.get_or_init(|| async {
+            let (directory, url) = (tempfile::tempdir().unwrap(), postgres.database());
+            make(directory.path(), Some(url.clone())).await;
+            (directory, url)
+        });
+        let ((filled, url), directory) = (filled.await, tempfile::tempdir().unwrap());
+        copy(filled.path(), directory.path());
+        Some(Self::start(directory, Some(format!("{url}{parameters}"))).await)
+    }
+
+    async fn start(directory: TempDir, database_url: Option<String>) -> Self {
+        let options = Options { database_url: database_url.clone(), ..options(directory.path()) };
+        let control = start(options).await.unwrap();
+        let router = admin::router(control.app());
+        Self { control, router, directory, database_url }
+    }
+
+    /// A second control plane on the same database. On SQLite nobody tells it of the other one's commits, so it hears of them
+    /// when it asks: once a second.
     pub(crate) async fn replica(&self) -> (ControlPlane, TempDir) {
         let (ours, own) = (self.directory.path(), tempfile::tempdir().unwrap());
+        let in_directory = || format!("sqlite://{}", ours.join("gateway.db").display());
         let replica = Options {
-            database_url: Some(format!("sqlite://{}", ours.join("gateway.db").display())),
+            database_url: Some(self.database_url.clone().unwrap_or_else(in_directory)),
             kek_file: Some(ours.join("kek.key")),
             master_key_file: Some(ours.join("master.key")),
             ..options(own.path())
@@ -76,12 +99,16 @@ async fn template() -> Arc<TempDir> {
     static TEMPLATE: OnceCell<Arc<TempDir>> = OnceCell::const_new();
     let made = TEMPLATE.get_or_init(|| async {
         let directory = tempfile::tempdir().unwrap();
-        let control = start(options(directory.path())).await.unwrap();
-        fill(&control).await;
-        control.shutdown().await;
+        make(directory.path(), None).await;
         Arc::new(directory)
     });
     Arc::clone(made.await)
+}
+
+async fn make(directory: &Path, database_url: Option<String>) {
+    let control = start(Options { database_url, ..options(directory) }).await.unwrap();
+    fill(&control).await;
+    control.shutdown().await;
 }
 
 async fn fill(control: &ControlPlane) {
