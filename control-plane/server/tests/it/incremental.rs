@@ -81,7 +81,7 @@ impl Spec {
                 json!({"name": own, "kind": "anthropic", "base_url": base_url[self.choice % 3]})
             }
             Kind::Model => {
-                let fallbacks = if self.choice % 2 == 0 { vec![] } else { vec![model] };
+                let fallbacks = if self.choice.is_multiple_of(2) { vec![] } else { vec![model] };
                 let target = json!({"provider": provider, "model": "x", "enabled": self.choice != 2});
                 json!({"name": own, "targets": [target], "fallbacks": fallbacks})
             }
