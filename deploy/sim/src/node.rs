@@ -11,10 +11,11 @@ use gateway_engine::identity::identify;
 use gateway_model::kind::Class;
 use gateway_proxy::link::Link;
 use gateway_proxy::state::Live;
-use gateway_proxy::sync::{Feed, Sync};
+use gateway_proxy::sync::{Feed, Keep, Sync};
 use gateway_proxy::telemetry::Reporter;
 use gateway_proxy::telemetry::identity::Identity;
 use gateway_wire::v1::{self, ClassState};
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
@@ -26,8 +27,6 @@ use crate::thing;
 const PIECE: usize = 16 * 1024;
 /// One that reads nothing looks this often whether it may.
 const LOOK: Duration = Duration::from_millis(50);
-/// Between two heartbeats of a stream.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Dials that may wait for the simulated network.
 const DIALS: usize = 4;
 
@@ -44,19 +43,13 @@ struct State {
     reads_nothing: AtomicBool,
     /// Which replica is dialled next.
     turn: AtomicUsize,
-    stream: Mutex<Stream>,
+    connected_at: Mutex<Duration>,
+    disk: Option<TempDir>,
     /// Connections per replica, of all nodes.
     connected: Arc<[AtomicUsize]>,
     journal: Journal,
     /// Keys that are tried after each change.
     keys: Arc<Mutex<BTreeSet<u32>>>,
-}
-
-/// The heartbeats of the node's stream: the first comes with the stream.
-#[derive(Default)]
-struct Stream {
-    opened: Duration,
-    last_beat: Option<Duration>,
 }
 
 /// Counts a connection for as long as it lasts.
@@ -65,13 +58,14 @@ struct Counted<'a>(&'a AtomicUsize);
 // === impl Handle ===
 
 impl Handle {
-    /// `node_id` may be that of another: then the two contend for one place.
+    /// `node_id` may be that of another: then the two contend for one place. Without a disk it starts empty each time.
     pub fn new(
         number: usize,
         node_id: String,
         connected: Arc<[AtomicUsize]>,
         journal: Journal,
         keys: Arc<Mutex<BTreeSet<u32>>>,
+        disk: Option<TempDir>,
     ) -> Self {
         Self(Arc::new(State {
             number,
@@ -80,7 +74,8 @@ impl Handle {
             slowness_ms: AtomicU64::new(0),
             reads_nothing: AtomicBool::new(false),
             turn: AtomicUsize::new(number),
-            stream: Mutex::default(),
+            connected_at: Mutex::default(),
+            disk,
             connected,
             journal,
             keys,
@@ -105,9 +100,9 @@ impl Handle {
         self.0.reads_nothing.store(reads_nothing, Ordering::Relaxed);
     }
 
-    /// When it last opened a stream.
-    pub fn opened(&self) -> Duration {
-        self.0.stream.lock().unwrap_or_else(PoisonError::into_inner).opened
+    /// When it last reached a replica.
+    pub fn connected_at(&self) -> Duration {
+        *self.0.connected_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One life of the node's process.
@@ -119,26 +114,13 @@ impl Handle {
         let link = Link::pipe(pipe);
         let identity = Arc::new(Identity::of(&self.0.node_id, boot_id));
         let applied = Some(self.clone().observer(Arc::clone(&live), boot));
-        let spool = Box::new(self.clone().beats());
-        let reporter = Reporter { applied, spool, ..Reporter::idle(identity, link.clone()) };
-        let feed = Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep: None };
+        let reporter = Reporter { applied, ..Reporter::idle(identity, link.clone()) };
+        let keep = self.0.disk.as_ref().map(|disk| Keep { dir: disk.path().to_owned(), state_key: None, seed: None });
+        let feed = Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep };
         let (carried, synced) = tokio::join!(self.carry(dials), Sync::start(feed, live));
         let _: () = carried;
         drop(synced?);
         Ok(())
-    }
-
-    /// Called with each heartbeat.
-    fn beats(self) -> impl Fn() -> v1::SpoolState + Send + std::marker::Sync {
-        move || {
-            let now = turmoil::sim_elapsed().unwrap_or_default();
-            let mut stream = self.0.stream.lock().unwrap_or_else(PoisonError::into_inner);
-            if stream.last_beat.is_none_or(|last| now - last != HEARTBEAT) {
-                stream.opened = now;
-            }
-            stream.last_beat = Some(now);
-            v1::SpoolState::default()
-        }
     }
 
     fn observer(self, live: Arc<Live>, boot: u32) -> gateway_proxy::telemetry::Applied {
@@ -158,6 +140,7 @@ impl Handle {
                 epoch: have.epoch.clone(),
                 revision: have.revision,
                 root: have.root_hash.clone(),
+                persisted: have.persisted,
                 seen,
             });
         })
@@ -192,9 +175,8 @@ impl Handle {
         let Ok(stream) = turmoil::net::TcpStream::connect((replica::name(replica), replica::PORT)).await else {
             return;
         };
-        // By this too: a new stream may begin in the rhythm of the one before.
-        self.0.stream.lock().unwrap_or_else(PoisonError::into_inner).opened =
-            turmoil::sim_elapsed().unwrap_or_default();
+        let now = turmoil::sim_elapsed().unwrap_or_default();
+        *self.0.connected_at.lock().unwrap_or_else(PoisonError::into_inner) = now;
         let _counted = Counted::new(&self.0.connected[replica]);
         let (from_replica, to_replica) = stream.into_split();
         let (from_node, to_node) = tokio::io::split(node);

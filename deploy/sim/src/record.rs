@@ -18,6 +18,8 @@ pub struct Record {
     pub epoch: String,
     pub revision: u64,
     pub root: Vec<u8>,
+    /// The newest revision of this epoch that is safe on the node's disk then; 0 without one.
+    pub persisted: u64,
     pub seen: Seen,
 }
 

@@ -24,6 +24,8 @@ pub struct Scale {
     pub trouble: Duration,
     /// Between one thing and the next, on average.
     pub pause: Duration,
+    /// Whether nodes that start again have what they had kept.
+    pub disks: bool,
 }
 
 /// One thing that happens. Nodes and replicas are meant by number; what is done for a time is undone after it.

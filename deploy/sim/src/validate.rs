@@ -21,6 +21,8 @@ pub enum Guarantee {
     Atomic,
     /// A key that was taken away is not let in again.
     Revoked,
+    /// What is safe on a node's disk is there when it starts again.
+    Kept,
     /// Once nothing is in the way, everybody soon has the newest revision.
     Converged,
 }
@@ -42,6 +44,8 @@ pub struct Rest {
     pub last: Option<Record>,
     /// From when nothing was in its way.
     pub took: Option<Duration>,
+    /// How long it may take.
+    pub limit: Duration,
 }
 
 /// Whoever is longer behind than this, with nothing in the way, is behind for no reason.
@@ -64,6 +68,13 @@ pub fn validate(past: &Past, records: &[Record]) -> Vec<Violation> {
         }
         check_revoked(past, line, &mut violations);
     }
+    for ((node, boot, class), line) in &lines {
+        let next =
+            lines.range((*node, boot + 1, Class::Topology)..).find(|((other, _, of), _)| (other, of) == (node, class));
+        if let Some((_, next)) = next {
+            check_kept(line, next[0], &mut violations);
+        }
+    }
     violations
 }
 
@@ -73,7 +84,7 @@ pub fn validate_end(past: &Past, rests: &[Rest]) -> Vec<Violation> {
     for rest in rests {
         let head = &past.versions[rest.head];
         let is_there = rest.last.as_ref().is_some_and(|last| is_of(last, head));
-        if !is_there || rest.took.is_none_or(|took| took > SOON) {
+        if !is_there || rest.took.is_none_or(|took| took > rest.limit) {
             let last = rest.last.as_ref().map_or_else(|| "nothing".to_owned(), describe);
             let what = format!(
                 "node {} has {last} {:?} after nothing was in its way; {} is at revision {} of {}",
@@ -181,6 +192,15 @@ fn check_revoked(past: &Past, line: &[&Record], violations: &mut Vec<Violation>)
         for key in tried.intersection(&past.versions[version].gone) {
             deleted.entry(*key).or_insert(version);
         }
+    }
+}
+
+/// `line` is of one start of a node, `next` the first thing of a later one.
+fn check_kept(line: &[&Record], next: &Record, violations: &mut Vec<Violation>) {
+    let safe = line.iter().filter(|record| record.persisted > 0).map(|record| (&record.epoch, record.persisted)).max();
+    if let Some(safe) = safe.filter(|safe| (&next.epoch, next.revision) < *safe) {
+        let what = format!("{}, and revision {} of {} was on its disk", describe(next), safe.1, safe.0);
+        violations.push(Violation { guarantee: Guarantee::Kept, what });
     }
 }
 

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::node_msg::Msg as Sent;
-use gateway_wire::v1::{Heartbeat, Hello, NodeMsg, control_msg};
+use gateway_wire::v1::{ControlMsg, Heartbeat, Hello, NodeMsg, control_msg};
 use gateway_wire::{FEATURES, SCHEMA};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
 use super::disk::{CLASSES, Found, Keep, Keeper, seed};
 use super::holder::{Holder, Leave, log_refusal};
@@ -77,30 +77,43 @@ impl<T: Target> Subscriber<T> {
         }
         let is_bare = shelf.found.is_empty() && shelf.damage.is_empty();
         self.holder.keep(keeper);
+        let mut n_served = 0;
         // Identity first: once the topology serves, so may requests.
         for found in shelf.found.into_iter().rev() {
             let (class, revision) = (found.class.word(), found.revision);
-            if let Err(errors) = self.holder.restore(found).await {
-                log_refusal(class, revision, &errors);
-                tracing::error!("{class} on disk cannot serve; was it written by a newer version?");
+            match self.holder.restore(found) {
+                Ok(()) => n_served += 1,
+                Err(errors) => {
+                    log_refusal(class, revision, &errors);
+                    tracing::error!("{class} on disk cannot serve; was it written by a newer version?");
+                }
             }
         }
         if let (true, Some(path)) = (is_bare, &keep.seed) {
             self.plant(path, keep).await?;
+            n_served = CLASSES.len();
         }
-        Ok(CLASSES.into_iter().all(|class| self.holder.holds(class)))
+        Ok(n_served == CLASSES.len())
     }
 
     /// Serves an exported configuration, and keeps it.
     async fn plant(&mut self, path: &Path, keep: &Keep) -> anyhow::Result<()> {
         let configuration = seed(path, keep.state_key.as_ref())?;
+        let mut wholes = Vec::new();
         for (class, part) in CLASSES.into_iter().zip([configuration.topology, configuration.identity]).rev() {
             let (epoch, revision, items) = (configuration.epoch.clone(), part.revision, part.items);
             let found = Found { class, epoch, revision, items: items.clone(), confirmed_unix_ms: None };
-            self.holder.restore(found).await.map_err(|errors| {
+            self.holder.restore(found).map_err(|errors| {
                 log_refusal(class.word(), revision, &errors);
                 anyhow::anyhow!("the seed snapshot `{}` cannot serve on this version, see above", path.display())
             })?;
+            wholes.push((class, items));
+        }
+        while !self.holder.is_counted() {
+            let due = self.holder.due().await;
+            self.holder.see_to(due);
+        }
+        for (class, items) in wholes {
             self.holder.keep_whole(class, items);
         }
         tracing::info!("`{}` serves until a control plane is there", path.display());
@@ -156,13 +169,10 @@ impl<T: Target> Subscriber<T> {
         }
     }
 
-    async fn connection(&mut self, mut client: FleetClient<Channel>, ending: &CancellationToken) -> End {
+    async fn connection(&mut self, client: FleetClient<Channel>, ending: &CancellationToken) -> End {
         let (sender, outbound) = mpsc::channel(OUTBOUND);
-        let hello = self.hello();
-        // The channel is new and empty.
-        let _ = sender.try_send(message(Sent::Hello(hello)));
-        let mut inbound = match self.beside(client.sync(ReceiverStream::new(outbound)), ending).await {
-            Some(Ok(response)) => response.into_inner(),
+        let mut inbound = match self.open(client, &sender, outbound, ending).await {
+            Some(Ok(inbound)) => inbound,
             Some(Err(status)) => return End::Broken(status),
             None => return End::Stopped,
         };
@@ -199,6 +209,38 @@ impl<T: Target> Subscriber<T> {
                 may_tell_at = Instant::now() + NEWS;
                 heartbeat.reset();
                 let _ = sender.try_send(message(Sent::Heartbeat(self.heartbeat())));
+            }
+        }
+    }
+
+    /// Opens the stream and says what is held, as soon as that has been counted: a control plane that is away is found out
+    /// before. `None` when it is time to end.
+    async fn open(
+        &mut self,
+        mut client: FleetClient<Channel>,
+        sender: &mpsc::Sender<NodeMsg>,
+        outbound: mpsc::Receiver<NodeMsg>,
+        ending: &CancellationToken,
+    ) -> Option<Result<Streaming<ControlMsg>, Status>> {
+        let mut opening = std::pin::pin!(client.sync(ReceiverStream::new(outbound)));
+        let (mut inbound, mut is_greeted) = (None, false);
+        loop {
+            if !is_greeted && self.holder.is_counted() {
+                // The channel is new and empty.
+                let _ = sender.try_send(message(Sent::Hello(self.hello())));
+                is_greeted = true;
+            }
+            if is_greeted && let Some(inbound) = inbound {
+                return Some(Ok(inbound));
+            }
+            tokio::select! {
+                biased;
+                () = ending.cancelled() => return None,
+                due = self.holder.due() => drop(self.holder.see_to(due)),
+                opened = &mut opening, if inbound.is_none() => match opened {
+                    Ok(response) => inbound = Some(response.into_inner()),
+                    Err(status) => return Some(Err(status)),
+                },
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Topology is checked, then kept, then served, then answered for. Identity is served at once and kept in the same batch: a
 //! revocation waits for no disk. A disk that takes nothing holds back neither.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Holder<T: Target> {
     kept: Option<watch::Receiver<[Kept; 2]>>,
     /// Checked, and on its way to disk.
     pending: Option<Pending<T::Checked>>,
+    /// Restored, serving, and not hashed yet.
+    counting: VecDeque<JoinHandle<Counted>>,
     stocktaking: Option<JoinHandle<Stock>>,
     n_overtaken: u32,
     /// The numbers of the last wholes that went to disk.
@@ -59,6 +62,15 @@ struct Pending<C> {
     wait_until: Instant,
 }
 
+/// Something that was restored, with its hashes.
+pub(super) struct Counted {
+    class: Class,
+    epoch: String,
+    revision: u64,
+    tree: Tree,
+    topology: Vec<Item>,
+}
+
 /// Identity as it really serves.
 pub(super) struct Stock {
     epoch: String,
@@ -71,6 +83,8 @@ pub(super) struct Stock {
 pub(super) enum Due {
     Kept,
     Pending,
+    /// `None`: the machine has failed.
+    Counted(Option<Counted>),
     Stock(Option<Stock>),
     Recheck,
 }
@@ -93,6 +107,7 @@ impl<T: Target> Holder<T> {
             keeper: None,
             kept: None,
             pending: None,
+            counting: VecDeque::new(),
             stocktaking: None,
             n_overtaken: 0,
             wholes: [0; 2],
@@ -110,18 +125,10 @@ impl<T: Target> Holder<T> {
         self.kept_changed();
     }
 
-    /// Serves what was found. An error says why it cannot serve; nothing of its class is held then.
-    pub(super) async fn restore(&mut self, found: Found) -> Result<(), Vec<ConfigError>> {
+    /// Serves what was found. An error says why it cannot serve; nothing of its class is held then. What is served is counted
+    /// beside it, which takes as long again: see [`Holder::is_counted`].
+    pub(super) fn restore(&mut self, found: Found) -> Result<(), Vec<ConfigError>> {
         let Found { class, epoch, revision, items, confirmed_unix_ms } = found;
-        let items = Arc::new(items);
-        let hashed = {
-            let items = Arc::clone(&items);
-            tokio::task::spawn_blocking(move || {
-                let mut tree = Tree::of(items.iter());
-                tree.root();
-                tree
-            })
-        };
         let began = Instant::now();
         if class == Class::Topology {
             let checked = self.target.check(&items, revision)?;
@@ -129,8 +136,6 @@ impl<T: Target> Holder<T> {
         } else {
             self.target.identity(&items, &[]);
         }
-        let Ok(tree) = hashed.await else { return Ok(()) };
-        let topology = if class == Class::Topology { Arc::unwrap_or_clone(items) } else { Vec::new() };
         let age_ms = confirmed_unix_ms.map_or(0, |confirmed| (clock::unix_ms() - confirmed).max(0));
         let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or_default());
         if let Some(standing) = self.target.standing() {
@@ -139,9 +144,26 @@ impl<T: Target> Holder<T> {
         }
         let (word, age_s, took) = (class.word(), age.as_secs(), began.elapsed().as_millis());
         tracing::info!("revision {revision} of {word} serves from disk, confirmed {age_s} s ago, applied in {took} ms");
-        self.replica.restored(class, epoch, revision, tree, topology);
-        self.kept_changed();
+        let count = move || {
+            let mut tree = Tree::of(items.iter());
+            tree.root();
+            let topology = if class == Class::Topology { items } else { Vec::new() };
+            Counted { class, epoch, revision, tree, topology }
+        };
+        self.counting.push_back(tokio::task::spawn_blocking(count));
         Ok(())
+    }
+
+    /// What was restored can be told to a control plane.
+    pub(super) fn is_counted(&self) -> bool {
+        self.counting.is_empty()
+    }
+
+    /// For whoever keeps a record of what serves.
+    fn tell(&mut self, class: Class) {
+        if let Some(applied) = &self.applied {
+            self.replica.have().iter().filter(|have| have.class() == class).for_each(applied);
+        }
     }
 
     /// Everything of a class goes to disk, because nothing is there yet.
@@ -203,6 +225,7 @@ impl<T: Target> Holder<T> {
             biased;
             () = changed(&mut self.kept) => Due::Kept,
             () = until(pending_at) => Due::Pending,
+            counted = next(&mut self.counting) => Due::Counted(counted),
             stock = joined(&mut self.stocktaking) => Due::Stock(stock),
             () = tokio::time::sleep_until(self.recheck_at) => Due::Recheck,
         }
@@ -219,6 +242,14 @@ impl<T: Target> Holder<T> {
             Due::Pending => {
                 tracing::warn!("the disk takes long to keep a topology, which serves before it is kept");
                 self.serve_pending()
+            }
+            Due::Counted(counted) => {
+                if let Some(Counted { class, epoch, revision, tree, topology }) = counted {
+                    self.replica.restored(class, epoch, revision, tree, topology);
+                    self.kept_changed();
+                    self.tell(class);
+                }
+                Vec::new()
             }
             Due::Stock(stock) => self.stock_taken(stock),
             Due::Recheck => {
@@ -295,9 +326,7 @@ impl<T: Target> Holder<T> {
             standing.serves(class, update.epoch(), revision, Instant::now());
         }
         let replies = self.replica.applied(update, quarantined, apply_ms);
-        if let Some(applied) = &self.applied {
-            self.replica.have().iter().filter(|have| have.class() == class).for_each(applied);
-        }
+        self.tell(class);
         replies
     }
 
@@ -452,6 +481,13 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+async fn next(counting: &mut VecDeque<JoinHandle<Counted>>) -> Option<Counted> {
+    let Some(running) = counting.front_mut() else { return std::future::pending().await };
+    let counted = running.await;
+    counting.pop_front();
+    counted.ok()
 }
 
 /// `None` where it failed.

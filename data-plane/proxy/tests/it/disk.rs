@@ -87,6 +87,8 @@ async fn start_without_cp_with_lkg() {
         took = took.min(began.elapsed());
     }
     assert_eq!(chat(&node).await, 200);
+    // What serves is counted beside it, and then known to be safe.
+    kept(&node, 2).await;
     let (status, body) = look(&node, "/ready").await;
     let config = &body["config"];
     assert_eq!((status, config["identity"]["revision"].as_u64()), (200, Some(2)), "{body}");

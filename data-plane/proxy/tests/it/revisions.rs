@@ -105,7 +105,7 @@ async fn request_sees_one_revision() {
         revisions.insert(record.topology_revision);
     }
     figure::note(TEST, "requests that saw two revisions", n_mixed as f64, "requests", 0.0);
-    figure::note(TEST, "revisions that served during the test", n_revisions as f64, "revisions", 2.0);
+    figure::note_at_least(TEST, "revisions that served during the test", n_revisions as f64, "revisions", 2.0);
     assert_eq!(n_mixed, 0);
     assert_eq!(n_spanned, N_CLIENTS * N_REQUESTS, "every request tried all targets");
     assert!(revisions.len() > 5, "requests were served by {} of {n_revisions} revisions", revisions.len());

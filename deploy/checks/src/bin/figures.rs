@@ -1,4 +1,4 @@
-//! Prints the figures of a test run and fails if one is over its limit: `figures FILE SINCE`, the latter in Unix seconds.
+//! Prints the figures of a test run and fails if one breaks its limit: `figures FILE SINCE`, the latter in Unix seconds.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     match figures() {
         Ok(figures) => {
             print!("{}", table(&figures));
-            if figures.iter().any(Figure::is_over) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+            if figures.iter().any(Figure::is_broken) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(error) => {
             eprintln!("error: {error}");

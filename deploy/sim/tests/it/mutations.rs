@@ -10,7 +10,8 @@ use gateway_sim::script::Scale;
 use gateway_sim::validate::{Guarantee, validate};
 use gateway_sim::world::{self, Outcome};
 
-const SCALE: Scale = Scale { n_nodes: 3, trouble: Duration::from_secs(10), pause: Duration::from_millis(150) };
+const SCALE: Scale =
+    Scale { n_nodes: 3, trouble: Duration::from_secs(10), pause: Duration::from_millis(150), disks: false };
 
 /// Runs that are enough for each lie to be told at least once.
 const N_RUNS: u64 = 6;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use gateway_sim::script::Scale;
 use gateway_sim::world;
 
-const SCALE: Scale = Scale { n_nodes: 4, trouble: Duration::from_secs(10), pause: Duration::from_millis(200) };
+const SCALE: Scale =
+    Scale { n_nodes: 4, trouble: Duration::from_secs(10), pause: Duration::from_millis(200), disks: false };
 
 /// Not in every single run: how long the HTTP/2 library remembers a stream that it has reset goes by the clock on the wall, so
 /// that a frame that comes late is ignored on a fast machine and answered on a slow one.

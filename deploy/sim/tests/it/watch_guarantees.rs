@@ -10,8 +10,10 @@ use gateway_sim::world;
 use gateway_testing::figure;
 use tracing_subscriber::EnvFilter;
 
-const FEW: Scale = Scale { n_nodes: 5, trouble: Duration::from_secs(15), pause: Duration::from_millis(200) };
-const MANY: Scale = Scale { n_nodes: 100, trouble: Duration::from_secs(6), pause: Duration::from_millis(200) };
+const FEW: Scale =
+    Scale { n_nodes: 5, trouble: Duration::from_secs(15), pause: Duration::from_millis(200), disks: true };
+const MANY: Scale =
+    Scale { n_nodes: 100, trouble: Duration::from_secs(6), pause: Duration::from_millis(200), disks: true };
 
 /// Runs seeds one after the other, and prints how to repeat the first that fails.
 fn check(test: &str, scale: Scale, first: u64, n_runs: u64) {

@@ -116,7 +116,11 @@ impl Node {
             let (keeper, shelf) = Keeper::over(Arc::clone(folder) as Arc<_>, key, Some(600)).await;
             holder.keep(keeper);
             for found in shelf.found.into_iter().rev() {
-                holder.restore(found).await.expect("it served before");
+                holder.restore(found).expect("it served before");
+            }
+            while !holder.is_counted() {
+                let due = holder.due().await;
+                holder.see_to(due);
             }
         }
         Self { holder, live, warnings }
@@ -253,7 +257,7 @@ async fn never_goes_back() {
         }
     }
     figure::note("never_goes_back", "crashes after which an older revision served", 0.0, "cases", 0.0);
-    figure::note("never_goes_back", "crashes tried", f64::from(n_cases), "cases", f64::from(n_cases));
+    figure::note_at_least("never_goes_back", "crashes tried", f64::from(n_cases), "cases", f64::from(n_cases));
 }
 
 #[tokio::test(start_paused = true)]
