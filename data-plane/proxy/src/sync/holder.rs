@@ -15,12 +15,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::aside::{Counted, Stock, hashed, joined, next};
 use super::disk::{CLASSES, Found, Keeper, Kept, Record, Whole, index};
 use super::state::{Content, Replica, Step, Target, Update};
 use crate::clock;
 use crate::state::standing::Standing;
 use crate::telemetry::Applied;
 use crate::warnings::Warnings;
+
+mod aside;
 
 /// A disk that takes longer than this to keep a topology is not waited for.
 const SLOW_DISK: Duration = Duration::from_secs(1);
@@ -60,23 +63,6 @@ struct Pending<C> {
     /// Of its record.
     number: u64,
     wait_until: Instant,
-}
-
-/// Something that was restored, with its hashes.
-pub(super) struct Counted {
-    class: Class,
-    epoch: String,
-    revision: u64,
-    tree: Tree,
-    topology: Vec<Item>,
-}
-
-/// Identity as it really serves.
-pub(super) struct Stock {
-    epoch: String,
-    revision: u64,
-    items: Vec<Item>,
-    tree: Tree,
 }
 
 /// What the holder has to see to.
@@ -145,8 +131,7 @@ impl<T: Target> Holder<T> {
         let (word, age_s, took) = (class.word(), age.as_secs(), began.elapsed().as_millis());
         tracing::info!("revision {revision} of {word} serves from disk, confirmed {age_s} s ago, applied in {took} ms");
         let count = move || {
-            let mut tree = Tree::of(items.iter());
-            tree.root();
+            let tree = hashed(&items);
             let topology = if class == Class::Topology { items } else { Vec::new() };
             Counted { class, epoch, revision, tree, topology }
         };
@@ -414,8 +399,7 @@ impl<T: Target> Holder<T> {
         };
         let take = move || {
             let items = copy();
-            let mut tree = Tree::of(items.iter());
-            tree.root();
+            let tree = hashed(&items);
             Stock { epoch, revision, items, tree }
         };
         if self.n_overtaken < MAX_OVERTAKEN {
@@ -481,21 +465,6 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-async fn next(counting: &mut VecDeque<JoinHandle<Counted>>) -> Option<Counted> {
-    let Some(running) = counting.front_mut() else { return std::future::pending().await };
-    let counted = running.await;
-    counting.pop_front();
-    counted.ok()
-}
-
-/// `None` where it failed.
-async fn joined(stocktaking: &mut Option<JoinHandle<Stock>>) -> Option<Stock> {
-    let Some(running) = stocktaking else { return std::future::pending().await };
-    let stock = running.await;
-    *stocktaking = None;
-    stock.ok()
 }
 
 #[cfg(test)]
