@@ -11,6 +11,7 @@ mod reply;
 mod stream_decode;
 mod stream_encode;
 mod tap;
+mod count;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,7 @@ mod message;
 mod encode;
 mod reply;
 mod stream_decode;
+mod count;
 #[cfg(test)]
 mod tests;
 

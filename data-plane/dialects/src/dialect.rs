@@ -49,6 +49,25 @@ pub trait ClientDialect: Dialect {
     fn usage_of_reply(&self, body: &[u8]) -> Option<Usage>;
 }
 
+/// A dialect whose upstreams can say how many tokens a request is, without answering it.
+pub trait Counter: Dialect {
+    /// The request of that operation. What the upstream cannot be told is named in `dropped`, or refused.
+    fn encode_count(&self, request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>>;
+    /// The number in the upstream's answer.
+    fn decode_counted(&self, body: &[u8]) -> Result<u64, Box<Failure>>;
+}
+
+/// A dialect whose clients ask how many tokens a request is.
+pub trait ClientCounter: ClientDialect {
+    /// Reads a client's question: a request without what only a reply needs. Errors name the field.
+    fn decode_count(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        self.decode_request(body)
+    }
+
+    /// The answer, as the client expects it.
+    fn encode_counted(&self, n_tokens: u64) -> Bytes;
+}
+
 /// What a reply must say about itself where the upstream said nothing.
 #[derive(Clone, Debug)]
 pub struct ReplyContext {

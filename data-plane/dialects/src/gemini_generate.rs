@@ -18,6 +18,7 @@ mod error;
 mod candidate;
 mod encode;
 mod reply;
+mod count;
 #[cfg(test)]
 mod tests;
 

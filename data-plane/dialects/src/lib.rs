@@ -9,6 +9,7 @@ mod writer;
 mod reading;
 mod call_id;
 mod dropped;
+mod counting;
 mod refused;
 mod media;
 pub mod signed_id;

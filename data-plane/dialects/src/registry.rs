@@ -5,7 +5,7 @@ use gateway_ir::dialect::Dialect as Id;
 use crate::anthropic_messages::AnthropicMessages;
 use crate::bedrock_converse::BedrockConverse;
 use crate::cohere_v2::CohereV2;
-use crate::dialect::{ClientDialect, Dialect};
+use crate::dialect::{ClientCounter, ClientDialect, Counter, Dialect};
 use crate::gemini_generate::GeminiGenerate;
 use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
@@ -31,5 +31,25 @@ pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
         Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
         Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
+    }
+}
+
+/// The dialect of an id, if its upstreams count the tokens of a request.
+pub fn counter(id: Id) -> Option<&'static dyn Counter> {
+    match id {
+        Id::OpenAiResponses => Some(&OpenAiResponses),
+        Id::AnthropicMessages => Some(&AnthropicMessages),
+        Id::GeminiGenerate => Some(&GeminiGenerate),
+        Id::BedrockConverse => Some(&BedrockConverse),
+        Id::OpenAiChat | Id::CohereV2 | Id::OllamaChat => None,
+    }
+}
+
+/// The dialect of an id, if its clients ask for the tokens of a request.
+pub fn client_counter(id: Id) -> Option<&'static dyn ClientCounter> {
+    match id {
+        Id::OpenAiResponses => Some(&OpenAiResponses),
+        Id::AnthropicMessages => Some(&AnthropicMessages),
+        Id::OpenAiChat | Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }
 }

@@ -31,6 +31,8 @@ pub struct Endpoint {
     stream_url: Option<Url>,
     /// Where the vendor speaks OpenAI's Responses API.
     responses_url: Option<Url>,
+    /// Where the vendor counts tokens, and the dialect in which it is asked.
+    count_url: Option<(Dialect, Url)>,
     headers: HeaderMap,
     signer: Option<Signer>,
     allow_private_networks: bool,
@@ -63,6 +65,7 @@ impl Endpoint {
                 url,
                 stream_url,
                 responses_url: responses(provider, row),
+                count_url: count(provider, row),
                 headers,
                 signer: signer(provider),
                 allow_private_networks: provider.allow_private_networks,
@@ -78,6 +81,12 @@ impl Endpoint {
         let responses = self.responses_url.as_ref().filter(|_| dialect == Dialect::OpenAiResponses);
         let own = || self.stream_url.as_ref().filter(|_| stream);
         responses.or_else(own).unwrap_or(&self.url).for_model(model)
+    }
+
+    /// The whole URI of the operation that counts a request's tokens, and the dialect of its request; `None` where the vendor
+    /// has none.
+    pub fn count_uri(&self, model: &str) -> Option<(Dialect, Uri)> {
+        self.count_url.as_ref().map(|(dialect, url)| (*dialect, url.for_model(model)))
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.
@@ -153,9 +162,7 @@ fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Op
     match (row.chat_path.as_deref(), row.dialect.as_str()) {
         (None, "gemini-generate") => {
             let base = base()?;
-            // Roots are written with and without the version.
-            let is_versioned = base.path().ends_with("/v1beta") || base.path().ends_with("/v1");
-            let before = if is_versioned { "/models/" } else { "/v1beta/models/" };
+            let before = gemini_models(&base);
             let stream = base.clone().around_model(before, ":streamGenerateContent?alt=sse")?;
             Ok((base.around_model(before, ":generateContent")?, Some(stream)))
         }
@@ -173,6 +180,31 @@ fn responses(provider: &Provider, row: &Row) -> Option<Url> {
     // Azure has it in the form whose model is in the body.
     let is_there = row.responses || row.id == "azure" && base.path().ends_with("/openai/v1");
     is_there.then(|| base.fixed("/responses").ok()).flatten()
+}
+
+/// The URL of the operation that counts tokens, where the vendor has it.
+fn count(provider: &Provider, row: &Row) -> Option<(Dialect, Url)> {
+    if !row.counts_tokens {
+        return None;
+    }
+    let base = url::Base::parse(base_url(provider, row)?.as_str(), provider.allow_private_networks).ok()?;
+    let (dialect, url) = match Dialect::parse(&row.dialect)? {
+        Dialect::AnthropicMessages => (Dialect::AnthropicMessages, base.fixed("/v1/messages/count_tokens")),
+        Dialect::GeminiGenerate => {
+            let before = gemini_models(&base);
+            (Dialect::GeminiGenerate, base.around_model(before, ":countTokens"))
+        }
+        Dialect::BedrockConverse => (Dialect::BedrockConverse, base.around_model("/model/", "/count-tokens")),
+        _ if row.responses => (Dialect::OpenAiResponses, base.fixed("/responses/input_tokens")),
+        _ => return None,
+    };
+    Some((dialect, url.ok()?))
+}
+
+/// What stands before a Gemini model: roots are written with and without the version.
+fn gemini_models(base: &url::Base) -> &'static str {
+    let is_versioned = base.path().ends_with("/v1beta") || base.path().ends_with("/v1");
+    if is_versioned { "/models/" } else { "/v1beta/models/" }
 }
 
 /// The URL of the chat operation where there is one.

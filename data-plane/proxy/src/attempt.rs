@@ -1,6 +1,8 @@
 //! The only loop over targets: encode for the target, send, read enough of the reply to know whether it is one, and decide
 //! what a failure means. Nothing has gone to the client while this runs.
 
+mod count;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +20,12 @@ use gateway_ir::fold::{Fold, Reply};
 use gateway_ir::json;
 use gateway_ir::usage::Usage;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::body::Pieces;
 use crate::clock;
+use crate::ingress::Errand;
 use crate::record::Record;
 use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
 
@@ -36,6 +39,7 @@ const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 /// A chat request on its way to some upstream.
 pub(crate) struct Outbound<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) errand: Errand,
     pub(crate) inbound: &'static dyn ClientDialect,
     pub(crate) body: &'a Bytes,
     pub(crate) facts: &'a Facts,
@@ -60,6 +64,8 @@ pub(crate) enum Answer {
     PassingWhole { head: Bytes, body: UpstreamBody },
     /// A stream to be translated.
     Translating { body: UpstreamBody, decoder: Box<dyn StreamDecoder> },
+    /// A number of tokens, as the client expects it: the vendor's own, or our estimate.
+    Counted { bytes: Bytes, is_exact: bool },
 }
 
 /// An answer and where it came from.
@@ -115,14 +121,14 @@ impl Lane {
 impl<'a> Outbound<'a> {
     pub(crate) fn new(
         client: &'a Client,
-        inbound: &'static dyn ClientDialect,
+        (errand, inbound): (Errand, &'static dyn ClientDialect),
         body: &'a Bytes,
         facts: &'a Facts,
         stream: bool,
         forwarded: HeaderMap,
         once_each: bool,
     ) -> Self {
-        Self { client, inbound, body, facts, stream, forwarded, once_each, decoded: None }
+        Self { client, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None }
     }
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
@@ -138,7 +144,11 @@ impl<'a> Outbound<'a> {
             let deadline = began + policy.total;
             let lane = Lane::choose(self.inbound.id(), &target, self.stream, self.body);
             let n_made = record.attempt_began(&target, lane.name());
-            let failure = match self.attempt(&target, lane, &policy, deadline, record.id()).await {
+            let answered = match self.errand {
+                Errand::Chat => self.attempt(&target, lane, &policy, deadline, record.id()).await,
+                Errand::CountTokens => self.count(&target, &policy, deadline).await,
+            };
+            let failure = match answered {
                 Ok((answer, status, dropped)) => {
                     record.attempt_ended(status, None);
                     return Ok(Answered { answer, target, status, idle: policy.idle, deadline, dropped });
@@ -172,18 +182,11 @@ impl<'a> Outbound<'a> {
         let dialect = registry::dialect(target.provider.dialect_for(self.inbound.id()));
         let upstream_streams = self.stream || target.provider.quirks.stream_only;
         let Sent { body, headers, dropped } = self.encode(target, lane, upstream_streams, dialect)?;
-        let first_byte = deadline.min(Instant::now() + policy.first_byte);
         let response = if target.provider.endpoint.is_demo() {
             demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
         } else {
-            let request = self.request(target, upstream_streams, body, headers);
-            let origin = origin(target);
-            let sent = timeout_at(first_byte, self.client.send(&origin, request, policy.connect)).await;
-            let late = |_| match first_byte == deadline {
-                true => total_timeout(&target.provider.name),
-                false => first_byte_timeout(&target.provider.name, policy.first_byte),
-            };
-            sent.map_err(late)??
+            let uri = target.provider.endpoint.uri(dialect.id(), &target.model, upstream_streams);
+            self.send(target, self.request(target, uri, body, headers), policy, deadline).await?
         };
         let status = response.status().as_u16();
         if !response.status().is_success() {
@@ -199,6 +202,23 @@ impl<'a> Outbound<'a> {
             _ => self.whole(lane, reading, response).await?,
         };
         Ok((answer, status, dropped))
+    }
+
+    /// Sends a request and waits for the head of its answer, whatever its status.
+    async fn send(
+        &self,
+        target: &Target,
+        request: Request<Pieces>,
+        policy: &gateway_engine::snapshot::Policy,
+        deadline: Instant,
+    ) -> Result<Response<UpstreamBody>, Box<Failure>> {
+        let first_byte = deadline.min(Instant::now() + policy.first_byte);
+        let origin = origin(target);
+        let sent = timeout_at(first_byte, self.client.send(&origin, request, policy.connect)).await;
+        sent.map_err(|_| match first_byte == deadline {
+            true => total_timeout(&target.provider.name),
+            false => first_byte_timeout(&target.provider.name, policy.first_byte),
+        })?
     }
 
     /// The upstream's body, headers that belong to it, and the names of what could not be said.
@@ -228,14 +248,14 @@ impl<'a> Outbound<'a> {
     fn request(
         &self,
         target: &Target,
-        stream: bool,
+        uri: Uri,
         body: Pieces,
         headers: Vec<(&'static str, String)>,
     ) -> Request<Pieces> {
         let endpoint = &target.provider.endpoint;
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = endpoint.uri(target.provider.dialect_for(self.inbound.id()), &target.model, stream);
+        *request.uri_mut() = uri;
         let signature = endpoint
             .signer()
             .map(|signer| signer.sign(request.uri(), request.body().as_slices(), clock::unix_seconds()))

@@ -50,6 +50,7 @@ static COST_USD: HeaderName = HeaderName::from_static("x-gateway-cost-usd");
 static TOKENS_INPUT: HeaderName = HeaderName::from_static("x-gateway-llm-tokens-input");
 static TOKENS_OUTPUT: HeaderName = HeaderName::from_static("x-gateway-llm-tokens-output");
 static DROPPED: HeaderName = HeaderName::from_static("x-gateway-dropped-parameters");
+static TOKEN_COUNT: HeaderName = HeaderName::from_static("x-gateway-token-count");
 static LIMIT_KIND: HeaderName = HeaderName::from_static("x-gateway-limit-kind");
 static REVISION: HeaderName = HeaderName::from_static("x-gateway-config-revision");
 static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -132,6 +133,13 @@ impl<'a> Writer<'a> {
         if self.families.gateway {
             self.headers.insert(&TOKENS_INPUT, HeaderValue::from(input));
             self.headers.insert(&TOKENS_OUTPUT, HeaderValue::from(output));
+        }
+    }
+
+    /// Whether a number of tokens is the vendor's own or our estimate.
+    pub(crate) fn token_count(&mut self, is_exact: bool) {
+        if self.families.gateway {
+            self.headers.insert(&TOKEN_COUNT, HeaderValue::from_static(if is_exact { "exact" } else { "estimate" }));
         }
     }
 

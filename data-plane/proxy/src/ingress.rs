@@ -1,6 +1,6 @@
 //! Method and path → what is asked. Nothing else of the request is looked at here.
 
-use gateway_dialects::dialect::ClientDialect;
+use gateway_dialects::dialect::{ClientCounter, ClientDialect};
 use gateway_dialects::registry;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
@@ -10,6 +10,8 @@ use http::Method;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Chat(Dialect),
+    /// How many tokens a request of this dialect is, without asking for a reply.
+    CountTokens(Dialect),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`; the id may hold slashes.
@@ -21,13 +23,26 @@ pub(crate) enum Operation {
     Preflight,
 }
 
+/// What a client wants of a model. Every errand is identified, resolved, admitted, attempted and recorded alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// A reply.
+    Chat,
+    /// The number of tokens that the request is. Nobody is charged for it.
+    CountTokens,
+}
+
 /// Resolves a request line. Duplicate slashes are collapsed: some clients join `…/` and `/v1` carelessly.
 pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Failure>> {
     let path = collapse(path);
     let (wanted, operation) = match path.as_ref() {
         "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
         "/v1/responses" => (Method::POST, Operation::Chat(Dialect::OpenAiResponses)),
+        "/v1/responses/input_tokens" => (Method::POST, Operation::CountTokens(Dialect::OpenAiResponses)),
         "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
+        "/v1/messages/count_tokens" | "/anthropic/v1/messages/count_tokens" => {
+            (Method::POST, Operation::CountTokens(Dialect::AnthropicMessages))
+        }
         "/v1/models" => (Method::GET, Operation::Models),
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
@@ -52,8 +67,8 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
 pub(crate) fn error_dialect(path: &str) -> Dialect {
     let path = collapse(path);
     match path.as_ref() {
-        "/v1/responses" => Dialect::OpenAiResponses,
-        "/v1/messages" | "/anthropic/v1/messages" => Dialect::AnthropicMessages,
+        "/v1/responses" | "/v1/responses/input_tokens" => Dialect::OpenAiResponses,
+        path if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
     }
 }
@@ -61,6 +76,11 @@ pub(crate) fn error_dialect(path: &str) -> Dialect {
 /// What the callers of an operation speak.
 pub(crate) fn spoken(dialect: Dialect) -> &'static dyn ClientDialect {
     registry::client_dialect(dialect).expect("the paths above name only dialects that clients speak")
+}
+
+/// How the callers of [`Operation::CountTokens`] ask and are told.
+pub(crate) fn counted(dialect: Dialect) -> &'static dyn ClientCounter {
+    registry::client_counter(dialect).expect("the paths above name only dialects whose clients count")
 }
 
 fn unknown(method: &Method, path: &str) -> Box<Failure> {
@@ -114,12 +134,17 @@ mod tests {
     fn paths_and_methods() {
         let chat = Operation::Chat(Dialect::OpenAiChat);
         let messages = Operation::Chat(Dialect::AnthropicMessages);
+        let count = Operation::CountTokens(Dialect::AnthropicMessages);
         let cases = [
             ("POST", "/v1/chat/completions", Ok(chat.clone())),
             ("POST", "//v1//chat/completions", Ok(chat)),
             ("POST", "/v1/responses", Ok(Operation::Chat(Dialect::OpenAiResponses))),
             ("POST", "/v1/messages", Ok(messages.clone())),
             ("POST", "/anthropic/v1/messages", Ok(messages)),
+            ("POST", "/v1/messages/count_tokens", Ok(count.clone())),
+            ("POST", "/anthropic/v1/messages/count_tokens", Ok(count)),
+            ("POST", "/v1/responses/input_tokens", Ok(Operation::CountTokens(Dialect::OpenAiResponses))),
+            ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),
             ("GET", "/v1/models/%zz", Ok(Operation::Model("%zz".to_owned()))),
@@ -134,8 +159,10 @@ mod tests {
             let found = operation(&method, path).map_err(|failure| failure.status);
             assert_eq!(found, expected, "{method} {path}");
             assert_eq!(spoken(error_dialect(path)).id(), error_dialect(path));
-            if let Ok(Operation::Chat(dialect)) = found {
-                assert_eq!(spoken(dialect).id(), dialect);
+            match found {
+                Ok(Operation::Chat(dialect)) => assert_eq!(spoken(dialect).id(), dialect),
+                Ok(Operation::CountTokens(dialect)) => assert_eq!(counted(dialect).id(), dialect),
+                _ => {}
             }
         }
     }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Outbound;
 use crate::body::ReplyBody;
 use crate::headers::Hints;
-use crate::ingress::{self, Operation};
+use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
@@ -75,28 +75,43 @@ impl Gateway {
             Err(failure) => return refusal::response(&failure, dialect, &request_id(), self.live.load().families()),
         };
         match operation {
-            Operation::Chat(dialect) => {
-                // On the heap: the pipeline's state is large, idle connections should not carry it.
-                let chat = Box::pin(self.chat(dialect, request, arrived));
-                AssertUnwindSafe(chat).catch_unwind().await.unwrap_or_else(|_| {
-                    tracing::error!(%peer, "a request ended in a panic; the node serves on");
-                    let failure =
-                        Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
-                    refusal::response(&failure, dialect, &request_id(), self.live.load().families())
-                })
-            }
+            Operation::Chat(dialect) => self.guarded(Errand::Chat, dialect, request, arrived, peer).await,
+            Operation::CountTokens(dialect) => self.guarded(Errand::CountTokens, dialect, request, arrived, peer).await,
             other => ops::answer(self, other, &request),
         }
     }
 
-    async fn chat(&self, dialect: Dialect, request: Request<Incoming>, arrived: Instant) -> Response<ReplyBody> {
+    async fn guarded(
+        &self,
+        errand: Errand,
+        dialect: Dialect,
+        request: Request<Incoming>,
+        arrived: Instant,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
+        // On the heap: the pipeline's state is large, idle connections should not carry it.
+        let asked = Box::pin(self.ask(errand, dialect, request, arrived));
+        AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(%peer, "a request ended in a panic; the node serves on");
+            let failure = Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
+            refusal::response(&failure, dialect, &request_id(), self.live.load().families())
+        })
+    }
+
+    async fn ask(
+        &self,
+        errand: Errand,
+        dialect: Dialect,
+        request: Request<Incoming>,
+        arrived: Instant,
+    ) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let id = request_id();
         let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
         record.dialect(dialect);
         let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id };
         let config = self.live.pin();
-        match self.run(&config, dialect, &head, body, &mut record).await {
+        match self.run(&config, (errand, dialect), &head, body, &mut record).await {
             Ok(outcome) => reply::response(self, &config, dialect, &head, outcome, record),
             Err(failure) => {
                 record.failed(&failure);
@@ -109,7 +124,7 @@ impl Gateway {
     async fn run(
         &self,
         config: &Config,
-        dialect: Dialect,
+        (errand, dialect): (Errand, Dialect),
         head: &Head,
         body: Incoming,
         record: &mut Record,
@@ -123,18 +138,20 @@ impl Gateway {
         record.caller(&caller);
         let body = receive::body(&head.headers, body, snapshot.settings.max_body).await?;
         let facts = Facts::scan(&body)?;
-        let stream = facts.stream.unwrap_or(dialect == Dialect::OpenAiChat && snapshot.settings.default_stream);
+        let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
+        let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
         let hints = Hints::read(&head.headers);
         record.session(hints.session);
         record.asked(&facts.model, stream, snapshot.revision, body.len());
-        let resolved = resolve::resolve(snapshot, &ask(head, &facts, &hints), &caller)?;
+        let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
         record.route(resolved.route.as_deref());
         let permit = limits::admit(&caller, Instant::now())?;
         let rate = permit.rate();
-        record.admitted(permit);
+        record.admitted(permit, errand);
         let forwarded = forwarded(&head.headers, dialect, &head.id);
         let inbound = ingress::spoken(dialect);
-        let mut outbound = Outbound::new(&self.client, inbound, &body, &facts, stream, forwarded, hints.no_retry);
+        let mut outbound =
+            Outbound::new(&self.client, (errand, inbound), &body, &facts, stream, forwarded, hints.no_retry);
         let answered = outbound.run(&resolved, record).await?;
         Ok(reply::Outcome {
             answered,
@@ -165,7 +182,7 @@ fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-fn ask<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {
+fn wanted<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {
     Ask {
         path: &head.path,
         headers: &head.headers,

@@ -15,6 +15,7 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
 use gateway_wire::v1;
 
+use crate::ingress::Errand;
 use crate::sinks::Sinks;
 
 /// How a reply ended; a word per way, in logs and metrics.
@@ -38,6 +39,8 @@ pub(crate) struct Record {
     started: Instant,
     permit: Option<Permit>,
     admitted: bool,
+    /// Nothing is charged, whatever is answered.
+    is_free: bool,
     streaming: bool,
     target: Option<Arc<Target>>,
     usage: Option<(Usage, v1::SettledBy)>,
@@ -96,6 +99,7 @@ impl Record {
             started,
             permit: None,
             admitted: false,
+            is_free: false,
             streaming: false,
             target: None,
             usage: None,
@@ -141,9 +145,10 @@ impl Record {
     }
 
     /// From here on the request is accounted: a `started` record is in the spool before any upstream is asked.
-    pub(crate) fn admitted(&mut self, permit: Permit) {
+    pub(crate) fn admitted(&mut self, permit: Permit, errand: Errand) {
         self.permit = Some(permit);
         self.admitted = true;
+        self.is_free = errand == Errand::CountTokens;
         self.log.admitted_us = self.elapsed_us();
         self.sinks.spool.started(&self.usage_event());
     }
@@ -249,7 +254,7 @@ impl Record {
         if self.usage.is_some() {
             return;
         }
-        let answered = self.log.first_byte_us > 0;
+        let answered = self.log.first_byte_us > 0 && !self.is_free;
         self.usage = Some(if answered {
             let estimate = gateway_engine::count::estimate(self.n_input_bytes, self.n_output_bytes);
             (estimate, v1::SettledBy::Estimated)
@@ -260,8 +265,9 @@ impl Record {
 
     fn usage_event(&self) -> v1::UsageEvent {
         let target = self.target.as_deref();
-        let (usage, settled_by) =
-            self.usage.unwrap_or((gateway_engine::count::estimate(self.n_input_bytes, 0), v1::SettledBy::Unspecified));
+        let n_input_bytes = if self.is_free { 0 } else { self.n_input_bytes };
+        let expected = gateway_engine::count::estimate(n_input_bytes, 0);
+        let (usage, settled_by) = self.usage.unwrap_or((expected, v1::SettledBy::Unspecified));
         let cost = target.and_then(|target| target.price.as_ref()).map(|price| price::cost(&usage, price));
         v1::UsageEvent {
             id: self.log.id.clone(),

@@ -80,6 +80,10 @@ pub(crate) fn response(
             }
             bytes
         }
+        Answer::Counted { bytes, is_exact } => {
+            Writer::new(response.headers_mut(), config.families()).token_count(is_exact);
+            bytes
+        }
         Answer::Folded(reply) => {
             if let Some(usage) = reply.usage {
                 record.used(usage);

@@ -21,6 +21,9 @@ pub struct Row {
     /// It speaks OpenAI's Responses API too, at `/responses` after the base URL.
     #[serde(default)]
     pub responses: bool,
+    /// It says how many tokens a request is, in its own dialect; where `responses` is true too, in that of the Responses API.
+    #[serde(default)]
+    pub counts_tokens: bool,
     /// Tail of the chat operation where it is not the dialect's own.
     pub chat_path: Option<String>,
     pub auth: Auth,

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod lanes;
+mod counting;
 mod endings;
 mod refusals;
 mod reload;

@@ -1,0 +1,82 @@
+//! How many tokens a request is: asked of the target's vendor where it says so, estimated where it does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_dialects::dialect::{Counter, Upstream};
+use gateway_dialects::{registry, signed_id};
+use gateway_engine::count;
+use gateway_engine::snapshot::{Policy, Target};
+use gateway_ir::chat::ChatRequest;
+use gateway_ir::dialect::Dialect;
+use gateway_ir::facts::Rewrite;
+use gateway_ir::failure::Failure;
+use tokio::time::Instant;
+
+use super::{Answer, MAX_ERROR_BODY, Outbound, Reading, Sent, refusal};
+use crate::body::Pieces;
+use crate::ingress;
+
+// === impl Outbound ===
+
+impl Outbound<'_> {
+    /// One target's number. An estimate costs no call; it is as good from one target as from another.
+    pub(super) async fn count(
+        &mut self,
+        target: &Arc<Target>,
+        policy: &Policy,
+        deadline: Instant,
+    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let client = ingress::counted(self.inbound.id());
+        let Some((dialect, uri)) = target.provider.endpoint.count_uri(&target.model) else {
+            let bytes = client.encode_counted(count::prompt(self.counted()?));
+            return Ok((Answer::Counted { bytes, is_exact: false }, 200, Vec::new()));
+        };
+        let counter = registry::counter(dialect).expect("endpoints name only dialects whose upstreams count");
+        let passes = self.count_passes(dialect, target);
+        let Sent { body, headers, dropped } = self.encode_count(counter, target, passes)?;
+        let response = self.send(target, self.request(target, uri, body, headers), policy, deadline).await?;
+        let status = response.status().as_u16();
+        let dialect = registry::dialect(dialect);
+        if !response.status().is_success() {
+            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
+        }
+        let reading = Reading { target, dialect, idle: policy.idle, deadline };
+        // A number is no longer than an error.
+        let (bytes, whole) = reading.collect(&mut response.into_body(), MAX_ERROR_BODY).await?;
+        if !whole {
+            return Err(reading.garbage("to the question for a number of tokens is larger than 64 KiB"));
+        }
+        let n_tokens = counter.decode_counted(&bytes)?;
+        let bytes = if passes { bytes } else { client.encode_counted(n_tokens) };
+        Ok((Answer::Counted { bytes, is_exact: true }, status, dropped))
+    }
+
+    /// Bytes pass on the same terms as in [`super::Lane::choose`].
+    fn count_passes(&self, dialect: Dialect, target: &Target) -> bool {
+        self.inbound.id() == dialect && !target.provider.quirks.needs_content() && !signed_id::is_in(self.body)
+    }
+
+    fn encode_count(
+        &mut self,
+        counter: &'static dyn Counter,
+        target: &Target,
+        passes: bool,
+    ) -> Result<Sent, Box<Failure>> {
+        if passes {
+            let rewrite = Rewrite { model: &target.model, ..Rewrite::default() };
+            let pieces = self.facts.rewrite(self.body, &rewrite);
+            return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
+        }
+        let upstream = Upstream { model: &target.model, stream: false, quirks: &target.provider.quirks };
+        let encoded = counter.encode_count(self.counted()?, &upstream)?;
+        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
+    }
+
+    fn counted(&mut self) -> Result<&ChatRequest, Box<Failure>> {
+        match &mut self.decoded {
+            Some(request) => Ok(request),
+            slot => Ok(slot.insert(ingress::counted(self.inbound.id()).decode_count(self.body)?)),
+        }
+    }
+}
