@@ -14,6 +14,7 @@ mod refused;
 mod media;
 pub mod signed_id;
 pub mod openai_chat;
+pub mod openai_completions;
 pub mod openai_responses;
 pub mod anthropic_messages;
 pub mod gemini_generate;

@@ -16,20 +16,20 @@ use crate::dialect::{
 };
 use crate::refused;
 
-mod finish;
-mod usage;
+pub(crate) mod finish;
+pub(crate) mod usage;
 mod reasoning;
 mod annotation;
-mod error;
+pub(crate) mod error;
 mod calls;
-mod delta;
+pub(crate) mod delta;
 mod scan;
-mod decode;
+pub(crate) mod decode;
 mod encode;
-mod reply;
-mod stream_decode;
-mod stream_encode;
-mod tap;
+pub(crate) mod reply;
+pub(crate) mod stream_decode;
+pub(crate) mod stream_encode;
+pub(crate) mod tap;
 #[cfg(test)]
 mod tests;
 

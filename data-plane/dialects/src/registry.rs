@@ -9,12 +9,14 @@ use crate::dialect::{ClientCounter, ClientDialect, Counter, Dialect};
 use crate::gemini_generate::GeminiGenerate;
 use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
+use crate::openai_completions::OpenAiCompletions;
 use crate::openai_responses::OpenAiResponses;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
 pub fn dialect(id: Id) -> &'static dyn Dialect {
     match id {
         Id::OpenAiChat => &OpenAiChat,
+        Id::OpenAiCompletions => &OpenAiCompletions,
         Id::OpenAiResponses => &OpenAiResponses,
         Id::AnthropicMessages => &AnthropicMessages,
         Id::GeminiGenerate => &GeminiGenerate,
@@ -28,6 +30,7 @@ pub fn dialect(id: Id) -> &'static dyn Dialect {
 pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
     match id {
         Id::OpenAiChat => Some(&OpenAiChat),
+        Id::OpenAiCompletions => Some(&OpenAiCompletions),
         Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
         Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
@@ -41,7 +44,7 @@ pub fn counter(id: Id) -> Option<&'static dyn Counter> {
         Id::AnthropicMessages => Some(&AnthropicMessages),
         Id::GeminiGenerate => Some(&GeminiGenerate),
         Id::BedrockConverse => Some(&BedrockConverse),
-        Id::OpenAiChat | Id::CohereV2 | Id::OllamaChat => None,
+        Id::OpenAiChat | Id::OpenAiCompletions | Id::CohereV2 | Id::OllamaChat => None,
     }
 }
 
@@ -50,6 +53,11 @@ pub fn client_counter(id: Id) -> Option<&'static dyn ClientCounter> {
     match id {
         Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
-        Id::OpenAiChat | Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
+        Id::OpenAiChat
+        | Id::OpenAiCompletions
+        | Id::GeminiGenerate
+        | Id::CohereV2
+        | Id::OllamaChat
+        | Id::BedrockConverse => None,
     }
 }

@@ -184,7 +184,8 @@ impl Default for Settings {
 impl Provider {
     /// What it is spoken to for a client of `inbound`: its own dialect, or the client's where it has that API too.
     pub fn dialect_for(&self, inbound: Dialect) -> Dialect {
-        let is_native = inbound == Dialect::OpenAiResponses && self.endpoint.has_responses();
+        let is_missing = inbound == Dialect::OpenAiCompletions && self.quirks.no_completions;
+        let is_native = self.endpoint.also_speaks(inbound) && !is_missing;
         if is_native { inbound } else { self.dialect }
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum Dialect {
     /// `POST /v1/chat/completions`, <https://platform.openai.com/docs/api-reference/chat>.
     OpenAiChat,
+    /// `POST /v1/completions`, <https://platform.openai.com/docs/api-reference/completions>.
+    OpenAiCompletions,
     /// `POST /v1/responses`, <https://platform.openai.com/docs/api-reference/responses>.
     OpenAiResponses,
     /// `POST /v1/messages`, <https://docs.anthropic.com/en/api/messages>.
@@ -24,8 +26,9 @@ pub enum Dialect {
 // === impl Dialect ===
 
 impl Dialect {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OpenAiChat,
+        Self::OpenAiCompletions,
         Self::OpenAiResponses,
         Self::AnthropicMessages,
         Self::GeminiGenerate,
@@ -37,6 +40,7 @@ impl Dialect {
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
+            Self::OpenAiCompletions => "openai-completions",
             Self::OpenAiResponses => "openai-responses",
             Self::AnthropicMessages => "anthropic-messages",
             Self::GeminiGenerate => "gemini-generate",

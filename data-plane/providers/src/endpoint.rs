@@ -2,6 +2,7 @@
 //! resolved address may be called is asked of `destination` by the connector.
 
 mod url;
+mod azure;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use gateway_ir::dialect::Dialect;
 use gateway_model::catalog::{Auth, Row};
-use gateway_model::kind::provider::Provider;
+use gateway_model::kind::provider::{AzureAuth, Provider};
 use gateway_model::problem::{Code, Problem};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -21,16 +22,14 @@ use url::Url;
 /// The version of Anthropic's API that the `anthropic-messages` dialect speaks.
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
-/// What azure gets unless the provider says otherwise.
-const AZURE_API_VERSION: &str = "2024-10-21";
 
 /// Where a provider's chat operation is and what every request to it carries. Cheap to read, never changes.
 pub struct Endpoint {
     url: Url,
     /// Where the vendor has another one for streams.
     stream_url: Option<Url>,
-    /// Where the vendor speaks OpenAI's Responses API.
-    responses_url: Option<Url>,
+    /// Dialects that the vendor speaks beside that of its kind.
+    also: Vec<(Dialect, Url)>,
     /// Where the vendor counts tokens, and the dialect in which it is asked.
     count_url: Option<(Dialect, Url)>,
     headers: HeaderMap,
@@ -64,7 +63,7 @@ impl Endpoint {
             Some((url, stream_url)) if problems.is_empty() => Ok(Self {
                 url,
                 stream_url,
-                responses_url: responses(provider, row),
+                also: others(provider, row),
                 count_url: count(provider, row),
                 headers,
                 signer: signer(provider),
@@ -78,9 +77,9 @@ impl Endpoint {
     /// The whole URI of the chat operation. A clone without allocation, unless the model is a part of the path; then the
     /// model is percent-encoded into it.
     pub fn uri(&self, dialect: Dialect, model: &str, stream: bool) -> Uri {
-        let responses = self.responses_url.as_ref().filter(|_| dialect == Dialect::OpenAiResponses);
+        let other = self.also.iter().find(|(known, _)| *known == dialect).map(|(_, url)| url);
         let own = || self.stream_url.as_ref().filter(|_| stream);
-        responses.or_else(own).unwrap_or(&self.url).for_model(model)
+        other.or_else(own).unwrap_or(&self.url).for_model(model)
     }
 
     /// The whole URI of the operation that counts a request's tokens, and the dialect of its request; `None` where the vendor
@@ -94,9 +93,9 @@ impl Endpoint {
         &self.headers
     }
 
-    /// Whether the vendor speaks OpenAI's Responses API beside the dialect of its kind.
-    pub fn has_responses(&self) -> bool {
-        self.responses_url.is_some()
+    /// Whether the vendor speaks this dialect beside that of its kind.
+    pub fn also_speaks(&self, dialect: Dialect) -> bool {
+        self.also.iter().any(|(known, _)| *known == dialect)
     }
 
     /// What proves who we are where a header that is the same for every request does not.
@@ -174,12 +173,23 @@ fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Op
     }
 }
 
-/// The URL of the Responses API, where the vendor has it.
-fn responses(provider: &Provider, row: &Row) -> Option<Url> {
-    let base = url::Base::parse(base_url(provider, row)?.as_str(), provider.allow_private_networks).ok()?;
-    // Azure has it in the form whose model is in the body.
-    let is_there = row.responses || row.id == "azure" && base.path().ends_with("/openai/v1");
-    is_there.then(|| base.fixed("/responses").ok()).flatten()
+/// The URLs of OpenAI's other dialects that the vendor has.
+fn others(provider: &Provider, row: &Row) -> Vec<(Dialect, Url)> {
+    let Some(base_url) = base_url(provider, row) else { return Vec::new() };
+    let Ok(base) = url::Base::parse(&base_url, provider.allow_private_networks) else { return Vec::new() };
+    let declared = [
+        (Dialect::OpenAiResponses, row.responses, "/responses"),
+        (Dialect::OpenAiCompletions, row.completions, "/completions"),
+    ];
+    let is_azure = row.id == "azure";
+    let there = declared
+        .into_iter()
+        .filter(|(dialect, is_declared, _)| *is_declared && (!is_azure || azure::has(&base, *dialect)));
+    let url = |tail| match is_azure {
+        true => azure::operation(provider, base.clone(), tail),
+        false => base.clone().fixed(tail),
+    };
+    there.filter_map(|(dialect, _, tail)| Some((dialect, url(tail).ok()?))).collect()
 }
 
 /// The URL of the operation that counts tokens, where the vendor has it.
@@ -210,22 +220,15 @@ fn gemini_models(base: &url::Base) -> &'static str {
 /// The URL of the chat operation where there is one.
 fn operation(provider: &Provider, row: &Row, base_url: &str) -> Result<Url, url::Fault> {
     let base = url::Base::parse(base_url, provider.allow_private_networks)?;
-    let is_v1 = base.path().ends_with("/openai/v1");
-    let api_version = provider.azure.as_ref().and_then(|azure| azure.api_version.as_deref());
-    if row.id == "azure" && is_v1 {
-        // The form in which the model is in the body and the version is optional.
-        let query = api_version.map(|version| format!("?api-version={}", url::encoded(version))).unwrap_or_default();
-        return base.fixed(&format!("/chat/completions{query}"));
-    }
     if row.id == "azure" {
-        let version = url::encoded(api_version.unwrap_or(AZURE_API_VERSION));
-        return base.around_model("/openai/deployments/", &format!("/chat/completions?api-version={version}"));
+        return azure::operation(provider, base, "/chat/completions");
     }
     base.fixed(match (row.chat_path.as_deref(), row.dialect.as_str()) {
         (Some(path), _) => path,
         (None, "anthropic-messages") => "/v1/messages",
         (None, "cohere-v2") => "/v2/chat",
         (None, "ollama-chat") => "/api/chat",
+        (None, "openai-completions") => "/completions",
         (None, _) => "/chat/completions",
     })
 }
@@ -257,7 +260,9 @@ fn headers(provider: &Provider, row: &Row, problems: &mut Vec<Problem>) -> Heade
             }
         }
     }
-    match provider.api_key.as_ref().and_then(|secret| credential::header(row.auth, secret)) {
+    let is_entra = provider.azure.as_ref().is_some_and(|azure| azure.auth == AzureAuth::Entra);
+    let auth = if is_entra { Auth::Bearer } else { row.auth };
+    match provider.api_key.as_ref().and_then(|secret| credential::header(auth, secret)) {
         Some(Ok((name, value))) => {
             headers.insert(name, value);
         }

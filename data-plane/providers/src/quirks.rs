@@ -13,7 +13,7 @@ const NAMED: &[(&str, Apply)] = &[
     ("no_tools", |quirks| quirks.no_tools = true),
     ("no_content_arrays", |quirks| quirks.no_content_arrays = true),
     ("stream_only", |quirks| quirks.stream_only = true),
-    ("reasoning_outside_completion", |quirks| quirks.reasoning_outside_completion = true),
+    ("no_completions", |quirks| quirks.no_completions = true),
 ];
 
 /// All named quirks together; the first name nobody knows is the error.

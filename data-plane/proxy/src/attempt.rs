@@ -111,7 +111,7 @@ impl Lane {
         let same = inbound == provider.dialect_for(inbound);
         let folds = provider.quirks.stream_only && !stream;
         // Ids that carry another vendor's signature are longer than this one takes.
-        let may_pass = same && !folds && !provider.quirks.needs_content() && !signed_id::is_in(body);
+        let may_pass = same && !folds && !provider.quirks.needs_content(inbound) && !signed_id::is_in(body);
         if may_pass { Self::Pass } else { Self::Translate }
     }
 }
@@ -230,8 +230,9 @@ impl<'a> Outbound<'a> {
         dialect: &'static dyn Dialect,
     ) -> Result<Sent, Box<Failure>> {
         if lane == Lane::Pass {
-            let is_openai = dialect.id() == gateway_ir::dialect::Dialect::OpenAiChat;
-            let ask_usage = stream && is_openai && !target.provider.quirks.no_stream_options;
+            use gateway_ir::dialect::Dialect::{OpenAiChat, OpenAiCompletions};
+            let may_ask = matches!(dialect.id(), OpenAiChat | OpenAiCompletions);
+            let ask_usage = stream && may_ask && !target.provider.quirks.no_stream_options;
             let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
             let pieces = self.facts.rewrite(self.body, &rewrite);
             return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });

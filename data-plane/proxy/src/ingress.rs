@@ -37,6 +37,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
     let path = collapse(path);
     let (wanted, operation) = match path.as_ref() {
         "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
+        "/v1/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiCompletions)),
         "/v1/responses" => (Method::POST, Operation::Chat(Dialect::OpenAiResponses)),
         "/v1/responses/input_tokens" => (Method::POST, Operation::CountTokens(Dialect::OpenAiResponses)),
         "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
@@ -67,6 +68,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
 pub(crate) fn error_dialect(path: &str) -> Dialect {
     let path = collapse(path);
     match path.as_ref() {
+        "/v1/completions" => Dialect::OpenAiCompletions,
         "/v1/responses" | "/v1/responses/input_tokens" => Dialect::OpenAiResponses,
         path if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
@@ -138,6 +140,7 @@ mod tests {
         let cases = [
             ("POST", "/v1/chat/completions", Ok(chat.clone())),
             ("POST", "//v1//chat/completions", Ok(chat)),
+            ("POST", "/v1/completions", Ok(Operation::Chat(Dialect::OpenAiCompletions))),
             ("POST", "/v1/responses", Ok(Operation::Chat(Dialect::OpenAiResponses))),
             ("POST", "/v1/messages", Ok(messages.clone())),
             ("POST", "/anthropic/v1/messages", Ok(messages)),

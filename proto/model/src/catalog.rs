@@ -21,6 +21,9 @@ pub struct Row {
     /// It speaks OpenAI's Responses API too, at `/responses` after the base URL.
     #[serde(default)]
     pub responses: bool,
+    /// It speaks OpenAI's legacy completions too, at `/completions` after the base URL.
+    #[serde(default)]
+    pub completions: bool,
     /// It says how many tokens a request is, in its own dialect; where `responses` is true too, in that of the Responses API.
     #[serde(default)]
     pub counts_tokens: bool,
@@ -61,7 +64,7 @@ pub const QUIRKS: &[(&str, &str)] = &[
     ("no_tools", "knows no tools"),
     ("no_content_arrays", "wants message content as one string"),
     ("stream_only", "answers only as a stream"),
-    ("reasoning_outside_completion", "reports reasoning tokens outside `completion_tokens`"),
+    ("no_completions", "has no `/completions`, though others of its kind have"),
 ];
 
 /// Kinds of the design whose dialects this version does not speak yet.
@@ -102,6 +105,7 @@ mod tests {
             assert!(
                 [
                     "openai-chat",
+                    "openai-completions",
                     "anthropic-messages",
                     "gemini-generate",
                     "cohere-v2",

@@ -13,7 +13,7 @@ mod tools;
 mod content;
 mod messages;
 
-type Kept = Vec<(String, Box<RawValue>)>;
+pub(crate) type Kept = Vec<(String, Box<RawValue>)>;
 
 /// Reads a whole request body.
 pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
@@ -28,7 +28,11 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
         model: top.required_string("model")?.into_owned(),
         messages: messages::read(&mut top)?,
         stream: top.boolean("stream")?,
-        sampling: sampling(&mut top)?,
+        sampling: Sampling {
+            logprobs: top.boolean("logprobs")?,
+            top_logprobs: top.unsigned("top_logprobs")?,
+            ..sampling(&mut top)?
+        },
         parallel_tool_calls: top.boolean("parallel_tool_calls")?,
         user: top.string("user")?.map(Into::into),
         ..ChatRequest::default()
@@ -43,7 +47,8 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
     Ok(request)
 }
 
-fn sampling(top: &mut Fields<'_, '_>) -> Result<Sampling, Box<Failure>> {
+/// What says how to pick tokens, but for `logprobs`, which the legacy dialect writes in another form.
+pub(crate) fn sampling(top: &mut Fields<'_, '_>) -> Result<Sampling, Box<Failure>> {
     // `max_completion_tokens` is the newer name and wins; the older one must still be sound.
     let newer = top.unsigned("max_completion_tokens")?;
     let older = top.unsigned("max_tokens")?;
@@ -57,8 +62,7 @@ fn sampling(top: &mut Fields<'_, '_>) -> Result<Sampling, Box<Failure>> {
         seed: seed(top)?,
         presence_penalty: top.number("presence_penalty")?,
         frequency_penalty: top.number("frequency_penalty")?,
-        logprobs: top.boolean("logprobs")?,
-        top_logprobs: top.unsigned("top_logprobs")?,
+        ..Sampling::default()
     })
 }
 
@@ -100,7 +104,7 @@ fn stop(top: &mut Fields<'_, '_>) -> Result<Vec<String>, Box<Failure>> {
 }
 
 /// Whether usage is wanted in the stream. Other options are kept for an upstream that knows them.
-fn stream_options(top: &mut Fields<'_, '_>, kept: &mut Kept) -> Result<bool, Box<Failure>> {
+pub(crate) fn stream_options(top: &mut Fields<'_, '_>, kept: &mut Kept) -> Result<bool, Box<Failure>> {
     let Some(raw) = top.take("stream_options") else { return Ok(false) };
     let path = top.path().name("stream_options");
     let mut options = Fields::read(raw, &path)?;

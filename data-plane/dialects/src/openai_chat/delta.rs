@@ -136,11 +136,12 @@ impl Reader {
     ) -> Result<(), Box<Failure>> {
         let failed = self.failed;
         let mut index = None;
-        let (mut delta, mut message, mut logprobs, mut reason) = (None, None, None, None);
+        let (mut delta, mut message, mut legacy, mut logprobs, mut reason) = (None, None, None, None, None);
         members_of(raw, |name, value| match name {
             "index" => index = unsigned(value),
             "delta" => delta = Some(value),
             "message" => message = Some(value),
+            "text" => legacy = text(value),
             "logprobs" => logprobs = Some(value).filter(|value| is_meant(value)),
             "finish_reason" => reason = text(value).and_then(|reason| finish::read(&reason)),
             _ => {}
@@ -158,6 +159,9 @@ impl Reader {
         };
         if let Some(content) = content {
             read_content(content, shape, choice, events)?;
+        } else if let Some(text) = legacy {
+            // The form of the dialect before this one.
+            events.push(Event::Text { choice: index, text: text.into_owned() });
         }
         match reason {
             Some(_) if failed || choice.finish.is_some() => {}

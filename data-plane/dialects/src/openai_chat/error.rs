@@ -6,7 +6,7 @@ use gateway_ir::failure::Failure;
 use crate::writer::{Object, object};
 
 /// The body of an error answer.
-pub(super) fn encode(failure: &Failure, request_id: &str) -> Bytes {
+pub(crate) fn encode(failure: &Failure, request_id: &str) -> Bytes {
     let mut out = BytesMut::with_capacity(256);
     object(&mut out, |body| {
         body.object("error", |error| write(failure, error));
@@ -17,7 +17,7 @@ pub(super) fn encode(failure: &Failure, request_id: &str) -> Bytes {
 }
 
 /// The last event of a stream that cannot be finished. No terminal mark follows it.
-pub(super) fn event(failure: &Failure, out: &mut BytesMut) {
+pub(crate) fn event(failure: &Failure, out: &mut BytesMut) {
     out.extend_from_slice(b"data: ");
     object(out, |body| {
         body.object("error", |error| write(failure, error));

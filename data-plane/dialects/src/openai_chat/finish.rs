@@ -15,7 +15,7 @@ pub(super) fn read(reason: &str) -> Option<FinishReason> {
 }
 
 /// OpenAI's word. A reason nobody knows is passed on as said: any replacement could make a broken reply look whole.
-pub(super) fn word(reason: &FinishReason) -> &str {
+pub(crate) fn word(reason: &FinishReason) -> &str {
     match reason {
         FinishReason::Stop | FinishReason::StopSequence | FinishReason::Pause => "stop",
         FinishReason::Length => "length",

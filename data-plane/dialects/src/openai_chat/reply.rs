@@ -16,7 +16,7 @@ use crate::reading::{Shape, elements, members_of};
 use crate::writer::{Object, object};
 
 /// An upstream's whole reply as events.
-pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
+pub(crate) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
     let mut reader = Reader::default();
     let mut events = Vec::new();
     reader.read(body, Shape::Whole, &mut events)?;
@@ -53,12 +53,12 @@ pub(super) fn id<'a>(id: &'a str, context: &ReplyContext) -> Cow<'a, str> {
     if id.is_empty() { format!("chatcmpl-{}", context.request_id).into() } else { id.into() }
 }
 
-pub(super) fn created(created: Option<i64>, context: &ReplyContext) -> u64 {
+pub(crate) fn created(created: Option<i64>, context: &ReplyContext) -> u64 {
     created.unwrap_or(context.created).try_into().unwrap_or(0)
 }
 
 /// Whether a detail's name is not one of the members that every reply has.
-pub(super) fn is_free(name: &str) -> bool {
+pub(crate) fn is_free(name: &str) -> bool {
     // A dot marks a detail of another dialect.
     !name.contains('.') && !matches!(name, "id" | "object" | "created" | "model" | "choices" | "usage" | "error")
 }

@@ -145,6 +145,9 @@ impl<'a> Walk<'a> {
             }
         } else if self.depth == IN_CHOICE && self.name == b"finish_reason" && !string.is_empty() {
             self.is_finished = true;
+        } else if self.depth == IN_CHOICE && self.name == b"text" {
+            // The form of the dialect before this one.
+            self.choices.n_content_bytes += string.len() as u64;
         }
     }
 
@@ -210,6 +213,7 @@ mod tests {
             0,
             2,
         );
+        check(r#"{"choices":[{"text":"ab","index":1,"logprobs":{"tokens":["ab"]},"finish_reason":null}]}"#, 2, 0, 2);
         check(r#"{"choices":[],"usage":{"index":1}}"#, 0, 0, 0);
         check(r#"{"choices":null,"x":[{"finish_reason":"stop"}]}"#, 0, 0, 0);
         check(

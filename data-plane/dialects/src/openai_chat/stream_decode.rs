@@ -13,7 +13,7 @@ pub(super) const TERMINAL_MARK: &[u8] = b"[DONE]";
 
 /// State of one stream.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     parser: sse::Parser,
     state: State,
 }

@@ -14,7 +14,7 @@ use crate::dialect::{ReplyContext, StreamEncoder};
 use crate::writer::{Object, object, quoted, unsigned};
 
 /// What ends a stream that is whole.
-pub(super) const END: &[u8] = b"data: [DONE]\n\n";
+pub(crate) const END: &[u8] = b"data: [DONE]\n\n";
 
 /// State of one stream.
 pub(super) struct Encoder {

@@ -17,7 +17,7 @@ use crate::refused;
 /// No longer event can be the terminal mark and nothing else.
 const MAX_TERMINAL_EVENT: usize = 64;
 
-pub(super) struct Tap {
+pub(crate) struct Tap {
     passing: Passing,
     watch: Watch,
 }
@@ -37,7 +37,7 @@ struct Watch {
 // === impl Tap ===
 
 impl Tap {
-    pub(super) fn new(options: TapOptions) -> Self {
+    pub(crate) fn new(options: TapOptions) -> Self {
         let watch = Watch {
             strip_usage: options.strip_usage,
             seen: Seen::default(),

@@ -67,7 +67,7 @@ pub(super) fn read(raw: &RawValue) -> Option<Usage> {
 }
 
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
-pub(super) fn last_in(text: &[u8]) -> Option<Usage> {
+pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
     memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| at(text, place))
 }
 
@@ -81,7 +81,7 @@ pub(super) fn at(text: &[u8], place: usize) -> Option<Usage> {
 }
 
 /// Writes the member `usage`, or nothing where none is known.
-pub(super) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
+pub(crate) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
     let Some(usage) = usage else { return };
     object.object("usage", |object| {
         object.unsigned("prompt_tokens", usage.prompt());

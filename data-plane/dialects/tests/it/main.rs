@@ -2,3 +2,4 @@
 
 mod recorded;
 mod openai_chat;
+mod openai_completions;

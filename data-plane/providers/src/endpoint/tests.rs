@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_model::catalog;
-use gateway_model::kind::provider::Azure;
+use gateway_model::kind::provider::{Azure, AzureAuth};
 
 use super::*;
 
@@ -69,11 +69,77 @@ fn azure_versions_are_configurable() {
     for (base_url, expected) in [
         ("https://r.example", "https://r.example/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"),
         ("https://r.example/openai/v1", "https://r.example/openai/v1/chat/completions?api-version=2025-01-01-preview"),
+        ("https://r.example/models", "https://r.example/models/chat/completions?api-version=2025-01-01-preview"),
     ] {
-        let azure = Some(Azure { api_version: Some("2025-01-01-preview".to_owned()) });
+        let azure = Some(Azure { api_version: Some("2025-01-01-preview".to_owned()), auth: AzureAuth::ApiKey });
         let endpoint = compiled(&Provider { azure, ..provider("azure", Some(base_url)) });
         assert_eq!(endpoint.uri(Dialect::OpenAiChat, "m", false).to_string(), expected);
     }
+}
+
+#[test]
+fn other_dialects_have_urls_where_the_vendor_speaks_them() {
+    let (responses, completions) = (Dialect::OpenAiResponses, Dialect::OpenAiCompletions);
+    let azure = Some("https://r.example");
+    let v1 = Some("https://r.example/openai/v1");
+    let cases = [
+        ("openai", None, responses, Some("https://api.openai.com/v1/responses")),
+        ("openai", None, completions, Some("https://api.openai.com/v1/completions")),
+        ("openai-compatible", Some("https://h.example/v1"), completions, Some("https://h.example/v1/completions")),
+        ("openai-compatible", Some("https://h.example/v1"), responses, None),
+        ("groq", None, completions, None),
+        ("anthropic", None, completions, None),
+        ("azure", azure, responses, None),
+        (
+            "azure",
+            azure,
+            completions,
+            Some("https://r.example/openai/deployments/m/completions?api-version=2024-10-21"),
+        ),
+        ("azure", v1, responses, Some("https://r.example/openai/v1/responses")),
+        ("azure", v1, completions, Some("https://r.example/openai/v1/completions")),
+        ("azure", Some("https://r.example/models"), completions, None),
+    ];
+    for (kind, base_url, dialect, expected) in cases {
+        let endpoint = compiled(&provider(kind, base_url));
+        let found = endpoint.also_speaks(dialect).then(|| endpoint.uri(dialect, "m", false).to_string());
+        assert_eq!(found.as_deref(), expected, "{kind} {base_url:?} {dialect}");
+    }
+    let legacy = compiled(&provider("openai-completions", Some("https://h.example/v1")));
+    assert_eq!(legacy.uri(completions, "m", true), "https://h.example/v1/completions");
+}
+
+#[test]
+fn tokens_are_counted_where_the_vendor_does() {
+    let cases = [
+        ("anthropic", None, Some((Dialect::AnthropicMessages, "https://api.anthropic.com/v1/messages/count_tokens"))),
+        ("openai", None, Some((Dialect::OpenAiResponses, "https://api.openai.com/v1/responses/input_tokens"))),
+        (
+            "gemini",
+            Some("https://h.example/v1"),
+            Some((Dialect::GeminiGenerate, "https://h.example/v1/models/m:countTokens")),
+        ),
+        (
+            "bedrock",
+            Some("https://h.example"),
+            Some((Dialect::BedrockConverse, "https://h.example/model/m/count-tokens")),
+        ),
+        ("groq", None, None),
+        ("demo", None, None),
+    ];
+    for (kind, base_url, expected) in cases {
+        let found = compiled(&provider(kind, base_url)).count_uri("m");
+        let expected = expected.map(|(dialect, uri)| (dialect, uri.parse().expect("a URI")));
+        assert_eq!(found, expected, "{kind}");
+    }
+}
+
+#[test]
+fn an_entra_token_goes_as_a_bearer_token() {
+    let azure = Some(Azure { api_version: None, auth: AzureAuth::Entra });
+    let endpoint = compiled(&Provider { azure, ..provider("azure", Some("https://r.example")) });
+    let sent = endpoint.headers().get("authorization").expect("a credential");
+    assert!(sent == "Bearer the-secret" && sent.is_sensitive() && !endpoint.headers().contains_key("api-key"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl Outbound<'_> {
 
     /// Bytes pass on the same terms as in [`super::Lane::choose`].
     fn count_passes(&self, dialect: Dialect, target: &Target) -> bool {
-        self.inbound.id() == dialect && !target.provider.quirks.needs_content() && !signed_id::is_in(self.body)
+        self.inbound.id() == dialect && !target.provider.quirks.needs_content(dialect) && !signed_id::is_in(self.body)
     }
 
     fn encode_count(

@@ -47,9 +47,32 @@ pub struct Provider {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Azure {
-    /// The `api-version` query parameter. Default `2024-10-21`.
+    /// The `api-version` query parameter. Default `2024-10-21`; with a `base_url` that ends in `/openai/v1` none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
+    /// What `api_key` is.
+    #[serde(default, skip_serializing_if = "AzureAuth::is_default")]
+    pub auth: AzureAuth,
+}
+
+/// How Azure is shown the credential.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AzureAuth {
+    /// A key of the resource, in `api-key`.
+    #[default]
+    ApiKey,
+    /// An access token of Microsoft Entra ID for `https://cognitiveservices.azure.com/.default`, as a bearer token. Such tokens
+    /// live for about an hour: whoever fetches them writes the new one here.
+    Entra,
+}
+
+// === impl AzureAuth ===
+
+impl AzureAuth {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What only `kind: bedrock` has. With an access key requests are signed (AWS Signature Version 4); without one, `api_key` is
