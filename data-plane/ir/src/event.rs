@@ -114,3 +114,25 @@ pub enum FinishReason {
     /// A reason we do not know, as said.
     Other(String),
 }
+
+// === impl Event ===
+
+impl Event {
+    /// The choice that it belongs to, if it belongs to one.
+    pub fn choice(&self) -> Option<u32> {
+        match self {
+            Self::Text { choice, .. }
+            | Self::Refusal { choice, .. }
+            | Self::Reasoning { choice, .. }
+            | Self::ReasoningSignature { choice, .. }
+            | Self::RedactedReasoning { choice, .. }
+            | Self::ToolCallStart { choice, .. }
+            | Self::ToolCallArguments { choice, .. }
+            | Self::Citation { choice, .. }
+            | Self::Logprobs { choice, .. }
+            | Self::Opaque { choice, .. }
+            | Self::Finish { choice, .. } => Some(*choice),
+            Self::Start { .. } | Self::Usage(_) | Self::Meta { .. } | Self::Error(_) | Self::End => None,
+        }
+    }
+}

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod extra;
 pub mod chat;
 pub mod event;
+pub mod legal;
 pub mod fold;
 pub mod json;
 pub mod facts;

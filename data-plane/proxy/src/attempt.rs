@@ -14,10 +14,12 @@ use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing;
 use gateway_engine::snapshot::Target;
 use gateway_ir::chat::ChatRequest;
+use gateway_ir::event::Event;
 use gateway_ir::facts::{Facts, Rewrite};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::fold::{Fold, Reply};
 use gateway_ir::json;
+use gateway_ir::legal::{Legality, Verdict};
 use gateway_ir::usage::Usage;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, Request, Response, Uri};
@@ -366,8 +368,17 @@ impl Reading<'_> {
 
     async fn fold_stream(&self, mut body: UpstreamBody) -> Result<Reply, Box<Failure>> {
         let mut decoder = self.dialect.stream_decoder();
-        let mut events = Vec::new();
-        let mut fold = Fold::default();
+        let (mut events, mut legality, mut fold) = (Vec::new(), Legality::default(), Fold::default());
+        let mut keep = |events: &mut Vec<Event>| {
+            for event in events.drain(..) {
+                match legality.judge(&event) {
+                    Verdict::Legal | Verdict::Open => fold.push(event),
+                    Verdict::Drop(_) => {}
+                    Verdict::Refuse(breach) => return Err(crate::relay::senseless(breach)),
+                }
+            }
+            Ok(())
+        };
         let mut n_bytes = 0;
         while let Some(bytes) = self.next(&mut body).await? {
             n_bytes += bytes.len();
@@ -375,10 +386,10 @@ impl Reading<'_> {
                 return Err(self.garbage("is larger than 32 MiB"));
             }
             decoder.push(&bytes, &mut events)?;
-            events.drain(..).for_each(|event| fold.push(event));
+            keep(&mut events)?;
         }
         decoder.finish(&mut events)?;
-        events.drain(..).for_each(|event| fold.push(event));
+        keep(&mut events)?;
         self.complete(fold.finish())
     }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gateway_engine::snapshot::Target;
 use gateway_ir::failure::Failure;
+use gateway_ir::legal::Breach;
 use gateway_wire::v1;
 use metrics::{Counter, Gauge, Histogram, Recorder as _, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -183,6 +184,16 @@ impl Meters {
         attempts.get_or_insert_with(labels.clone(), || self.attempt_meter(&labels)).increment(1);
     }
 
+    /// An upstream broke a rule of event streams. Rare, so the counter is looked up each time.
+    pub(crate) fn breached(&self, target: &Target, breach: Breach) {
+        let labels = vec![
+            metrics::Label::new("provider", target.provider.name.to_string()),
+            metrics::Label::new("rule", breach.name()),
+        ];
+        let key = metrics::Key::from_parts("gateway_stream_breaches_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
     pub(crate) fn request_ended(
         &self,
         log: &v1::LogRecord,
@@ -310,6 +321,11 @@ fn describe(recorder: &PrometheusRecorder) {
     let counters = [
         ("gateway_requests_total", Unit::Count, "requests answered, by dialect, provider, status and ending"),
         ("gateway_upstream_attempts_total", Unit::Count, "attempts at upstreams, by provider and outcome"),
+        (
+            "gateway_stream_breaches_total",
+            Unit::Count,
+            "rules of event streams that upstreams broke, by provider and rule",
+        ),
         ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
         ("gateway_usage_dropped_total", Unit::Count, "usage events that the spool could not keep"),
         ("gateway_log_records_dropped_total", Unit::Count, "log records that reached no sink"),

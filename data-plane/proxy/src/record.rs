@@ -12,6 +12,7 @@ use gateway_engine::price;
 use gateway_engine::snapshot::Target;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::legal::Breach;
 use gateway_ir::usage::Usage;
 use gateway_wire::v1;
 
@@ -181,6 +182,14 @@ impl Record {
         }
         if failure.is_none() {
             self.log.first_byte_us = now;
+        }
+    }
+
+    /// The upstream's reply broke a rule; whether that could be repaired is the caller's business.
+    pub(crate) fn breached(&self, breach: Breach) {
+        if let Some(target) = &self.target {
+            tracing::debug!("the reply of `{}` breaks a rule: {breach}", target.provider.name);
+            self.sinks.meters.breached(target, breach);
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{StreamDecoder, StreamEncoder, StreamTap};
 use gateway_ir::event::Event;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::legal::{Breach, Legality, Verdict};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -26,11 +27,9 @@ pub(crate) enum Mode {
 pub(crate) struct Translation {
     pub(crate) decoder: Box<dyn StreamDecoder>,
     pub(crate) encoder: Box<dyn StreamEncoder>,
+    legality: Legality,
     events: Vec<Event>,
     out: BytesMut,
-    /// The decoder saw the upstream's terminal mark.
-    ended: bool,
-    finished: bool,
     n_content_bytes: u64,
 }
 
@@ -63,7 +62,7 @@ pub(crate) struct Relay {
 impl Translation {
     pub(crate) fn new(decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>) -> Self {
         let (events, out) = (Vec::with_capacity(8), BytesMut::new());
-        Self { decoder, encoder, events, out, ended: false, finished: false, n_content_bytes: 0 }
+        Self { decoder, encoder, legality: Legality::default(), events, out, n_content_bytes: 0 }
     }
 
     /// Feeds bytes and returns what they complete. An error event of the upstream is a failure.
@@ -76,7 +75,7 @@ impl Translation {
         self.decoder.finish(&mut self.events)?;
         let written = self.encode(record)?;
         // A reply that said why it stopped is whole even where the terminal mark is missing.
-        if !self.ended && !self.finished {
+        if !self.legality.is_finished() {
             return Err(cut());
         }
         self.out.extend_from_slice(&written);
@@ -86,10 +85,20 @@ impl Translation {
 
     fn encode(&mut self, record: &mut Record) -> Result<Bytes, Box<Failure>> {
         for event in self.events.drain(..) {
+            match self.legality.judge(&event) {
+                Verdict::Legal => {}
+                Verdict::Open => self.encoder.push(&nameless_start(), &mut self.out),
+                Verdict::Drop(breach) => {
+                    record.breached(breach);
+                    continue;
+                }
+                Verdict::Refuse(breach) => {
+                    record.breached(breach);
+                    return Err(senseless(breach));
+                }
+            }
             match &event {
                 Event::Usage(usage) => record.used(*usage),
-                Event::End => self.ended = true,
-                Event::Finish { .. } => self.finished = true,
                 Event::Error(failure) => return Err(failure.clone()),
                 Event::Text { text, .. } | Event::Reasoning { text, .. } | Event::Refusal { text, .. } => {
                     self.n_content_bytes += text.len() as u64;
@@ -281,6 +290,15 @@ impl ReplyStream for Relay {
         let trailers = this.trailers.take().map(|trailers| trailers(&this.record));
         Poll::Ready(trailers.map(|trailers| Ok(Chunk::Trailers(trailers))))
     }
+}
+
+/// For a stream whose upstream did not say who answers.
+fn nameless_start() -> Event {
+    Event::Start { id: String::new(), model: String::new(), created: None }
+}
+
+pub(crate) fn senseless(breach: Breach) -> Box<Failure> {
+    Box::new(Failure::new(Code::UpstreamGarbage, format!("the upstream's reply makes no sense: {breach}")))
 }
 
 pub(crate) fn cut() -> Box<Failure> {

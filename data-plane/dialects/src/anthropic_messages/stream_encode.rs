@@ -1,9 +1,7 @@
 //! Events → the stream an Anthropic client reads: blocks one after the other, with rising indexes, each opened and closed once.
 //!
 //! Text leaves event by event. Only the finish waits, for the usage that Anthropic puts beside it. Calls whose arguments come
-//! interleaved cannot be told so; `stream_encode/order.rs` holds back what comes while a call's arguments are not whole.
-
-mod order;
+//! interleaved cannot be told so; [`crate::sequence`] holds back what comes while a call's arguments are not whole.
 
 use bytes::{BufMut, BytesMut};
 use gateway_ir::dialect::Dialect;
@@ -12,15 +10,15 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
 use serde_json::value::RawValue;
 
-use self::order::Order;
 use super::{error, message, reply};
 use crate::dialect::{ReplyContext, StreamEncoder};
+use crate::sequence::Sequence;
 use crate::writer;
 
 /// Encoder of one stream. Anthropic knows one choice; events of others are passed over.
 pub(super) struct Encoder {
     context: ReplyContext,
-    order: Order,
+    sequence: Sequence,
     writing: Writing,
     over: bool,
 }
@@ -54,8 +52,8 @@ enum Open {
 
 impl Encoder {
     pub(super) fn new(context: &ReplyContext) -> Self {
-        let (order, writing) = (Order::default(), Writing::default());
-        Self { context: context.clone(), order, writing, over: false }
+        let (sequence, writing) = (Sequence::default(), Writing::default());
+        Self { context: context.clone(), sequence, writing, over: false }
     }
 }
 
@@ -74,8 +72,8 @@ impl StreamEncoder for Encoder {
             _ => {}
         }
         self.writing.start("", "", &self.context, out);
-        let Self { order, writing, .. } = self;
-        order.push(event, &mut |event| writing.write(event, out));
+        let Self { sequence, writing, .. } = self;
+        sequence.push(event, &mut |event| writing.write(event, out));
     }
 
     fn end(&mut self, out: &mut BytesMut) {
@@ -83,9 +81,9 @@ impl StreamEncoder for Encoder {
             return;
         }
         self.writing.start("", "", &self.context, out);
-        let Self { order, writing, .. } = self;
-        order.release(&mut |event| writing.write(event, out));
-        if order.lost_arguments() {
+        let Self { sequence, writing, .. } = self;
+        sequence.release(&mut |event| writing.write(event, out));
+        if sequence.lost_arguments() {
             let message = "the upstream went on with a tool call that it had finished; the call cannot be trusted";
             return self.fail(&Failure::new(Code::UpstreamGarbage, message), out);
         }

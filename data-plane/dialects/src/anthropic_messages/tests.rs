@@ -1,7 +1,6 @@
 //! Tests of the whole dialect through its trait. Cases are data; recorded traffic is read from the shared folder where there is one.
 
 mod support;
-mod checker;
 mod request;
 mod cross;
 mod reply;

@@ -17,7 +17,7 @@ pub(super) struct Item {
 pub(super) enum Kind {
     Message { text: String, refusal: String, annotations: Vec<String> },
     Reasoning { text: String },
-    Call { call: u32, call_id: String, name: String, arguments: String },
+    Call { call_id: String, name: String, arguments: String },
 }
 
 /// `in_progress` while it grows, then `completed`, or `incomplete` where the reply broke off.

@@ -130,10 +130,9 @@ fn add(block: &Block, head: &Head, items: &mut Vec<Item>) {
         Block::Reasoning { text, .. } if !text.is_empty() => {
             items.push(Item { id: head.item_id("rs", index), kind: Kind::Reasoning { text: text.clone() } });
         }
-        Block::ToolCall { call, id, name, arguments } => items.push(Item {
+        Block::ToolCall { id, name, arguments, .. } => items.push(Item {
             id: head.item_id("fc", index),
             kind: Kind::Call {
-                call: *call,
                 call_id: id.clone(),
                 name: name.clone(),
                 arguments: if arguments.is_empty() { "{}".to_owned() } else { arguments.clone() },

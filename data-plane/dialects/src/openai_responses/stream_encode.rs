@@ -1,18 +1,28 @@
 //! Events → a client's stream. Each item is opened, grows and is closed in order; every event has its number and its name.
+//!
+//! Clients take one item after the other, so calls whose arguments come interleaved are put in order first.
 
 use bytes::BytesMut;
 use gateway_ir::event::{Event, FinishReason};
-use gateway_ir::failure::Failure;
+use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
 
 use super::error;
 use super::item::{self, Item, Kind, Status};
 use super::response::{Head, cut_short};
 use crate::dialect::{ReplyContext, StreamEncoder};
+use crate::sequence::Sequence;
 use crate::writer::{Object, object};
 
-/// State of one stream. It keeps what was said, because the terminal event repeats it.
+/// State of one stream. Responses have one choice; events of others are passed over.
 pub(super) struct Encoder {
+    sequence: Sequence,
+    writing: Writing,
+    closed: bool,
+}
+
+/// What has been written. It keeps what was said, because the terminal event repeats it.
+struct Writing {
     context: ReplyContext,
     head: Option<Head>,
     sequence: u64,
@@ -21,7 +31,6 @@ pub(super) struct Encoder {
     open: Option<Open>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
-    closed: bool,
 }
 
 /// What grows, and how many characters of it citations have covered.
@@ -37,16 +46,15 @@ enum Open {
 
 impl Encoder {
     pub(super) fn new(context: ReplyContext) -> Self {
-        Self {
-            context,
-            head: None,
-            sequence: 0,
-            items: Vec::new(),
-            open: None,
-            finish: None,
-            usage: None,
-            closed: false,
-        }
+        Self { sequence: Sequence::default(), writing: Writing::new(context), closed: false }
+    }
+}
+
+// === impl Writing ===
+
+impl Writing {
+    fn new(context: ReplyContext) -> Self {
+        Self { context, head: None, sequence: 0, items: Vec::new(), open: None, finish: None, usage: None }
     }
 
     /// One event: its name, its type, what `write` adds, its number.
@@ -173,21 +181,13 @@ impl Encoder {
         });
     }
 
-    /// Pieces of a call that is no longer the last item belong to what was closed; they are kept for the terminal event.
-    fn arguments(&mut self, wanted: u32, json: &str, out: &mut BytesMut) {
-        let last = self.items.len().saturating_sub(1);
-        let found = self.items.iter_mut().enumerate().rev().find_map(|(at, item)| match &mut item.kind {
-            Kind::Call { call, arguments, .. } if *call == wanted => Some((at, arguments)),
-            _ => None,
-        });
-        let Some((at, arguments)) = found else { return };
+    fn arguments(&mut self, json: &str, out: &mut BytesMut) {
+        let Some(Item { kind: Kind::Call { arguments, .. }, .. }) = self.items.last_mut() else { return };
         arguments.push_str(json);
-        if at == last && self.open == Some(Open::Call) {
-            self.event("response.function_call_arguments.delta", out, |this, event| {
-                this.write_place(None, event);
-                event.string("delta", json);
-            });
-        }
+        self.event("response.function_call_arguments.delta", out, |this, event| {
+            this.write_place(None, event);
+            event.string("delta", json);
+        });
     }
 
     fn cite(&mut self, annotation: impl FnOnce(usize, usize) -> Option<String>, out: &mut BytesMut) {
@@ -280,6 +280,35 @@ impl Encoder {
         self.open = None;
         self.event("response.output_item.done", out, |this, event| this.write_item(Status::Completed, event));
     }
+
+    fn write(&mut self, event: &Event, out: &mut BytesMut) {
+        match event {
+            Event::Text { text, .. } if !text.is_empty() => self.text(text, out),
+            Event::Refusal { text, .. } if !text.is_empty() => self.refusal(text, out),
+            Event::Reasoning { text, .. } if !text.is_empty() => self.reasoning(text, out),
+            Event::ToolCallStart { id, name, .. } => {
+                let (call_id, name) = (id.clone(), name.clone());
+                let kind = Kind::Call { call_id, name, arguments: String::new() };
+                self.open_item("fc", kind, Open::Call, out);
+            }
+            Event::ToolCallArguments { json, .. } if !json.is_empty() && self.open == Some(Open::Call) => {
+                self.arguments(json, out)
+            }
+            Event::Citation { kind, json, .. } => {
+                self.cite(|start, end| item::annotation(*kind, json, start, end), out);
+            }
+            Event::Finish { reason, .. } => self.finish = Some(reason.clone()),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, out: &mut BytesMut) {
+        self.start("", None, out);
+        self.close(out);
+        let finish = self.finish.take().unwrap_or(FinishReason::Stop);
+        let name = if cut_short(&finish).is_some() { "response.incomplete" } else { "response.completed" };
+        self.event(name, out, |this, event| this.write_response(Some(&finish), event));
+    }
 }
 
 impl StreamEncoder for Encoder {
@@ -287,43 +316,34 @@ impl StreamEncoder for Encoder {
         if self.closed {
             return;
         }
-        if let Event::Start { model, created, .. } = event {
-            return self.start(model, *created, out);
-        }
-        self.start("", None, out);
         match event {
-            Event::Text { choice: 0, text } if !text.is_empty() => self.text(text, out),
-            Event::Refusal { choice: 0, text } if !text.is_empty() => self.refusal(text, out),
-            Event::Reasoning { choice: 0, text } if !text.is_empty() => self.reasoning(text, out),
-            Event::ToolCallStart { choice: 0, call, id, name } => {
-                let (call_id, name) = (id.clone(), name.clone());
-                let kind = Kind::Call { call: *call, call_id, name, arguments: String::new() };
-                self.open_item("fc", kind, Open::Call, out);
-            }
-            Event::ToolCallArguments { choice: 0, call, json } if !json.is_empty() => self.arguments(*call, json, out),
-            Event::Citation { choice: 0, kind, json } => {
-                self.cite(|start, end| item::annotation(*kind, json, start, end), out);
-            }
-            Event::Usage(usage) => self.usage = Some(*usage),
-            Event::Finish { choice: 0, reason, .. } => self.finish = Some(reason.clone()),
+            Event::Start { model, created, .. } => return self.writing.start(model, *created, out),
+            Event::Usage(usage) => return self.writing.usage = Some(*usage),
+            // Written with the text they belong to, empty; the caller says `end` and `fail`.
+            Event::Logprobs { .. } | Event::Meta { .. } | Event::End | Event::Error(_) => return,
             _ => {}
         }
+        self.writing.start("", None, out);
+        let Self { sequence, writing, .. } = self;
+        sequence.push(event, &mut |event| writing.write(event, out));
     }
 
     fn end(&mut self, out: &mut BytesMut) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        self.start("", None, out);
-        self.close(out);
-        let finish = self.finish.take().unwrap_or(FinishReason::Stop);
-        let name = if cut_short(&finish).is_some() { "response.incomplete" } else { "response.completed" };
-        self.event(name, out, |this, event| this.write_response(Some(&finish), event));
+        let Self { sequence, writing, .. } = self;
+        sequence.release(&mut |event| writing.write(event, out));
+        if sequence.lost_arguments() {
+            let message = "the upstream went on with a tool call that it had finished; the call cannot be trusted";
+            return error::event(&Failure::new(Code::UpstreamGarbage, message), writing.sequence, out);
+        }
+        writing.end(out);
     }
 
     fn fail(&mut self, failure: &Failure, out: &mut BytesMut) {
         if !std::mem::replace(&mut self.closed, true) {
-            error::event(failure, self.sequence, out);
+            error::event(failure, self.writing.sequence, out);
         }
     }
 }

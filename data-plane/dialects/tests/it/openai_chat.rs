@@ -2,17 +2,24 @@
 
 use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, TapOptions, Upstream};
+use gateway_dialects::legal;
 use gateway_dialects::openai_chat::OpenAiChat;
 use gateway_ir::event::Event;
 use gateway_ir::fold::{Block, Reply, fold, unfold};
 use gateway_ir::quirks::Quirks;
 
-mod legal;
 mod properties;
 mod traffic;
 
 fn context() -> ReplyContext {
     ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage: true }
+}
+
+/// Ends the test where a stream is not what clients rely on.
+fn check_legal(stream: &[u8], wants_usage: bool) {
+    if let Err(why) = legal::check(Dialect::id(&OpenAiChat), stream, wants_usage) {
+        panic!("{why}:\n{}", String::from_utf8_lossy(stream));
+    }
 }
 
 /// Decodes a stream that comes in pieces cut at `cuts`.

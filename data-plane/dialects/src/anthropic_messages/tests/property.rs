@@ -8,8 +8,7 @@ use gateway_ir::usage::Usage;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-use super::checker::legal;
-use super::support::{decode_pieces, encode_stream, gist_of, tap_pieces};
+use super::support::{decode_pieces, encode_stream, gist_of, legal, tap_pieces};
 
 fn raw(json: String) -> Box<RawValue> {
     RawValue::from_string(json).expect("JSON")

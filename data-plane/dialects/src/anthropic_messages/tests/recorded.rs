@@ -7,8 +7,7 @@ use gateway_ir::fold::{Reply, fold};
 use gateway_ir::quirks::Quirks;
 use serde_json::{Map, Value, json};
 
-use super::checker;
-use super::support::{context, decode_pieces, encode_stream, gist, gist_of, tap_pieces, translate, value};
+use super::support::{context, decode_pieces, encode_stream, gist, gist_of, legal, tap_pieces, translate, value};
 use crate::anthropic_messages::AnthropicMessages;
 use crate::dialect::{ClientDialect, Dialect};
 use crate::openai_chat::OpenAiChat;
@@ -89,7 +88,7 @@ fn check_stream(recording: &Recording, stream: &[u8]) {
         assert_eq!(tapped.seen.usage, reply.usage, "{id}: the tap sees the usage");
     }
     let written = encode_stream(&events);
-    checker::legal(&written).unwrap_or_else(|why| panic!("{id}: {why}"));
+    legal(&written).unwrap_or_else(|why| panic!("{id}: {why}"));
     let again = decode_pieces([written.as_ref()]).expect("what we write");
     assert_eq!(gist_of(&again), gist(&reply), "{id}: encoded and read again");
 }
@@ -167,7 +166,7 @@ fn streams_of_the_other_dialect_become_legal() {
         taken.unwrap_or_else(|failure| panic!("{id}: {failure}"));
         n_streams += 1;
         let written = encode_stream(&events);
-        checker::legal(&written).unwrap_or_else(|why| panic!("{id}: {why}"));
+        legal(&written).unwrap_or_else(|why| panic!("{id}: {why}"));
         let reply = fold(events);
         if reply.error.is_some() {
             continue;

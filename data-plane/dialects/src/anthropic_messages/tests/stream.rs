@@ -7,8 +7,7 @@ use gateway_ir::fold::fold;
 use gateway_ir::usage::Usage;
 use serde_json::{Value, json};
 
-use super::checker::legal;
-use super::support::{Tapped, context, decode_pieces, encode_stream, gist_of, tap_pieces};
+use super::support::{Tapped, context, decode_pieces, encode_stream, gist_of, legal, tap_pieces};
 use crate::anthropic_messages::AnthropicMessages;
 use crate::dialect::{ClientDialect, TapOptions};
 

@@ -95,3 +95,8 @@ pub(super) fn gist(reply: &Reply) -> Value {
 pub(super) fn gist_of(events: &[Event]) -> Value {
     gist(&fold(events.iter().cloned()))
 }
+
+/// The events of a stream, if it is legal.
+pub(super) fn legal(stream: &[u8]) -> Result<Vec<Value>, String> {
+    crate::legal::check(gateway_ir::dialect::Dialect::AnthropicMessages, stream, true).map(|told| told.events)
+}

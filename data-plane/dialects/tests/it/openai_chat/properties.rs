@@ -6,8 +6,7 @@ use gateway_ir::fold::{fold, unfold};
 use gateway_ir::usage::Usage;
 use proptest::prelude::*;
 
-use super::legal::check_legal;
-use super::{context, decode_stream, encode_stream, stream_round_trip, tap, told, whole_round_trip};
+use super::{check_legal, context, decode_stream, encode_stream, stream_round_trip, tap, told, whole_round_trip};
 
 fn deltas() -> impl Strategy<Value = Vec<Event>> {
     // Quotes, line ends, separators and characters of several bytes are where framing goes wrong.

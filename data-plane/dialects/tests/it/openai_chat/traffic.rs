@@ -8,10 +8,9 @@ use gateway_ir::quirks::Quirks;
 use gateway_ir::usage::Usage;
 use serde_json::{Value, json};
 
-use super::legal::check_legal;
 use super::{
-    Told, arguments_of, context, decode_stream, encode_stream, plain_upstream, stream_round_trip, tap, told,
-    whole_round_trip,
+    Told, arguments_of, check_legal, context, decode_stream, encode_stream, plain_upstream, stream_round_trip, tap,
+    told, whole_round_trip,
 };
 use crate::recorded::{Fixture, fixtures};
 

@@ -1,28 +1,22 @@
-//! What makes a stream legal for an Anthropic client. Small, strict and written from the documentation, not from the encoder.
+//! Anthropic Messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 
 use serde_json::Value;
 
-use crate::framing::sse;
+use super::{Ending, Raw};
 
-/// The events of a stream, if it is legal: one `message_start` first; blocks one after the other with indexes 0, 1, 2 …, deltas
-/// only inside and of the block's kind; one `message_delta` and one `message_stop` last, or one `error` last.
-pub(super) fn legal(stream: &[u8]) -> Result<Vec<Value>, String> {
-    let mut events = Vec::new();
-    let mut parser = sse::Parser::default();
-    let read = parser.push(stream, |event| {
-        let data: Value = serde_json::from_slice(&event.data)
-            .map_err(|_| Box::new(crate::anthropic_messages::error::decode(0, b"")))?;
-        assert_eq!(data["type"].as_str().map(str::as_bytes), Some(event.name), "the `event:` line names the type");
-        events.push(data);
-        Ok(())
-    });
-    read.map_err(|_| "data that is not JSON".to_owned())?;
+/// One `message_start` first; blocks one after the other with indexes 0, 1, 2 …, deltas only inside and of the block's kind; one
+/// `message_delta` and one `message_stop` last, or one `error` last.
+pub(super) fn check(events: &[Raw]) -> Result<Ending, String> {
     let mut state = State::default();
-    for event in &events {
-        state.step(event).map_err(|why| format!("{why} at {event}"))?;
+    for Raw { name, data } in events {
+        if data["type"].as_str() != Some(name.as_str()) {
+            return Err(format!("the `event:` line does not name the type at {data}"));
+        }
+        state.step(data).map_err(|why| format!("{why} at {data}"))?;
     }
     match state.over {
-        true => Ok(events),
+        true if state.delta => Ok(Ending::Finished),
+        true => Ok(Ending::Failed),
         false => Err("the stream does not end".to_owned()),
     }
 }
@@ -95,35 +89,43 @@ impl State {
     }
 }
 
-#[test]
-fn the_checker_refuses_what_is_not_legal() {
-    let start = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":0,"output_tokens":0}}}"#;
-    let open = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
-    let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
-    let json = r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"a"}}"#;
-    let close = r#"{"type":"content_block_stop","index":0}"#;
-    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}"#;
-    let stop = r#"{"type":"message_stop"}"#;
-    let check = |events: &[&str], expected: bool| {
-        let stream: String = events
-            .iter()
-            .map(|event| {
-                let kind =
-                    serde_json::from_str::<Value>(event).expect("JSON")["type"].as_str().unwrap_or("").to_owned();
-                format!("event: {kind}\ndata: {event}\n\n")
-            })
-            .collect();
-        assert_eq!(legal(stream.as_bytes()).is_ok(), expected, "{events:?}");
-    };
-    check(&[start, open, text, close, delta, stop], true);
-    check(&[start, delta, stop], true);
-    check(&[start, open, text, close, delta], false);
-    check(&[start, open, text, delta, stop], false);
-    check(&[start, open, json, close, delta, stop], false);
-    check(&[start, open, close, open, close, delta, stop], false);
-    check(&[start, text, delta, stop], false);
-    check(&[start, start, delta, stop], false);
-    check(&[open, close, delta, stop], false);
-    check(&[start, delta, delta, stop], false);
-    check(&[start, delta, stop, stop], false);
+#[cfg(test)]
+mod tests {
+    use gateway_ir::dialect::Dialect as Id;
+    use serde_json::Value;
+
+    use crate::legal::check as legal;
+
+    #[test]
+    fn the_checker_refuses_what_is_not_legal() {
+        let start = r#"{"type":"message_start","message":{"id":"m","type":"message","role":"assistant","content":[],"stop_reason":null,"usage":{"input_tokens":0,"output_tokens":0}}}"#;
+        let open = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+        let text = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+        let json = r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"a"}}"#;
+        let close = r#"{"type":"content_block_stop","index":0}"#;
+        let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}"#;
+        let stop = r#"{"type":"message_stop"}"#;
+        let check = |events: &[&str], expected: bool| {
+            let stream: String = events
+                .iter()
+                .map(|event| {
+                    let kind =
+                        serde_json::from_str::<Value>(event).expect("JSON")["type"].as_str().unwrap_or("").to_owned();
+                    format!("event: {kind}\ndata: {event}\n\n")
+                })
+                .collect();
+            assert_eq!(legal(Id::AnthropicMessages, stream.as_bytes(), true).is_ok(), expected, "{events:?}");
+        };
+        check(&[start, open, text, close, delta, stop], true);
+        check(&[start, delta, stop], true);
+        check(&[start, open, text, close, delta], false);
+        check(&[start, open, text, delta, stop], false);
+        check(&[start, open, json, close, delta, stop], false);
+        check(&[start, open, close, open, close, delta, stop], false);
+        check(&[start, text, delta, stop], false);
+        check(&[start, start, delta, stop], false);
+        check(&[open, close, delta, stop], false);
+        check(&[start, delta, delta, stop], false);
+        check(&[start, delta, stop, stop], false);
+    }
 }

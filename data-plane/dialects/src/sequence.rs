@@ -1,4 +1,4 @@
-//! Puts interleaved events into an order that blocks allow: while the arguments of a call are not one whole JSON object,
+//! Puts interleaved events of the first choice into an order that blocks allow, one after the other: while the arguments of a call are not one whole JSON object,
 //! everything that does not belong to the call waits.
 //!
 //! Upstreams send calls one after the other nearly always; then nothing waits. A call without any arguments is whole only
@@ -13,7 +13,7 @@ const MOST_WAITING: usize = 4 << 20;
 
 /// What waits for what.
 #[derive(Default)]
-pub(super) struct Order {
+pub(crate) struct Sequence {
     /// The call whose arguments are coming.
     current: Option<(u32, Progress)>,
     waiting: Vec<Event>,
@@ -32,12 +32,12 @@ struct Progress {
     escaped: bool,
 }
 
-// === impl Order ===
+// === impl Sequence ===
 
-impl Order {
+impl Sequence {
     /// Takes an event; calls `write` for each whose turn has come.
-    pub(super) fn push(&mut self, event: &Event, write: &mut dyn FnMut(&Event)) {
-        if choice(event).is_some_and(|choice| choice != 0) {
+    pub(crate) fn push(&mut self, event: &Event, write: &mut dyn FnMut(&Event)) {
+        if event.choice().is_some_and(|choice| choice != 0) {
             return;
         }
         if matches!(event, Event::Finish { .. }) {
@@ -59,7 +59,7 @@ impl Order {
     }
 
     /// Nothing more will come for any call: everything that waits is written, call by call.
-    pub(super) fn release(&mut self, write: &mut dyn FnMut(&Event)) {
+    pub(crate) fn release(&mut self, write: &mut dyn FnMut(&Event)) {
         self.close_current();
         while !self.waiting.is_empty() {
             self.drain(write);
@@ -68,7 +68,7 @@ impl Order {
     }
 
     /// Arguments came for a call that had been closed.
-    pub(super) fn lost_arguments(&self) -> bool {
+    pub(crate) fn lost_arguments(&self) -> bool {
         self.lost
     }
 
@@ -133,23 +133,6 @@ impl Order {
         if let Some((call, _)) = self.current.take() {
             self.closed.insert(call);
         }
-    }
-}
-
-fn choice(event: &Event) -> Option<u32> {
-    match event {
-        Event::Text { choice, .. }
-        | Event::Refusal { choice, .. }
-        | Event::Reasoning { choice, .. }
-        | Event::ReasoningSignature { choice, .. }
-        | Event::RedactedReasoning { choice, .. }
-        | Event::ToolCallStart { choice, .. }
-        | Event::ToolCallArguments { choice, .. }
-        | Event::Citation { choice, .. }
-        | Event::Logprobs { choice, .. }
-        | Event::Opaque { choice, .. }
-        | Event::Finish { choice, .. } => Some(*choice),
-        Event::Start { .. } | Event::Usage(_) | Event::Meta { .. } | Event::Error(_) | Event::End => None,
     }
 }
 
