@@ -136,7 +136,8 @@ pub(super) fn finish_reason(said: &str) -> FinishReason {
         "stop_sequence" => FinishReason::StopSequence,
         "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
         "tool_use" => FinishReason::ToolCalls,
-        "pause_turn" => FinishReason::Pause,
+        // `compaction`: the turn stands still behind its summary, and goes on when it is sent back.
+        "pause_turn" | "compaction" => FinishReason::Pause,
         "refusal" => FinishReason::Refusal,
         other => FinishReason::Other(other.to_owned()),
     }

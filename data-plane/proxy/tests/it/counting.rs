@@ -3,7 +3,7 @@
 use gateway_fake::{Script, Upstream};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, UPSTREAM_KEY, anthropic_at, openai_at, read};
+use crate::gateway::{Gateway, anthropic_at, openai_at, provider_at, read};
 
 fn question() -> Value {
     json!({
@@ -12,16 +12,6 @@ fn question() -> Value {
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
         "tools": [{"name": "look", "description": "Looks it up", "input_schema": {"type": "object", "properties": {}}}],
     })
-}
-
-/// A provider of `kind` at the upstream's root, and a model `m` on it.
-fn provider(kind: &str, url: &str, more: &str) -> String {
-    format!(
-        "providers:\n  - {{name: up, kind: {kind}, base_url: \"{url}\", api_key: {UPSTREAM_KEY}, \
-         allow_private_networks: true, retry: {{max_attempts: 1}}{more}}}\n\
-         prices:\n  - {{name: p, provider: up, model: own-name, input_per_1m: 1000, output_per_1m: 1000}}\n\
-         models:\n  - name: m\n    targets: [{{provider: up, model: own-name}}]\n"
-    )
 }
 
 #[tokio::test]
@@ -46,7 +36,7 @@ async fn the_vendor_of_the_same_dialect_is_asked_with_the_clients_own_bytes() {
 async fn other_vendors_are_asked_in_their_own_words() {
     let cases = [
         ("gemini", "", "/v1beta/models/own-name:countTokens", json!({"totalTokens": 61}), "generateContentRequest"),
-        ("bedrock", ", aws: {region: us-east-1}", "/model/own-name/count-tokens", json!({"inputTokens": 61}), "input"),
+        ("bedrock", "aws: {region: us-east-1}", "/model/own-name/count-tokens", json!({"inputTokens": 61}), "input"),
         (
             "openai",
             "",
@@ -58,7 +48,7 @@ async fn other_vendors_are_asked_in_their_own_words() {
     for (kind, more, target, said, member) in cases {
         let upstream = Upstream::start().await;
         upstream.push(Script::json(200, &said));
-        let gateway = Gateway::start(&provider(kind, &upstream.url(), more)).await;
+        let gateway = Gateway::start(&provider_at(kind, &upstream.url(), more)).await;
         let answer = read(gateway.post("/v1/messages/count_tokens", &question())).await;
         assert_eq!((answer.status, answer.json()), (200, json!({"input_tokens": 61})), "{kind}: {}", answer.text);
         assert_eq!(answer.header("x-gateway-token-count"), Some("exact"), "{kind}");
@@ -102,8 +92,9 @@ async fn counting_is_checked_and_recorded_like_a_reply_but_free() {
         &json!({"type": "error", "error": {"type": "overloaded_error", "message": "too many"}}),
     ));
     let config = format!(
-        "{}keys:\n  - {{name: test, secret: {}, limits: {{rpm: 2}}}}\n",
-        provider("anthropic", &upstream.url(), ""),
+        "{}prices:\n  - {{name: p, provider: up, model: own-name, input_per_1m: 1000, output_per_1m: 1000}}\n\
+         keys:\n  - {{name: test, secret: {}, limits: {{rpm: 2}}}}\n",
+        anthropic_at(&upstream.url()),
         crate::gateway::KEY
     );
     let gateway = Gateway::start(&config).await;

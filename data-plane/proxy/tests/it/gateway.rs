@@ -146,6 +146,16 @@ pub(crate) fn anthropic_at(url: &str) -> String {
     )
 }
 
+/// A provider `up` of any kind and a model `m` on it; `more` are further members of the provider.
+pub(crate) fn provider_at(kind: &str, base_url: &str, more: &str) -> String {
+    let more = if more.is_empty() { String::new() } else { format!(", {more}") };
+    format!(
+        "providers:\n  - {{name: up, kind: {kind}, base_url: \"{base_url}\", api_key: {UPSTREAM_KEY}, \
+         allow_private_networks: true, retry: {{max_attempts: 1}}{more}}}\n\
+         models:\n  - name: m\n    targets: [{{provider: up, model: own-name}}]\n"
+    )
+}
+
 fn with_key(yaml: &str) -> String {
     if yaml.contains("keys:") { yaml.to_owned() } else { format!("{yaml}keys:\n  - {{name: test, secret: {KEY}}}\n") }
 }

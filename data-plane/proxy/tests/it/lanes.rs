@@ -137,19 +137,6 @@ async fn usage_is_asked_for_and_kept_from_those_who_did_not_ask() {
 }
 
 #[tokio::test]
-async fn a_plain_reply_from_an_upstream_that_only_streams() {
-    let upstream = Upstream::start().await;
-    upstream.push(Script::sse(&openai::stream("own-name", "hello world", 7)));
-    let config = openai_at(&upstream.url()).replace("retry:", "quirks: [stream_only], retry:");
-    let gateway = Gateway::start(&config).await;
-    let body = json!({"model": "m", "stream": false, "messages": [{"role": "user", "content": "hi"}]});
-    let answer = gateway.chat(&body).await;
-    assert_eq!(answer.json()["choices"][0]["message"]["content"], "hello world", "{}", answer.text);
-    assert_eq!(answer.json()["object"], "chat.completion");
-    assert_eq!(upstream.request(0).await.json()["stream"], true);
-}
-
-#[tokio::test]
 async fn the_default_of_stream_is_a_setting() {
     let upstream = Upstream::start().await;
     upstream.push(Script::sse(&openai::stream("own-name", "hello", 7)));

@@ -1,7 +1,11 @@
 //! The node as its clients see it: a real node from a file, a scripted upstream, HTTP in between.
 
 mod gateway;
+mod wires;
 mod lanes;
+mod streaming;
+mod completions;
+mod azure;
 mod counting;
 mod endings;
 mod refusals;

@@ -29,6 +29,7 @@ fn odd_replies_are_taken() {
         (json!({"content": [{"type": "tool_use", "name": "f"}]}), FinishReason::ToolCalls, ""),
         (json!({"content": [], "stop_reason": "model_context_window_exceeded"}), FinishReason::Length, ""),
         (json!({"content": [], "stop_reason": "pause_turn"}), FinishReason::Pause, ""),
+        (json!({"content": [], "stop_reason": "compaction"}), FinishReason::Pause, ""),
         (json!({"content": [], "stop_reason": "novel"}), FinishReason::Other("novel".to_owned()), ""),
         (json!({"content": [{"type": "novel_block", "x": 1}, {"type": "text", "text": "b"}]}), FinishReason::Stop, "b"),
     ];
