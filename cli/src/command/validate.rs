@@ -80,7 +80,17 @@ fn destination(provider: &Provider) -> String {
     let tail = match (row.chat_path.as_deref(), row.dialect.as_str(), row.id.as_str()) {
         (Some(path), ..) => path,
         (None, "anthropic-messages", _) => "/v1/messages",
-        (None, _, "azure") if !base.ends_with("/openai/v1") => "/openai/deployments/{model}/chat/completions",
+        (None, "openai-completions", _) => "/completions",
+        (None, "gemini-generate", _) if base.ends_with("/v1beta") || base.ends_with("/v1") => {
+            "/models/{model}:generateContent"
+        }
+        (None, "gemini-generate", _) => "/v1beta/models/{model}:generateContent",
+        (None, "bedrock-converse", _) => "/model/{model}/converse",
+        (None, "cohere-v2", _) => "/v2/chat",
+        (None, "ollama-chat", _) => "/api/chat",
+        (None, _, "azure") if !base.ends_with("/openai/v1") && !base.ends_with("/models") => {
+            "/openai/deployments/{model}/chat/completions"
+        }
         (None, ..) => "/chat/completions",
     };
     format!("{base}{tail}")
