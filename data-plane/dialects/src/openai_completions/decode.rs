@@ -5,7 +5,7 @@
 use gateway_ir::chat::{ChatRequest, Message, Part, Role, Sampling};
 use gateway_ir::dialect::Dialect;
 use gateway_ir::extra::Extra;
-use gateway_ir::failure::{Code, Failure};
+use gateway_ir::failure::{Code, Failure, Retry};
 
 use crate::fields::{self, Fields, Path};
 use crate::openai_chat::decode::{sampling, stream_options};
@@ -91,6 +91,8 @@ fn refuse_own(top: &mut Fields<'_, '_>, sampling: &Sampling) -> Result<(), Box<F
     Ok(())
 }
 
+/// Another target of the model may speak this dialect.
 fn unsupported(param: &str, message: String) -> Box<Failure> {
-    Box::new(Failure::new(Code::UnsupportedParameter, message).at(param))
+    let failure = Failure::new(Code::UnsupportedParameter, message).at(param);
+    Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
 }

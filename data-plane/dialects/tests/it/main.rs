@@ -3,3 +3,4 @@
 mod recorded;
 mod openai_chat;
 mod openai_completions;
+mod counting;

@@ -90,6 +90,22 @@ async fn what_no_chat_upstream_can_do_is_refused_before_it_is_asked() {
 }
 
 #[tokio::test]
+async fn a_target_that_can_is_asked_after_one_that_cannot() {
+    let upstream = Upstream::start().await;
+    upstream.push(Script::json(200, &whole()));
+    let url = upstream.url();
+    let config = format!(
+        "providers:\n  - {{name: talks, kind: anthropic, base_url: \"{url}\", api_key: k, allow_private_networks: true}}\n  \
+         - {{name: completes, kind: openai-compatible, base_url: \"{url}/v1\", api_key: k, allow_private_networks: true}}\n\
+         models:\n  - name: m\n    targets: [{{provider: talks, model: a, priority: 0}}, {{provider: completes, model: b, priority: 1}}]\n"
+    );
+    let gateway = Gateway::start(&config).await;
+    let answer = read(gateway.post("/v1/completions", &json!({"model": "m", "prompt": ["a", "b"]}))).await;
+    assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("completes")), "{}", answer.text);
+    assert_eq!(upstream.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_chat_client_on_a_server_that_has_nothing_else() {
     let upstream = Upstream::start().await;
     upstream.push(Script::sse(&completions()));
