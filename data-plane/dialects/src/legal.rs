@@ -10,6 +10,8 @@ mod anthropic_messages;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;
+#[cfg(test)]
+mod pairs;
 
 /// How a legal stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -62,7 +62,9 @@ impl State {
             ("response.output_item.added", None) => {
                 let item = &data["item"];
                 let kind = item["type"].as_str().ok_or("an item without a type")?.to_owned();
-                if data["output_index"].as_u64() != Some(self.n_items) || item["status"] != "in_progress" {
+                // Reasoning has no status where OpenAI streams it.
+                let is_begun = item["status"] == "in_progress" || (kind == "reasoning" && item.get("status").is_none());
+                if data["output_index"].as_u64() != Some(self.n_items) || !is_begun {
                     return Err("items rise by one and begin in progress");
                 }
                 let part = (kind == "function_call").then_some("function_call_arguments");
