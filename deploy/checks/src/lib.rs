@@ -11,3 +11,4 @@ pub mod order;
 pub mod text;
 pub mod places;
 pub mod promises;
+pub mod features;

@@ -13,7 +13,8 @@ pub struct Source {
 /// Folders that hold no work of ours.
 const SKIPPED: [&str; 6] = ["target", ".git", ".venv", "gateway-data", "node_modules", "out"];
 /// What is text. Lock files are written by machines.
-const KINDS: [&str; 12] = ["rs", "toml", "md", "proto", "sql", "py", "sh", "yaml", "yml", "json", "html", "js"];
+const KINDS: [&str; 14] =
+    ["rs", "toml", "md", "proto", "sql", "py", "sh", "yaml", "yml", "json", "html", "js", "mjs", "txt"];
 const NAMES: [&str; 5] = ["Makefile", "run", "LICENSE", "LICENSE-MIT", "LICENSE-APACHE"];
 
 /// The repository's root.

@@ -2,7 +2,7 @@
 //! that it can fail.
 
 use gateway_checks::source::{Source, all, root};
-use gateway_checks::{edges, externals, graph, licences, order, places, promises, text};
+use gateway_checks::{edges, externals, features, graph, licences, order, places, promises, text};
 
 /// Fails with all findings at once: a rule that tells one at a time costs a run for each.
 fn none(findings: Vec<String>) {
@@ -66,4 +66,33 @@ fn documents_keep_their_promises() {
         [links, promises::check_make(document, &makefile.text)].concat()
     };
     none(documents.flat_map(of).collect());
+}
+
+#[test]
+fn every_promised_feature_has_its_test() {
+    let sources = all(&root());
+    let list = sources.iter().find(|source| source.path == "deploy/checks/features.txt").expect("the list is there");
+    let (list, tests) = (features::List::read(&list.text), features::tests(&sources));
+    let mut findings = list.check(&tests);
+    match std::fs::read_to_string(shared().join("spec/features.md")) {
+        Ok(text) => {
+            let table = text.split("\n## 43.").nth(1).and_then(|rest| rest.split("\n## ").next());
+            findings.extend(list.check_against(table.expect("the table is section 43")));
+        }
+        Err(_) => {
+            eprintln!("SKIPPED: the list of features against the table that it was made from, which is not there")
+        }
+    }
+    none(findings);
+    let (page, path) = (list.page(&tests), root().join("docs/features.md"));
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        std::fs::write(&path, &page).expect("docs/features.md can be written");
+    }
+    let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(checked_in == page, "docs/features.md is not what the list and the tests say; run with UPDATE_GENERATED=1");
+}
+
+/// Data beside the checkout that is no part of it.
+fn shared() -> std::path::PathBuf {
+    std::env::var_os("GATEWAY_SHARED").map_or_else(|| root().join("../shared"), Into::into)
 }
