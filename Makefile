@@ -14,7 +14,7 @@ help: ## This list
 run: ## Starts the gateway: control plane, data plane, and a key to try it with
 	cargo run --release -- up
 
-test: packages .venv/ready ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
+test: packages .venv/ready .node/ready ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
 	@mkdir -p $(TARGET_DIR) && date +%s >$(TARGET_DIR)/tests-began
 	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace
 	@test -e .venv/ready || $(call skip,conformance needs the Python environment); \
@@ -41,9 +41,14 @@ check: lint ## What a change must pass before the tests: format, lints, the rule
 
 clean: ## Removes what was built
 	cargo clean
-	rm -rf .venv deploy/bench/out
+	rm -rf .venv .node deploy/bench/out
 
 # The official clients, in the versions that the tests were written against.
 .venv/ready: deploy/checks/requirements.txt
 	@{ python3 -m venv .venv && $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@; } \
 	 || $(call skip,the Python environment could not be made (python3 with venv and a package index are needed))
+
+# The same for Node. Nothing that comes with them is run while they are installed.
+.node/ready: deploy/checks/node/package-lock.json
+	@{ mkdir -p .node && cp $(<D)/package.json $(<D)/.npmrc $< .node && (cd .node && npm ci) && touch $@; } \
+	 || $(call skip,the clients for Node could not be installed (node and npm and a package index are needed))

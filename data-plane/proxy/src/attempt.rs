@@ -31,6 +31,9 @@ use crate::ingress::Errand;
 use crate::record::Record;
 use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
 
+/// Features that a client of Anthropic's asks for; a word for Anthropic and nobody else.
+pub(crate) const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
 /// An error answer is read up to here; the rest says nothing more.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 /// A JSON reply is held whole up to here, so that its headers are exact.
@@ -263,9 +266,13 @@ impl<'a> Outbound<'a> {
             .signer()
             .map(|signer| signer.sign(request.uri(), request.body().as_slices(), clock::unix_seconds()))
             .unwrap_or_default();
+        let speaks = target.provider.dialect_for(self.inbound.id());
         let sent = request.headers_mut();
         sent.clone_from(endpoint.headers());
         for (name, value) in &self.forwarded {
+            if *name == ANTHROPIC_BETA && speaks != gateway_ir::dialect::Dialect::AnthropicMessages {
+                continue;
+            }
             sent.entry(name).or_insert_with(|| value.clone());
         }
         sent.extend(signature);

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Outbound;
+use crate::attempt::{ANTHROPIC_BETA, Outbound};
 use crate::body::ReplyBody;
 use crate::headers::Hints;
 use crate::ingress::{self, Errand, Operation};
@@ -202,9 +202,8 @@ fn forwarded(headers: &HeaderMap, dialect: Dialect, id: &str) -> HeaderMap {
         }
     }
     if dialect == Dialect::AnthropicMessages {
-        const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
-        if let Some(value) = headers.get(&BETA) {
-            forwarded.insert(BETA, value.clone());
+        if let Some(value) = headers.get(&ANTHROPIC_BETA) {
+            forwarded.insert(ANTHROPIC_BETA, value.clone());
         }
     }
     if !forwarded.contains_key(&FORWARDED[0])

@@ -11,7 +11,7 @@ pub struct Source {
 }
 
 /// Folders that hold no work of ours.
-const SKIPPED: [&str; 6] = ["target", ".git", ".venv", "gateway-data", "node_modules", "out"];
+const SKIPPED: [&str; 7] = ["target", ".git", ".venv", ".node", "gateway-data", "node_modules", "out"];
 /// What is text. Lock files are written by machines.
 const KINDS: [&str; 14] =
     ["rs", "toml", "md", "proto", "sql", "py", "sh", "yaml", "yml", "json", "html", "js", "mjs", "txt"];

@@ -4,8 +4,10 @@
 
 mod http;
 mod gateway;
+mod clients;
 mod alone;
 mod apply;
+mod claude_code;
 mod commands;
 mod crash;
 mod refusals;

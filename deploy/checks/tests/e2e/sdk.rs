@@ -1,30 +1,38 @@
-//! The official Python clients through the gateway, against an OpenAI-compatible and an Anthropic upstream, both scripted.
-//! The clients' own assertions are in `sdk/`; this file sets the stage and runs them in the environment that `make test` made.
-
-use std::io::Write as _;
+//! Clients as people use them through the gateway, against an OpenAI-compatible and an Anthropic upstream, both scripted. Their
+//! own assertions are in `sdk/`; this file sets the stage.
 
 use gateway_checks::source::root;
 use gateway_fake::reply::{anthropic, openai};
 use gateway_fake::{Received, Script, Upstream};
 use tokio::process::Command;
 
-use crate::PATIENCE;
 use crate::gateway::Place;
+use crate::{PATIENCE, clients};
 
 const TEXT: &str = "Grüße from the scripted upstream";
 
 #[tokio::test]
 async fn the_openai_sdk_works_against_both_upstreams() {
-    run("openai_client.py").await;
+    run(clients::python(), "openai_client.py").await;
 }
 
 #[tokio::test]
 async fn the_anthropic_sdk_works_against_both_upstreams() {
-    run("anthropic_client.py").await;
+    run(clients::python(), "anthropic_client.py").await;
 }
 
-async fn run(script: &str) {
-    let Some(python) = python() else { return };
+#[tokio::test]
+async fn langchain_streams_a_tool_loop() {
+    run(clients::python(), "langchain_client.py").await;
+}
+
+#[tokio::test]
+async fn the_vercel_ai_sdk_streams_a_tool_loop() {
+    run(clients::node(), "vercel_ai.mjs").await;
+}
+
+async fn run(client: Option<Command>, script: &str) {
+    let Some(mut client) = client else { return };
     let (openai_upstream, anthropic_upstream) = (Upstream::start().await, Upstream::start().await);
     openai_upstream.respond_with(|received| refusal(received).unwrap_or_else(|| openai::answer(received, TEXT)));
     anthropic_upstream.respond_with(|received| refusal(received).unwrap_or_else(|| anthropic::answer(received, TEXT)));
@@ -44,7 +52,6 @@ models:
         ),
     );
     let gateway = place.up(&["-f", "gateway.yaml"]).await;
-    let mut client = Command::new(python);
     client.arg(root().join("deploy/checks/tests/sdk").join(script)).kill_on_drop(true);
     client.env("GATEWAY_URL", format!("http://{}", gateway.addr)).env("GATEWAY_KEY", &gateway.key);
     client.env("EXPECTED_TEXT", TEXT);
@@ -66,17 +73,4 @@ fn refusal(received: &Received) -> Option<Script> {
         openai::error("rate_limit_exceeded", message)
     };
     Some(Script::json(429, &body))
-}
-
-/// The environment with the clients. Without it the tests are skipped on a desk and fail where `CI` is set.
-fn python() -> Option<std::path::PathBuf> {
-    let python = root().join(".venv/bin/python");
-    if !python.exists() {
-        let message = "no .venv with the official clients (`make test` makes it): the SDK tests do not run";
-        assert!(std::env::var_os("CI").is_none(), "{message}");
-        // Straight to the terminal: the test runner would swallow it.
-        let _ = std::io::stderr().write_all(format!("SKIPPED: {message}\n").as_bytes());
-        return None;
-    }
-    Some(python)
 }
