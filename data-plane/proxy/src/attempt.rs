@@ -1,6 +1,7 @@
 //! The only loop over targets: encode for the target, send, read enough of the reply to know whether it is one, and decide
 //! what a failure means. Nothing has gone to the client while this runs.
 
+mod reading;
 mod count;
 
 use std::sync::Arc;
@@ -14,17 +15,16 @@ use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing;
 use gateway_engine::snapshot::Target;
 use gateway_ir::chat::ChatRequest;
-use gateway_ir::event::Event;
 use gateway_ir::facts::{Facts, Rewrite};
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::fold::{Fold, Reply};
+use gateway_ir::fold::Reply;
 use gateway_ir::json;
-use gateway_ir::legal::{Legality, Verdict};
 use gateway_ir::usage::Usage;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use self::reading::{Reading, first_byte_timeout, is_json, must_be_stream, refusal, total_timeout};
 use crate::body::Pieces;
 use crate::clock;
 use crate::ingress::Errand;
@@ -34,8 +34,6 @@ use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
 /// Features that a client of Anthropic's asks for; a word for Anthropic and nobody else.
 pub(crate) const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
-/// An error answer is read up to here; the rest says nothing more.
-const MAX_ERROR_BODY: usize = 64 * 1024;
 /// A JSON reply is held whole up to here, so that its headers are exact.
 pub(crate) const MAX_HELD_REPLY: usize = 4 * 1024 * 1024;
 /// A reply that must be translated is never larger than this.
@@ -328,93 +326,6 @@ impl<'a> Outbound<'a> {
     }
 }
 
-/// Reading one reply under its bounds.
-#[derive(Clone, Copy)]
-struct Reading<'a> {
-    target: &'a Target,
-    dialect: &'static dyn Dialect,
-    idle: Duration,
-    deadline: Instant,
-}
-
-// === impl Reading ===
-
-impl Reading<'_> {
-    async fn next(&self, body: &mut UpstreamBody) -> Result<Option<Bytes>, Box<Failure>> {
-        let bound = self.deadline.min(Instant::now() + self.idle);
-        match timeout_at(bound, body.data()).await {
-            Ok(None) => Ok(None),
-            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-            Ok(Some(Err(reason))) => {
-                let message = format!("`{}` cut its reply: {reason}", self.target.provider.name);
-                Err(Box::new(Failure::new(Code::UpstreamCut, message)))
-            }
-            Err(_) if bound == self.deadline => Err(total_timeout(&self.target.provider.name)),
-            Err(_) => {
-                let message = format!("`{}` sent nothing for {:?}", self.target.provider.name, self.idle);
-                Err(Box::new(Failure::new(Code::IdleTimeout, message)))
-            }
-        }
-    }
-
-    /// Everything up to `limit`, and whether that was everything. One chunk, the common case, is not copied.
-    async fn collect(&self, body: &mut UpstreamBody, limit: usize) -> Result<(Bytes, bool), Box<Failure>> {
-        let Some(first) = self.next(body).await? else { return Ok((Bytes::new(), true)) };
-        let Some(second) = self.next(body).await? else { return Ok((first, true)) };
-        let mut all = Vec::with_capacity(2 * (first.len() + second.len()));
-        all.extend_from_slice(&first);
-        all.extend_from_slice(&second);
-        while all.len() <= limit {
-            match self.next(body).await? {
-                Some(bytes) => all.extend_from_slice(&bytes),
-                None => return Ok((all.into(), true)),
-            }
-        }
-        Ok((all.into(), false))
-    }
-
-    async fn fold_stream(&self, mut body: UpstreamBody) -> Result<Reply, Box<Failure>> {
-        let mut decoder = self.dialect.stream_decoder();
-        let (mut events, mut legality, mut fold) = (Vec::new(), Legality::default(), Fold::default());
-        let mut keep = |events: &mut Vec<Event>| {
-            for event in events.drain(..) {
-                match legality.judge(&event) {
-                    Verdict::Legal | Verdict::Open => fold.push(event),
-                    Verdict::Drop(_) => {}
-                    Verdict::Refuse(breach) => return Err(crate::relay::senseless(breach)),
-                }
-            }
-            Ok(())
-        };
-        let mut n_bytes = 0;
-        while let Some(bytes) = self.next(&mut body).await? {
-            n_bytes += bytes.len();
-            if n_bytes > MAX_TRANSLATED_REPLY {
-                return Err(self.garbage("is larger than 32 MiB"));
-            }
-            decoder.push(&bytes, &mut events)?;
-            keep(&mut events)?;
-        }
-        decoder.finish(&mut events)?;
-        keep(&mut events)?;
-        self.complete(fold.finish())
-    }
-
-    /// A reply that holds an error, or stopped without saying why, is none.
-    fn complete(&self, reply: Reply) -> Result<Reply, Box<Failure>> {
-        if let Some(failure) = reply.error {
-            return Err(failure);
-        }
-        let finished = reply.choices.iter().any(|choice| choice.finish.is_some());
-        if reply.ended || finished { Ok(reply) } else { Err(crate::relay::cut()) }
-    }
-
-    fn garbage(&self, what: &str) -> Box<Failure> {
-        let message = format!("the reply of `{}` {what}", self.target.provider.name);
-        Box::new(Failure::new(Code::UpstreamGarbage, message))
-    }
-}
-
 fn origin(target: &Target) -> Origin {
     let endpoint = &target.provider.endpoint;
     Origin {
@@ -424,81 +335,6 @@ fn origin(target: &Target) -> Origin {
         port: endpoint.port(),
         allow_private: endpoint.allow_private_networks(),
     }
-}
-
-fn total_timeout(provider: &str) -> Box<Failure> {
-    Box::new(Failure::new(Code::TotalTimeout, format!("`{provider}` took longer than the total time allowed")))
-}
-
-fn first_byte_timeout(provider: &str, bound: Duration) -> Box<Failure> {
-    Box::new(Failure::new(Code::FirstByteTimeout, format!("`{provider}` did not begin to answer within {bound:?}")))
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    content_type(headers).is_some_and(|kind| kind.starts_with("application/json"))
-}
-
-fn content_type(headers: &HeaderMap) -> Option<&str> {
-    headers.get(CONTENT_TYPE)?.to_str().ok()
-}
-
-/// An HTML page with status 200 (a login, a proxy's error) is no answer. A missing type is taken for a stream.
-fn must_be_stream(headers: &HeaderMap, expected: &str, target: &Target) -> Result<(), Box<Failure>> {
-    let acceptable = content_type(headers).is_none_or(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        kind.starts_with(expected) || kind.starts_with("text/plain") || kind.starts_with("application/octet")
-    });
-    if acceptable {
-        return Ok(());
-    }
-    let kind = content_type(headers).unwrap_or_default();
-    let message = format!("`{}` answered with `{kind}` where an event stream was asked for", target.provider.name);
-    Err(Box::new(Failure::new(Code::UpstreamGarbage, message)))
-}
-
-/// Reads an error answer as far as it is worth and classifies it in the upstream's dialect.
-async fn refusal(
-    dialect: &'static dyn Dialect,
-    response: Response<UpstreamBody>,
-    target: &Target,
-    patience: Duration,
-) -> Box<Failure> {
-    let status = response.status().as_u16();
-    let retry_after = retry_after(response.headers());
-    let mut body = response.into_body();
-    let mut bytes = Vec::new();
-    let read = async {
-        while let Some(Ok(piece)) = body.data().await {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() >= MAX_ERROR_BODY {
-                break;
-            }
-        }
-    };
-    // What was read until the patience ended is used.
-    let _ = timeout(patience, read).await;
-    bytes.truncate(MAX_ERROR_BODY);
-    let mut failure = dialect.decode_error(status, &bytes);
-    if failure.message.is_empty() {
-        failure.message = format!("`{}` answered with status {status}", target.provider.name).into();
-    }
-    let retry_after = retry_after.or(failure.retry_after);
-    Box::new(failure.with_retry_after(retry_after))
-}
-
-/// `retry-after-ms` or `retry-after` in seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim).map(str::to_owned);
-    if let Some(millis) = text(HeaderName::from_static("retry-after-ms")).and_then(|text| text.parse().ok()) {
-        return Some(Duration::from_millis(millis));
-    }
-    let value = text(RETRY_AFTER)?;
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = jiff::fmt::rfc2822::parse(&value).ok()?;
-    let millis = date.timestamp().as_millisecond() - clock::unix_ms();
-    u64::try_from(millis).ok().map(Duration::from_millis)
 }
 
 /// What a reply must say about itself where the upstream said nothing.

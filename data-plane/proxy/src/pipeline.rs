@@ -201,10 +201,10 @@ fn forwarded(headers: &HeaderMap, dialect: Dialect, id: &str) -> HeaderMap {
             forwarded.insert(name, value.clone());
         }
     }
-    if dialect == Dialect::AnthropicMessages {
-        if let Some(value) = headers.get(&ANTHROPIC_BETA) {
-            forwarded.insert(ANTHROPIC_BETA, value.clone());
-        }
+    if dialect == Dialect::AnthropicMessages
+        && let Some(value) = headers.get(&ANTHROPIC_BETA)
+    {
+        forwarded.insert(ANTHROPIC_BETA, value.clone());
     }
     if !forwarded.contains_key(&FORWARDED[0])
         && let Ok(value) = http::HeaderValue::from_str(id)

@@ -13,7 +13,8 @@ use gateway_ir::facts::Rewrite;
 use gateway_ir::failure::Failure;
 use tokio::time::Instant;
 
-use super::{Answer, MAX_ERROR_BODY, Outbound, Reading, Sent, refusal};
+use super::reading::{MAX_ERROR_BODY, Reading, refusal};
+use super::{Answer, Outbound, Sent};
 use crate::body::Pieces;
 use crate::ingress;
 
