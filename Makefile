@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 # $(call skip,WHAT): told loudly on a desk, an error where CI is set.
 skip = { echo "SKIPPED: $(1)" >&2; test -z "$$CI"; }
 
-.PHONY: help run test packages bench fmt lint check clean
+.PHONY: help run test packages bench fuzz fmt lint check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ packages:
 bench: ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
 	cargo build --release --package gatewayctl --package gateway-bench --bins
 	$(TARGET_DIR)/release/bench $(BENCH)
+
+fuzz: ## Fuzzes every decoder, FUZZ_SECONDS (30) each, from recorded traffic where ../shared is
+	python3 data-plane/dialects/fuzz/fuzz.py --seconds $(or $(FUZZ_SECONDS),30) --target-dir $(TARGET_DIR)
 
 fmt: ## Formats the sources
 	cargo fmt --all

@@ -110,8 +110,12 @@ pub(super) fn annotation(kind: CitationKind, json: &RawValue, start: usize, end:
     Some(said.to_string())
 }
 
-pub(super) fn write_all(items: &[Item], status: Status, output: &mut Array<'_>) {
-    items.iter().for_each(|item| output.object(|object| item.write(status, object)));
+/// All items; what cuts a reply short cuts its last item.
+pub(super) fn write_all(items: &[Item], last: Status, output: &mut Array<'_>) {
+    for (at, item) in items.iter().enumerate() {
+        let status = if at + 1 == items.len() { last } else { Status::Completed };
+        output.object(|object| item.write(status, object));
+    }
 }
 
 // === impl Status ===

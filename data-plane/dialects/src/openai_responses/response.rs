@@ -44,11 +44,7 @@ impl Head {
         object: &mut Object<'_>,
     ) {
         let cut = finish.and_then(cut_short);
-        let status = match (finish, cut) {
-            (None, _) => Status::InProgress,
-            (Some(_), Some(_)) => Status::Incomplete,
-            (Some(_), None) => Status::Completed,
-        };
+        let status = finish.map_or(Status::InProgress, settled);
         object.string("id", &self.id);
         object.string("object", "response");
         object.raw("created_at", &self.created.to_string());
@@ -62,8 +58,7 @@ impl Head {
         object.raw("instructions", "null");
         object.raw("max_output_tokens", "null");
         object.string("model", &self.model);
-        let settled = if cut.is_some() { Status::Incomplete } else { Status::Completed };
-        object.array("output", |output| item::write_all(items, settled, output));
+        object.array("output", |output| item::write_all(items, status, output));
         object.raw("parallel_tool_calls", "true");
         object.raw("previous_response_id", "null");
         object.raw("reasoning", r#"{"effort":null,"summary":null}"#);
@@ -91,6 +86,11 @@ pub(super) fn cut_short(reason: &FinishReason) -> Option<&'static str> {
         FinishReason::ContentFilter => Some("content_filter"),
         _ => None,
     }
+}
+
+/// The status of a response, and of its last item, once it has stopped.
+pub(super) fn settled(reason: &FinishReason) -> Status {
+    if cut_short(reason).is_some() { Status::Incomplete } else { Status::Completed }
 }
 
 /// Writes a whole reply. There is one choice; the first counts.

@@ -9,7 +9,7 @@ use gateway_ir::usage::Usage;
 
 use super::error;
 use super::item::{self, Item, Kind, Status};
-use super::response::{Head, cut_short};
+use super::response::{Head, cut_short, settled};
 use crate::dialect::{ReplyContext, StreamEncoder};
 use crate::sequence::Sequence;
 use crate::writer::{Object, object};
@@ -278,7 +278,8 @@ impl Writing {
         }
         self.close_part(out);
         self.open = None;
-        self.event("response.output_item.done", out, |this, event| this.write_item(Status::Completed, event));
+        let status = self.finish.as_ref().map_or(Status::Completed, settled);
+        self.event("response.output_item.done", out, |this, event| this.write_item(status, event));
     }
 
     fn write(&mut self, event: &Event, out: &mut BytesMut) {

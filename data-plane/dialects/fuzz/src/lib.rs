@@ -1,0 +1,142 @@
+//! What every input must satisfy. An input is a byte that chooses what it is fed to, a byte that says where it is split, and data.
+//!
+//! No panic; any split gives the same events; and whatever an upstream sends, every client is told something legal.
+
+use bytes::{Bytes, BytesMut};
+use gateway_dialects::dialect::{ReplyContext, TapOptions, Upstream};
+use gateway_dialects::legal::{Ending, check};
+use gateway_dialects::{registry, signed_id};
+use gateway_ir::dialect::Dialect as Id;
+use gateway_ir::event::Event;
+use gateway_ir::failure::{Code, Failure};
+use gateway_ir::fold::fold;
+use gateway_ir::legal::{Legality, Verdict};
+use gateway_ir::quirks::Quirks;
+use serde_json::value::RawValue;
+
+/// What the first byte chooses; `fuzz.py` knows these numbers.
+const REPLY: u8 = 0;
+const STREAM: u8 = 1;
+const REQUEST: u8 = 2;
+const PASSING: u8 = 3;
+const N_KINDS: u8 = 4;
+
+/// One input for all that decodes a dialect.
+pub fn dialect(id: Id, input: &[u8]) {
+    let [kind, split, data @ ..] = input else { return };
+    let at = data.len() * usize::from(*split) / 255;
+    match kind % N_KINDS {
+        REPLY => reply(id, data),
+        STREAM => stream(id, data, at),
+        REQUEST => request(id, data),
+        PASSING => passing(id, data, at),
+        _ => {}
+    }
+}
+
+fn context() -> ReplyContext {
+    ReplyContext { request_id: "r".to_owned(), model: "m".to_owned(), created: 7, include_usage: true }
+}
+
+fn clients() -> impl Iterator<Item = Id> {
+    Id::ALL.into_iter().filter(|id| registry::client_dialect(*id).is_some())
+}
+
+fn reply(id: Id, data: &[u8]) {
+    let upstream = registry::dialect(id);
+    for status in [400, 429, 500] {
+        upstream.decode_error(status, data);
+    }
+    let Ok(events) = upstream.decode_reply(data) else { return };
+    let reply = fold(events);
+    for client in clients().filter_map(registry::client_dialect) {
+        let told = client.encode_reply(&reply, &context());
+        serde_json::from_slice::<&RawValue>(&told).expect("what clients are told is JSON");
+    }
+}
+
+fn decode(id: Id, pieces: [&[u8]; 2]) -> Result<Vec<Event>, Box<Failure>> {
+    let (mut decoder, mut events) = (registry::dialect(id).stream_decoder(), Vec::new());
+    for piece in pieces {
+        decoder.push(piece, &mut events)?;
+    }
+    decoder.finish(&mut events)?;
+    Ok(events)
+}
+
+fn stream(id: Id, data: &[u8], at: usize) {
+    let whole = decode(id, [data, b""]);
+    let split = decode(id, [&data[..at], &data[at..]]);
+    assert_eq!(whole.is_ok(), split.is_ok(), "split at {at}: {whole:?} {split:?}");
+    let Ok(events) = whole else { return };
+    assert_eq!(format!("{events:?}"), format!("{:?}", split.ok()).trim_start_matches("Some(").trim_end_matches(')'));
+    clients().for_each(|client| tell(client, &events));
+}
+
+/// As a node does it; the client's stream must be legal.
+fn tell(id: Id, events: &[Event]) {
+    let client = registry::client_dialect(id).expect("clients speak it");
+    let (mut encoder, mut out, mut legality) =
+        (client.stream_encoder(&context()), BytesMut::new(), Legality::default());
+    let (mut failure, mut has_usage) = (None, false);
+    for event in events {
+        match (legality.judge(event), event) {
+            (Verdict::Drop(_), _) => continue,
+            (Verdict::Refuse(breach), _) => failure = Some(Failure::new(Code::UpstreamGarbage, breach.to_string())),
+            (_, Event::Error(told)) => failure = Some((**told).clone()),
+            (verdict, _) => {
+                if verdict == Verdict::Open {
+                    let start = Event::Start { id: String::new(), model: String::new(), created: None };
+                    encoder.push(&start, &mut out);
+                }
+                has_usage |= matches!(event, Event::Usage(_));
+                encoder.push(event, &mut out);
+            }
+        }
+        if failure.is_some() {
+            break;
+        }
+    }
+    if !legality.is_finished() {
+        failure.get_or_insert_with(|| Failure::new(Code::UpstreamCut, "cut"));
+    }
+    match &failure {
+        Some(failure) => encoder.fail(failure, &mut out),
+        None => encoder.end(&mut out),
+    }
+    let told = match check(id, &out, has_usage) {
+        Ok(told) => told,
+        // Half a character may pass, escaped: tokens of logprobs are told as they came. It is JSON, though not everybody's.
+        Err(why) if why.contains("surrogate") => return,
+        Err(why) => panic!("{id}: {why}\n{}", String::from_utf8_lossy(&out)),
+    };
+    assert!(failure.is_none() || told.ending == Ending::Failed, "{id}: a failure told as success");
+}
+
+fn request(id: Id, data: &[u8]) {
+    signed_id::is_in(data);
+    let Some(client) = registry::client_dialect(id) else { return };
+    let Ok(request) = client.decode_request(data) else { return };
+    for upstream in Id::ALL.map(registry::dialect) {
+        for stream in [false, true] {
+            let target = Upstream { model: "m", stream, quirks: &Quirks::default() };
+            let Ok(encoded) = upstream.encode_request(&request, &target) else { continue };
+            serde_json::from_slice::<&RawValue>(&encoded.body).expect("what upstreams are told is JSON");
+        }
+    }
+}
+
+fn passing(id: Id, data: &[u8], at: usize) {
+    let Some(client) = registry::client_dialect(id) else { return };
+    client.usage_of_reply(data);
+    for strip_usage in [false, true] {
+        let mut tap = client.stream_tap(TapOptions { strip_usage });
+        let mut passed = Vec::new();
+        for piece in [&data[..at], &data[at..]] {
+            let Ok(out) = tap.push(Bytes::copy_from_slice(piece)) else { return };
+            passed.extend_from_slice(&out);
+        }
+        assert!(strip_usage || data.starts_with(&passed), "bytes that pass are the upstream's");
+        tap.finish().ok();
+    }
+}

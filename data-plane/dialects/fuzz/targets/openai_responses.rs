@@ -1,0 +1,6 @@
+//! Everything that decodes `openai-responses`.
+#![no_main]
+
+use gateway_ir::dialect::Dialect;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| gateway_fuzz::dialect(Dialect::OpenAiResponses, input));
