@@ -64,6 +64,11 @@ pub trait ClientCounter: ClientDialect {
         self.decode_request(body)
     }
 
+    /// Whether a question may go on as it stands to an upstream of the same dialect, but for the member `model`.
+    fn may_pass(&self, _body: &[u8]) -> bool {
+        true
+    }
+
     /// The answer, as the client expects it.
     fn encode_counted(&self, n_tokens: u64) -> Bytes;
 }

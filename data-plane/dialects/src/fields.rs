@@ -94,6 +94,20 @@ impl<'a, 'p> Fields<'a, 'p> {
         Ok(Self { path, entries })
     }
 
+    /// The same with names in `camelCase`, for a dialect that takes `snake_case` as well (the JSON of protocol buffers does).
+    pub(crate) fn camel_cased(mut self) -> Result<Self, Box<Failure>> {
+        for (name, _) in self.entries.iter_mut().filter(|(name, _)| name.contains('_')) {
+            *name = Cow::Owned(camel_case(name));
+        }
+        match repeated(&self.entries) {
+            Some(name) => {
+                let path = self.path.name(name);
+                Err(Box::new(Failure::invalid(format!("`{path}` is given in two spellings")).at(path.to_string())))
+            }
+            None => Ok(self),
+        }
+    }
+
     pub(crate) fn path(&self) -> &'p Path<'p> {
         self.path
     }
@@ -170,6 +184,22 @@ pub(crate) fn array<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Vec<&'a Ra
 pub(crate) fn document(body: &[u8]) -> Result<&RawValue, Box<Failure>> {
     serde_json::from_slice(body)
         .map_err(|error| Box::new(Failure::invalid(format!("the request body is not valid JSON: {error}"))))
+}
+
+/// `response_schema` → `responseSchema`. A leading underscore stays.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    let mut is_upper = false;
+    for letter in name.chars() {
+        if letter == '_' && !camel.is_empty() {
+            is_upper = true;
+        } else if std::mem::take(&mut is_upper) {
+            camel.push(letter.to_ascii_uppercase());
+        } else {
+            camel.push(letter);
+        }
+    }
+    camel
 }
 
 /// Objects have few members; a hash set is made only for the ones that are large enough to make comparing pairs costly.

@@ -4,3 +4,4 @@ pub(crate) mod eventstream;
 pub(crate) mod ndjson;
 pub mod sse;
 pub(crate) mod passing;
+pub mod array;

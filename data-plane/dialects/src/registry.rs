@@ -33,7 +33,8 @@ pub fn client_dialect(id: Id) -> Option<&'static dyn ClientDialect> {
         Id::OpenAiCompletions => Some(&OpenAiCompletions),
         Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
-        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
+        Id::GeminiGenerate => Some(&GeminiGenerate),
+        Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }
 }
 
@@ -53,11 +54,7 @@ pub fn client_counter(id: Id) -> Option<&'static dyn ClientCounter> {
     match id {
         Id::OpenAiResponses => Some(&OpenAiResponses),
         Id::AnthropicMessages => Some(&AnthropicMessages),
-        Id::OpenAiChat
-        | Id::OpenAiCompletions
-        | Id::GeminiGenerate
-        | Id::CohereV2
-        | Id::OllamaChat
-        | Id::BedrockConverse => None,
+        Id::GeminiGenerate => Some(&GeminiGenerate),
+        Id::OpenAiChat | Id::OpenAiCompletions | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }
 }

@@ -40,20 +40,22 @@ pub struct Caller {
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-/// The credential that a request presents: `Authorization: Bearer`, `x-api-key` or `api-key`. The same one in several places
+/// The credential that a request presents: `Authorization: Bearer`, `x-api-key`, `api-key` or `x-goog-api-key`. The same one in several places
 /// is fine; different ones are refused, because two parts of a system could act for two different callers. `None` when there
 /// is none, or only of another scheme.
 pub fn credential(headers: &HeaderMap) -> Result<Option<&str>, Box<Failure>> {
     let mut found: Option<&str> = None;
     let bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer);
-    let plain = headers.get_all(X_API_KEY).iter().chain(headers.get_all(API_KEY)).map(text);
+    let plain = [X_API_KEY, API_KEY, X_GOOG_API_KEY];
+    let plain = plain.iter().flat_map(|name| headers.get_all(name)).map(text);
     for presented in bearers.chain(plain) {
         let presented = presented?;
         match found {
             _ if presented.is_empty() => {}
             Some(other) if other != presented => {
-                let message = "different credentials in `authorization`, `x-api-key` and `api-key`; send one of them";
+                let message = "different credentials in `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`; send one";
                 return Err(Box::new(Failure::new(Code::ConflictingCredentials, message)));
             }
             _ => found = Some(presented),

@@ -90,10 +90,26 @@ impl Facts {
         Ok(facts)
     }
 
+    /// The same where the path names the model and says whether the reply streams: the body needs to be one JSON object. A
+    /// `model` in it is a repetition, and is replaced like any other.
+    pub fn scan_named(body: &[u8], model: String, stream: bool) -> Result<Self, Box<Failure>> {
+        let mut at = 0..0;
+        let scanned = json::scan_object(body, |member: Member<'_>| {
+            if member.is("model") {
+                at = member.value;
+            }
+        });
+        if let Err(fault) = scanned {
+            let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+            return Err(Box::new(Failure::invalid(message)));
+        }
+        Ok(Self { model, model_at: at, stream: Some(stream), ..Self::default() })
+    }
+
     /// The body with the changes, as slices of the original and the new pieces between them; nothing long is copied.
     pub fn rewrite(&self, body: &Bytes, rewrite: &Rewrite<'_>) -> Vec<Bytes> {
         let mut edits = Vec::with_capacity(3);
-        if rewrite.model != self.model {
+        if rewrite.model != self.model && !self.model_at.is_empty() {
             edits.push(Edit { at: self.model_at.clone(), with: quoted(rewrite.model) });
         }
         if rewrite.ask_usage && !self.include_usage {

@@ -6,6 +6,8 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::Method;
 
+pub(crate) mod gemini;
+
 /// What the data listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -32,6 +34,17 @@ pub(crate) enum Errand {
     CountTokens,
 }
 
+// === impl Errand ===
+
+impl Errand {
+    fn of(self, dialect: Dialect) -> Operation {
+        match self {
+            Self::Chat => Operation::Chat(dialect),
+            Self::CountTokens => Operation::CountTokens(dialect),
+        }
+    }
+}
+
 /// Resolves a request line. Duplicate slashes are collapsed: some clients join `…/` and `/v1` carelessly.
 pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Failure>> {
     let path = collapse(path);
@@ -48,6 +61,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
         "/metrics" => (Method::GET, Operation::Metrics),
+        other if let Some(asked) = gemini::asked(other) => (Method::POST, asked.errand.of(Dialect::GeminiGenerate)),
         other => match other.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Method::GET, Operation::Model(percent_decoded(id))),
             _ => return Err(unknown(method, other)),
@@ -70,6 +84,7 @@ pub(crate) fn error_dialect(path: &str) -> Dialect {
     match path.as_ref() {
         "/v1/completions" => Dialect::OpenAiCompletions,
         "/v1/responses" | "/v1/responses/input_tokens" => Dialect::OpenAiResponses,
+        path if path.starts_with("/v1beta/") || gemini::asked(path).is_some() => Dialect::GeminiGenerate,
         path if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
     }
@@ -147,6 +162,11 @@ mod tests {
             ("POST", "/v1/messages/count_tokens", Ok(count.clone())),
             ("POST", "/anthropic/v1/messages/count_tokens", Ok(count)),
             ("POST", "/v1/responses/input_tokens", Ok(Operation::CountTokens(Dialect::OpenAiResponses))),
+            ("POST", "/v1beta/models/g:generateContent", Ok(Operation::Chat(Dialect::GeminiGenerate))),
+            ("POST", "/v1/models/a/g:streamGenerateContent", Ok(Operation::Chat(Dialect::GeminiGenerate))),
+            ("POST", "/v1beta/models/g:countTokens", Ok(Operation::CountTokens(Dialect::GeminiGenerate))),
+            ("GET", "/v1beta/models/g:generateContent", Err(405)),
+            ("POST", "/v1beta/models/g:embedContent", Err(404)),
             ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),

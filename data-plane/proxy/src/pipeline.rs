@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
+use gateway_dialects::framing::array::StreamForm;
 use gateway_engine::identity::{self, Caller};
 use gateway_engine::limits;
 use gateway_engine::resolve::{self, Ask};
@@ -46,6 +47,8 @@ pub(crate) struct Head {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) id: String,
+    /// How the client wants a stream.
+    pub(crate) form: StreamForm,
 }
 
 /// Bytes of header names and values that a client may send.
@@ -105,11 +108,16 @@ impl Gateway {
         request: Request<Incoming>,
         arrived: Instant,
     ) -> Response<ReplyBody> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let id = request_id();
         let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
         record.dialect(dialect);
-        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id };
+        let mut form = StreamForm::Events;
+        if dialect == Dialect::GeminiGenerate {
+            form = ingress::gemini::form(parts.uri.query());
+            ingress::gemini::key_to_header(parts.uri.query(), &mut parts.headers);
+        }
+        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form };
         let config = self.live.pin();
         match self.run(&config, (errand, dialect), &head, body, &mut record).await {
             Ok(outcome) => reply::response(self, &config, dialect, &head, outcome, record),
@@ -137,7 +145,10 @@ impl Gateway {
         let caller = self.identify(config, &head.headers)?;
         record.caller(&caller);
         let body = receive::body(&head.headers, body, snapshot.settings.max_body).await?;
-        let facts = Facts::scan(&body)?;
+        let facts = match ingress::gemini::asked(&head.path) {
+            Some(asked) => Facts::scan_named(&body, asked.model, asked.stream)?,
+            None => Facts::scan(&body)?,
+        };
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
         let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
         let hints = Hints::read(&head.headers);
@@ -170,7 +181,8 @@ impl Gateway {
             return Ok(Caller::anonymous());
         }
         let Some(credential) = credential else {
-            let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key` or `api-key`";
+            let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key`, `api-key` or \
+                `x-goog-api-key`";
             return Err(Box::new(Failure::new(Code::MissingCredential, message)));
         };
         identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())

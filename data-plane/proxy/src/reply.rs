@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{ClientDialect, ReplyContext, TapOptions};
+use gateway_dialects::framing::array::StreamForm;
 use gateway_engine::limits::Rate;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::fold::Reply;
@@ -62,11 +63,11 @@ pub(crate) fn response(
     let ending = gateway.ending.clone().cancelled_owned();
     let whole = match answer {
         Answer::Passing { body, strip_usage } => {
-            let mode = Mode::Pass(inbound.stream_tap(TapOptions { strip_usage }));
+            let mode = Mode::Pass(head.form.tap(inbound.stream_tap(TapOptions { strip_usage })));
             return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::Translating { body, decoder } => {
-            let mode = Mode::Translate(Box::new(Translation::new(decoder, inbound.stream_encoder(&context))));
+            let mode = Mode::Translate(Box::new(Translation::new(decoder, head.form.encoder(inbound.stream_encoder(&context)))));
             return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::PassingWhole { head: first, body } => {
@@ -88,10 +89,10 @@ pub(crate) fn response(
             if let Some(usage) = reply.usage {
                 record.used(usage);
             }
-            folded(inbound, &reply, &context, stream)
+            folded(inbound, &reply, &context, stream.then_some(head.form))
         }
     };
-    finished(response, config, whole, stream, record)
+    finished(response, config, whole, stream.then_some(head.form), record)
 }
 
 /// A reply that is all here: exact figures go into its headers.
@@ -99,12 +100,12 @@ fn finished(
     mut response: Response<ReplyBody>,
     config: &Config,
     bytes: Bytes,
-    stream: bool,
+    stream: Option<StreamForm>,
     mut record: Record,
 ) -> Response<ReplyBody> {
     record.forwarded(bytes.len(), bytes.len() as u64);
     record.ended(Ending::Finished);
-    let kind = if stream { "text/event-stream" } else { "application/json" };
+    let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     figures(&mut Writer::new(response.headers_mut(), config.families()), &record);
     *response.body_mut() = ReplyBody::whole(bytes);
@@ -121,13 +122,11 @@ fn figures(writer: &mut Writer<'_>, record: &Record) {
     writer.latency(record.elapsed_us(), record.overhead_us());
 }
 
-fn folded(inbound: &'static dyn ClientDialect, reply: &Reply, context: &ReplyContext, stream: bool) -> Bytes {
-    if !stream {
-        return inbound.encode_reply(reply, context);
-    }
+fn folded(inbound: &'static dyn ClientDialect, reply: &Reply, context: &ReplyContext, stream: Option<StreamForm>) -> Bytes {
+    let Some(form) = stream else { return inbound.encode_reply(reply, context) };
     // The upstream answered whole where a stream was asked for: the client still gets its stream.
     let mut out = BytesMut::new();
-    let mut encoder = inbound.stream_encoder(context);
+    let mut encoder = form.encoder(inbound.stream_encoder(context));
     for event in gateway_ir::fold::unfold(reply) {
         encoder.push(&event, &mut out);
     }
@@ -137,7 +136,7 @@ fn folded(inbound: &'static dyn ClientDialect, reply: &Reply, context: &ReplyCon
 
 fn streamed(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(head.form.media_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx and its like must not hold events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -16,7 +16,7 @@ use crate::{refused, signed_id};
 const MAX_CANDIDATES: usize = 64;
 const MAX_CALLS: u32 = 1024;
 /// Side details that only a client of the same dialect sees again.
-const META: &str = "gemini.";
+pub(super) const META: &str = "gemini.";
 
 /// What has been read of one reply so far.
 #[derive(Debug, Default)]

@@ -1,16 +1,18 @@
-//! `POST /v1beta/models/{model}:countTokens`, <https://ai.google.dev/api/tokens>, towards upstreams.
+//! `POST /v1beta/models/{model}:countTokens`, <https://ai.google.dev/api/tokens>, in both directions.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::failure::Failure;
 
-use super::{GeminiGenerate, encode};
+use super::{GeminiGenerate, decode, encode};
 use crate::counting;
-use crate::dialect::{Counter, Encoded, Upstream};
+use crate::dialect::{ClientCounter, Counter, Encoded, Upstream};
 use crate::writer::object;
 
 /// What is a part of the prompt.
 const COUNTED: [&str; 5] = ["contents", "systemInstruction", "tools", "toolConfig", "cachedContent"];
+
+const TOTAL: &str = "totalTokens";
 
 impl Counter for GeminiGenerate {
     /// Only within a whole request are instructions and tools counted too, and there the model is named once more.
@@ -18,7 +20,7 @@ impl Counter for GeminiGenerate {
         let encoded = encode::request(request, upstream)?;
         let mut out = BytesMut::with_capacity(encoded.body.len() + 128);
         object(&mut out, |body| {
-            body.object("generateContentRequest", |whole| {
+            body.object(decode::WHOLE, |whole| {
                 whole.string("model", &format!("models/{}", upstream.model));
                 counting::keep(&encoded, whole, |name| COUNTED.contains(&name));
             });
@@ -27,6 +29,23 @@ impl Counter for GeminiGenerate {
     }
 
     fn decode_counted(&self, body: &[u8]) -> Result<u64, Box<Failure>> {
-        counting::number(body, "totalTokens")
+        counting::number(body, TOTAL)
+    }
+}
+
+impl ClientCounter for GeminiGenerate {
+    fn decode_count(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        decode::counted(body)
+    }
+
+    /// A whole request within the question names the model again, by the name that the client knows.
+    fn may_pass(&self, body: &[u8]) -> bool {
+        const SNAKE_CASE: &[u8] = b"generate_content_request";
+        let holds = |name: &[u8]| memchr::memmem::find(body, name).is_some();
+        !holds(decode::WHOLE.as_bytes()) && !holds(SNAKE_CASE)
+    }
+
+    fn encode_counted(&self, n_tokens: u64) -> Bytes {
+        counting::answer(&[], TOTAL, n_tokens)
     }
 }

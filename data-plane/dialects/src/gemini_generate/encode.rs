@@ -84,7 +84,8 @@ fn write_tools(
         }
         own.iter().for_each(|json| tools.raw(json.get()));
     });
-    if !functions.is_empty() {
+    let is_said = request.extra.of(SELF).iter().any(|(name, _)| name == "toolConfig");
+    if !functions.is_empty() && !is_said {
         write_tool_choice(request, body);
     }
     Ok(())

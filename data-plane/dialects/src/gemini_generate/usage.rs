@@ -1,9 +1,10 @@
-//! `usageMetadata` → disjoint classes.
+//! `usageMetadata` ⇄ disjoint classes.
 
 use gateway_ir::usage::Usage;
 use serde_json::value::RawValue;
 
 use crate::reading::{elements, members_of, text, unsigned};
+use crate::writer::Object;
 
 /// Prompts of tools that Google ran count as prompt; thoughts stand outside the candidates' tokens. Cached tokens are a part
 /// of the prompt.
@@ -48,4 +49,37 @@ fn audio(details: &RawValue) -> u64 {
         total = total.saturating_add(if is_audio { count } else { 0 });
     });
     total
+}
+
+/// The other way. What was written to a cache counts as prompt, which is all that Google has a word for.
+pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {
+    let prompt = usage.prompt();
+    let reasoning = usage.reasoning.min(usage.output);
+    let candidates = usage.output - reasoning;
+    let mut count = |name: &str, count: u64, is_always: bool| {
+        if is_always || count > 0 {
+            object.unsigned(name, count);
+        }
+    };
+    count("promptTokenCount", prompt, true);
+    count("candidatesTokenCount", candidates, true);
+    count("totalTokenCount", usage.total(), true);
+    count("cachedContentTokenCount", usage.cache_read, false);
+    count("thoughtsTokenCount", reasoning, false);
+    write_audio("promptTokensDetails", prompt, usage.input_audio, object);
+    write_audio("candidatesTokensDetails", candidates, usage.output_audio, object);
+}
+
+fn write_audio(name: &str, total: u64, audio: u64, object: &mut Object<'_>) {
+    if audio == 0 {
+        return;
+    }
+    object.array(name, |details| {
+        for (modality, count) in [("TEXT", total.saturating_sub(audio)), ("AUDIO", audio)] {
+            details.object(|detail| {
+                detail.string("modality", modality);
+                detail.unsigned("tokenCount", count);
+            });
+        }
+    });
 }

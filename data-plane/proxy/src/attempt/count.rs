@@ -55,7 +55,8 @@ impl Outbound<'_> {
 
     /// Bytes pass on the same terms as in [`super::Lane::choose`].
     fn count_passes(&self, dialect: Dialect, target: &Target) -> bool {
-        self.inbound.id() == dialect && !target.provider.quirks.needs_content(dialect) && !signed_id::is_in(self.body)
+        let is_foreign = signed_id::is_in(self.body) || !ingress::counted(self.inbound.id()).may_pass(self.body);
+        self.inbound.id() == dialect && !target.provider.quirks.needs_content(dialect) && !is_foreign
     }
 
     fn encode_count(

@@ -74,7 +74,8 @@ fn text(content: &Content) -> Option<&str> {
 fn piece<'r>(part: &'r Part, names: &mut HashMap<&'r str, &'r str>, dropped: &mut Dropped) -> Option<Piece<'r>> {
     dropped.note_if(part.cache.is_some(), "cache_control");
     match &part.content {
-        Content::Text(text) | Content::Refusal(text) if text.is_empty() => None,
+        // A signature may sit on an empty text.
+        Content::Text(text) | Content::Refusal(text) if text.is_empty() && part.extra.of(SELF).is_empty() => None,
         Content::ToolCall(call) => {
             names.insert(signed_id::plain(&call.id), &call.name);
             Some(Piece::Said(part))
@@ -130,24 +131,31 @@ fn write_piece(piece: &Piece<'_>, parts: &mut Array<'_>) {
     match piece {
         Piece::Own(json) => parts.raw(json.get()),
         Piece::Answer { name, result } => write_answer(name, result, parts),
-        Piece::Said(said) => parts.object(|part| match &said.content {
-            Content::Text(text) | Content::Refusal(text) => part.string("text", text),
-            Content::Image(image) => media::write(image, "image/jpeg", part),
-            Content::Audio(audio) => media::write(audio, "audio/wav", part),
-            Content::Document(document) => media::write(&document.media, "application/pdf", part),
-            Content::ToolCall(call) => {
-                part.object("functionCall", |object| {
-                    object.string("name", &call.name);
-                    let is_object = json::scan_object(call.arguments.as_bytes(), |_| ()).is_ok();
-                    object.raw("args", if is_object { call.arguments.trim() } else { "{}" });
-                });
-                if let (_, Some(signature)) = signed_id::split(&call.id) {
-                    part.string("thoughtSignature", &signature);
-                }
-            }
-            // Planned as pieces of their own.
-            Content::ToolResult(_) | Content::Reasoning(_) | Content::Opaque { .. } => {}
+        Piece::Said(said) => parts.object(|part| {
+            write_said(&said.content, part);
+            said.extra.of(SELF).iter().for_each(|(name, raw)| part.raw(name, raw.get()));
         }),
+    }
+}
+
+fn write_said(said: &Content, part: &mut Object<'_>) {
+    match said {
+        Content::Text(text) | Content::Refusal(text) => part.string("text", text),
+        Content::Image(image) => media::write(image, "image/jpeg", part),
+        Content::Audio(audio) => media::write(audio, "audio/wav", part),
+        Content::Document(document) => media::write(&document.media, "application/pdf", part),
+        Content::ToolCall(call) => {
+            part.object("functionCall", |object| {
+                object.string("name", &call.name);
+                let is_object = json::scan_object(call.arguments.as_bytes(), |_| ()).is_ok();
+                object.raw("args", if is_object { call.arguments.trim() } else { "{}" });
+            });
+            if let (_, Some(signature)) = signed_id::split(&call.id) {
+                part.string("thoughtSignature", &signature);
+            }
+        }
+        // Planned as pieces of their own.
+        Content::ToolResult(_) | Content::Reasoning(_) | Content::Opaque { .. } => {}
     }
 }
 
