@@ -2,6 +2,7 @@
 //! recorded traffic covers those.
 
 pub mod anthropic;
+pub mod gemini;
 pub mod openai;
 
 use bytes::Bytes;

@@ -9,6 +9,8 @@ use super::GeminiGenerate;
 use crate::dialect::{ClientDialect, Dialect, Upstream};
 use crate::openai_chat::OpenAiChat;
 
+mod client;
+
 fn check_request(openai: Value, expected: Value) {
     let request = OpenAiChat.decode_request(openai.to_string().as_bytes()).expect("a sound request");
     let upstream = Upstream { model: "gemini", stream: false, quirks: &Quirks::default() };

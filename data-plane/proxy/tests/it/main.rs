@@ -2,6 +2,7 @@
 
 mod gateway;
 mod wires;
+mod gemini;
 mod lanes;
 mod streaming;
 mod completions;

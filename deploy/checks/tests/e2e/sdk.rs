@@ -1,9 +1,10 @@
-//! Clients as people use them through the gateway, against an OpenAI-compatible and an Anthropic upstream, both scripted. Their
-//! own assertions are in `sdk/`; this file sets the stage.
+//! Clients as people use them through the gateway, against an OpenAI-compatible, an Anthropic and a Gemini upstream, all scripted.
+//! Their own assertions are in `sdk/`; this file sets the stage.
 
 use gateway_checks::source::root;
-use gateway_fake::reply::{anthropic, openai};
+use gateway_fake::reply::{anthropic, gemini, openai};
 use gateway_fake::{Received, Script, Upstream};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::gateway::Place;
@@ -22,6 +23,11 @@ async fn the_anthropic_sdk_works_against_both_upstreams() {
 }
 
 #[tokio::test]
+async fn the_google_sdk_works_against_upstreams_of_three_dialects() {
+    run(clients::python(), "google_client.py").await;
+}
+
+#[tokio::test]
 async fn langchain_streams_a_tool_loop() {
     run(clients::python(), "langchain_client.py").await;
 }
@@ -33,9 +39,11 @@ async fn the_vercel_ai_sdk_streams_a_tool_loop() {
 
 async fn run(client: Option<Command>, script: &str) {
     let Some(mut client) = client else { return };
-    let (openai_upstream, anthropic_upstream) = (Upstream::start().await, Upstream::start().await);
-    openai_upstream.respond_with(|received| refusal(received).unwrap_or_else(|| openai::answer(received, TEXT)));
-    anthropic_upstream.respond_with(|received| refusal(received).unwrap_or_else(|| anthropic::answer(received, TEXT)));
+    let [openai_upstream, anthropic_upstream, gemini_upstream] =
+        [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    openai_upstream.respond_with(|received| special(received).unwrap_or_else(|| openai::answer(received, TEXT)));
+    anthropic_upstream.respond_with(|received| special(received).unwrap_or_else(|| anthropic::answer(received, TEXT)));
+    gemini_upstream.respond_with(|received| special(received).unwrap_or_else(|| gemini::answer(received, TEXT)));
     let place = Place::new();
     place.write(
         "gateway.yaml",
@@ -43,12 +51,15 @@ async fn run(client: Option<Command>, script: &str) {
             "providers:
   - {{name: o, kind: openai-compatible, base_url: \"{}/v1\", api_key: k, allow_private_networks: true, retry: {{max_attempts: 1}}}}
   - {{name: a, kind: anthropic, base_url: \"{}\", api_key: k, allow_private_networks: true, retry: {{max_attempts: 1}}}}
+  - {{name: g, kind: gemini, base_url: \"{}\", api_key: k, allow_private_networks: true, retry: {{max_attempts: 1}}}}
 models:
+  - {{name: gemini, targets: [{{provider: g, model: x}}]}}
   - {{name: openai, targets: [{{provider: o, model: x}}]}}
   - {{name: anthropic, targets: [{{provider: a, model: x}}]}}
 ",
             openai_upstream.url(),
-            anthropic_upstream.url()
+            anthropic_upstream.url(),
+            gemini_upstream.url()
         ),
     );
     let gateway = place.up(&["-f", "gateway.yaml"]).await;
@@ -61,16 +72,83 @@ models:
     assert!(output.status.success(), "{said}\n{}", place.read("up.log"));
 }
 
-/// A prompt that asks for a refusal gets one, in the upstream's own envelope.
-fn refusal(received: &Received) -> Option<Script> {
-    if !String::from_utf8_lossy(&received.body).contains("please refuse") {
-        return None;
+/// Prompts that ask for something get it, in the upstream's own words.
+fn special(received: &Received) -> Option<Script> {
+    let said = String::from_utf8_lossy(&received.body);
+    let asks = |what: &str| said.contains(what);
+    if asks("please refuse") {
+        return Some(refusal(received));
     }
+    if asks("please break off") {
+        let mut whole = streamed(received);
+        whole.steps.truncate(4);
+        return Some(whole.close());
+    }
+    if asks("please check") {
+        let has_seen = asks("iVBORw0KGgo") && asks("marker_of_schema") && (asks("2048") || asks("reasoning_effort"));
+        return Some(plain(received, if has_seen { "\"seen\"" } else { "\"something is missing\"" }));
+    }
+    if asks("please remember") {
+        let has_seen = asks("hm, well") && asks("a-signature==");
+        return Some(plain(received, if has_seen { "remembered" } else { "the thoughts are gone" }));
+    }
+    if asks("please think") {
+        return Some(Script::sse(&thinking()));
+    }
+    let lost_signature = asks("functionResponse") && asks("functionCall\"") && !asks(gemini::SIGNATURE);
+    lost_signature.then(|| Script::json(400, &gemini::error(400, "INVALID_ARGUMENT", "a call lacks its signature")))
+}
+
+fn refusal(received: &Received) -> Script {
     let message = "slow down a little";
-    let body = if received.target.ends_with("/messages") {
-        anthropic::error("rate_limit_error", message)
-    } else {
-        openai::error("rate_limit_exceeded", message)
+    let body = match dialect(received) {
+        "anthropic" => anthropic::error("rate_limit_error", message),
+        "gemini" => gemini::error(429, "RESOURCE_EXHAUSTED", message),
+        _ => openai::error("rate_limit_exceeded", message),
     };
-    Some(Script::json(429, &body))
+    Script::json(429, &body)
+}
+
+fn dialect(received: &Received) -> &'static str {
+    match &received.target {
+        target if target.ends_with("/messages") => "anthropic",
+        target if target.contains("/models/") => "gemini",
+        _ => "openai",
+    }
+}
+
+fn plain(received: &Received, text: &str) -> Script {
+    match dialect(received) {
+        "anthropic" => Script::json(200, &anthropic::reply("x", text, 7)),
+        "gemini" => gemini::answer(received, text),
+        _ => Script::json(200, &openai::reply("x", text, 7)),
+    }
+}
+
+fn streamed(received: &Received) -> Script {
+    match dialect(received) {
+        "anthropic" => Script::sse(&anthropic::stream("x", TEXT, 7)),
+        "gemini" => gemini::answer(received, TEXT),
+        _ => Script::sse(&openai::stream("x", TEXT, 7)),
+    }
+}
+
+/// A block of signed thoughts before the text.
+fn thinking() -> Vec<bytes::Bytes> {
+    let event = |data: Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().expect("a type")).into();
+    let delta = |delta: Value| event(json!({"type": "content_block_delta", "index": 0, "delta": delta}));
+    let mut events = anthropic::stream("x", TEXT, 7);
+    let thoughts = [
+        event(json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}})),
+        delta(json!({"type": "thinking_delta", "thinking": "hm, "})),
+        delta(json!({"type": "thinking_delta", "thinking": "well"})),
+        delta(json!({"type": "signature_delta", "signature": "a-signature=="})),
+        event(json!({"type": "content_block_stop", "index": 0})),
+    ];
+    let moved = events.split_off(1).into_iter().map(|event| {
+        let text = String::from_utf8(event.to_vec()).expect("text");
+        text.replace("\"index\":0", "\"index\":1").into()
+    });
+    events.extend(thoughts.into_iter().chain(moved));
+    events
 }
