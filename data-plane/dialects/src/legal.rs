@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::framing::sse;
 
 mod anthropic_messages;
+mod gemini_generate;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;
@@ -43,7 +44,8 @@ pub fn check(id: Id, stream: &[u8], wants_usage: bool) -> Result<Told, String> {
         Id::OpenAiCompletions => openai_completions::check(&events, wants_usage),
         Id::OpenAiResponses => openai_responses::check(&events),
         Id::AnthropicMessages => anthropic_messages::check(&events),
-        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => {
+        Id::GeminiGenerate => gemini_generate::check(&events, wants_usage),
+        Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => {
             return Err(format!("clients do not speak {id}"));
         }
     };
@@ -52,7 +54,7 @@ pub fn check(id: Id, stream: &[u8], wants_usage: bool) -> Result<Told, String> {
 }
 
 fn read(stream: &[u8]) -> Result<Vec<Raw>, String> {
-    if !stream.is_empty() && !stream.ends_with(b"\n\n") {
+    if !stream.is_empty() && !stream.ends_with(b"\n\n") && !stream.ends_with(b"\r\n\r\n") {
         return Err("the last event is not whole".to_owned());
     }
     let (mut events, mut broken) = (Vec::new(), None);

@@ -55,7 +55,8 @@ pub fn credential(headers: &HeaderMap) -> Result<Option<&str>, Box<Failure>> {
         match found {
             _ if presented.is_empty() => {}
             Some(other) if other != presented => {
-                let message = "different credentials in `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`; send one";
+                let message =
+                    "different credentials in `authorization`, `x-api-key`, `api-key` and `x-goog-api-key`; send one";
                 return Err(Box::new(Failure::new(Code::ConflictingCredentials, message)));
             }
             _ => found = Some(presented),

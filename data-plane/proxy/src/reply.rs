@@ -67,7 +67,10 @@ pub(crate) fn response(
             return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::Translating { body, decoder } => {
-            let mode = Mode::Translate(Box::new(Translation::new(decoder, head.form.encoder(inbound.stream_encoder(&context)))));
+            let mode = Mode::Translate(Box::new(Translation::new(
+                decoder,
+                head.form.encoder(inbound.stream_encoder(&context)),
+            )));
             return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::PassingWhole { head: first, body } => {
@@ -122,7 +125,12 @@ fn figures(writer: &mut Writer<'_>, record: &Record) {
     writer.latency(record.elapsed_us(), record.overhead_us());
 }
 
-fn folded(inbound: &'static dyn ClientDialect, reply: &Reply, context: &ReplyContext, stream: Option<StreamForm>) -> Bytes {
+fn folded(
+    inbound: &'static dyn ClientDialect,
+    reply: &Reply,
+    context: &ReplyContext,
+    stream: Option<StreamForm>,
+) -> Bytes {
     let Some(form) = stream else { return inbound.encode_reply(reply, context) };
     // The upstream answered whole where a stream was asked for: the client still gets its stream.
     let mut out = BytesMut::new();

@@ -56,7 +56,9 @@ pub fn check(source: &Source) -> Vec<String> {
     if !source.is_generated() && !path.starts_with("LICENSE") {
         findings.extend(lines_with(source, NOWHERE));
     }
-    if path.ends_with("Cargo.toml") && path != "Cargo.toml" && !source.text.contains("[lints]\nworkspace = true") {
+    // Who is a workspace of its own has no other's lints to take.
+    let has_lints = source.text.contains("[lints]\nworkspace = true") || source.text.contains("\n[workspace]");
+    if path.ends_with("Cargo.toml") && path != "Cargo.toml" && !has_lints {
         findings.push(format!("{path}: does not take the workspace's lints"));
     }
     findings

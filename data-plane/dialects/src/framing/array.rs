@@ -48,12 +48,9 @@ impl StreamForm {
     pub fn encoder(self, inner: Box<dyn StreamEncoder>) -> Box<dyn StreamEncoder> {
         match self {
             Self::Events => inner,
-            Self::Array => Box::new(Encoder {
-                inner,
-                elements: Elements::default(),
-                events: BytesMut::new(),
-                is_closed: false,
-            }),
+            Self::Array => {
+                Box::new(Encoder { inner, elements: Elements::default(), events: BytesMut::new(), is_closed: false })
+            }
         }
     }
 

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
 
+mod contents;
 mod schema;
 mod tools;
 mod config;
-mod contents;
 
 const SELF: Dialect = Dialect::GeminiGenerate;
 

@@ -100,7 +100,9 @@ impl Watch {
         let read = members(&event.data, |name, raw| match name {
             "candidates" => elements(raw, |candidate| self.candidate(candidate)),
             "usageMetadata" => self.seen.usage = Some(usage::read(raw)),
-            "promptFeedback" => members_of(raw, |name, value| self.is_blocked |= name == "blockReason" && text(value).is_some()),
+            "promptFeedback" => {
+                members_of(raw, |name, value| self.is_blocked |= name == "blockReason" && text(value).is_some())
+            }
             "error" if raw.get() != "null" => self.seen.error = refused::inside(&event.data),
             _ => {}
         });

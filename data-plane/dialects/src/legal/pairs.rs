@@ -15,8 +15,8 @@ use super::{Ending, check};
 use crate::dialect::ReplyContext;
 use crate::registry;
 
-mod nasty;
 mod render;
+mod nasty;
 
 /// A stretch of a reply.
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ fn clients() -> impl Iterator<Item = Id> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn any_split_of_any_stream_says_the_same_on_every_pair(

@@ -22,7 +22,9 @@ pub fn answer(received: &Received, text: &str) -> Script {
     let functions = ["functionDeclarations", "function_declarations"].map(|name| &body["tools"][0][name][0]["name"]);
     let call = functions.iter().find_map(|name| name.as_str()).filter(|_| !has_result);
     let parts = match call {
-        Some(name) => vec![json!({"functionCall": {"name": name, "args": {"city": "Paris"}}, "thoughtSignature": SIGNATURE})],
+        Some(name) => {
+            vec![json!({"functionCall": {"name": name, "args": {"city": "Paris"}}, "thoughtSignature": SIGNATURE})]
+        }
         None => words(text).map(|word| json!({"text": word})).collect(),
     };
     if received.target.contains(":streamGenerateContent") {

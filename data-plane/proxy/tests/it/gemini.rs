@@ -65,10 +65,16 @@ async fn gemini_in() {
             assert!(chunks.len() >= 3, "{chunks:?}");
             assert_eq!(text(&chunks), "one two three");
             let last = chunks.last().expect("a chunk");
-            assert_eq!((&last["candidates"][0]["finishReason"], &last["usageMetadata"]["promptTokenCount"]), (&json!("STOP"), &json!(7)));
+            assert_eq!(
+                (&last["candidates"][0]["finishReason"], &last["usageMetadata"]["promptTokenCount"]),
+                (&json!("STOP"), &json!(7))
+            );
         }
         for record in gateway.records(2).await {
-            assert_eq!((&record["lane"], &record["ending"], &record["tokens"]["input"]), (&json!(lane), &json!("finished"), &json!(7)));
+            assert_eq!(
+                (&record["lane"], &record["ending"], &record["tokens"]["input"]),
+                (&json!(lane), &json!("finished"), &json!(7))
+            );
         }
     }
 }
@@ -105,7 +111,12 @@ async fn a_cut_is_one_error_and_no_finish() {
             upstream.push(whole.reset());
             let gateway = Gateway::start(&config(&upstream.url())).await;
             let answer = asked(&gateway, &format!("{STREAM}{query}")).await;
-            assert_eq!((answer.text.matches("\"error\"").count(), answer.text.matches("\"STOP\"").count()), (1, 0), "{}", answer.text);
+            assert_eq!(
+                (answer.text.matches("\"error\"").count(), answer.text.matches("\"STOP\"").count()),
+                (1, 0),
+                "{}",
+                answer.text
+            );
             assert!(!query.is_empty() || serde_json::from_str::<Vec<Value>>(&answer.text).is_ok(), "{}", answer.text);
             assert_eq!(gateway.records(1).await[0]["ending"], "upstream_cut");
         }
@@ -147,7 +158,8 @@ async fn errors_are_googles_and_a_count_is_an_estimate_elsewhere() {
         ("/v1beta/models/m:bidiGenerateContent", KEY, 404, "NOT_FOUND"),
     ];
     for (path, key, code, status) in cases {
-        let answer = read(gateway.client().post(gateway.url(path)).header("x-goog-api-key", key).json(&question())).await;
+        let answer =
+            read(gateway.client().post(gateway.url(path)).header("x-goog-api-key", key).json(&question())).await;
         let error = &answer.json()["error"];
         assert_eq!((answer.status, &error["code"], &error["status"]), (code, &json!(code), &json!(status)), "{path}");
     }

@@ -139,7 +139,9 @@ fn thinking() -> Vec<bytes::Bytes> {
     let delta = |delta: Value| event(json!({"type": "content_block_delta", "index": 0, "delta": delta}));
     let mut events = anthropic::stream("x", TEXT, 7);
     let thoughts = [
-        event(json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}})),
+        event(
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}}),
+        ),
         delta(json!({"type": "thinking_delta", "thinking": "hm, "})),
         delta(json!({"type": "thinking_delta", "thinking": "well"})),
         delta(json!({"type": "signature_delta", "signature": "a-signature=="})),

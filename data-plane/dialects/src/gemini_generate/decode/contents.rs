@@ -123,12 +123,7 @@ impl Conversation<'_> {
     }
 
     /// Clients may leave out the id, which Google's API itself mostly does.
-    fn call(
-        &mut self,
-        raw: &RawValue,
-        path: &Path<'_>,
-        signature: Option<&str>,
-    ) -> Result<ToolCall, Box<Failure>> {
+    fn call(&mut self, raw: &RawValue, path: &Path<'_>, signature: Option<&str>) -> Result<ToolCall, Box<Failure>> {
         let mut call = object(raw, path)?;
         let name = call.required_string("name")?.into_owned();
         let arguments = call.take("args").map_or("{}", RawValue::get);
@@ -198,9 +193,7 @@ fn thought(text: &str, given: Option<&str>) -> ReasoningPart {
     match given.map(signature::read) {
         None | Some(Signature::Own(_)) => ReasoningPart { text, ..ReasoningPart::default() },
         Some(Signature::Foreign(signature)) => ReasoningPart { text, signature: Some(signature), redacted: None },
-        Some(Signature::Redacted(data)) => {
-            ReasoningPart { text: String::new(), signature: None, redacted: Some(data) }
-        }
+        Some(Signature::Redacted(data)) => ReasoningPart { text: String::new(), signature: None, redacted: Some(data) },
     }
 }
 

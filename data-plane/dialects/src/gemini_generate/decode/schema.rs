@@ -106,7 +106,8 @@ mod tests {
                 "required": ["list"]}),
         );
         check(json!({"type": "TYPE_UNSPECIFIED", "example": 1}), json!({"examples": [1]}));
-        let plain = json!({"type": "object", "additionalProperties": false, "properties": {"a": {"$ref": "#/$defs/A"}}});
+        let plain =
+            json!({"type": "object", "additionalProperties": false, "properties": {"a": {"$ref": "#/$defs/A"}}});
         check(plain.clone(), plain);
     }
 }

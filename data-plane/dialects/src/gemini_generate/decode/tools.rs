@@ -50,7 +50,12 @@ fn function(raw: &RawValue, path: &Path<'_>) -> Result<Function, Box<Failure>> {
 }
 
 /// What others have no word for is kept as said, beside the nearest that they have.
-fn read_config(raw: &RawValue, path: &Path<'_>, request: &mut ChatRequest, kept: &mut Kept) -> Result<(), Box<Failure>> {
+fn read_config(
+    raw: &RawValue,
+    path: &Path<'_>,
+    request: &mut ChatRequest,
+    kept: &mut Kept,
+) -> Result<(), Box<Failure>> {
     let mut config = object(raw, path)?;
     let mut is_said = true;
     if let Some(raw) = config.take("functionCallingConfig") {

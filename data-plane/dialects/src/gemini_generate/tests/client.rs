@@ -110,7 +110,10 @@ fn gemini_thought_signature_loop() {
             {"role": "user", "parts": [{"functionResponse": {"id": id, "name": "f", "response": {"output": "x"}}}]}]});
         let said = said_to(&GeminiGenerate, &second);
         assert_eq!(said["contents"][1]["parts"][0], expected);
-        assert_eq!(said["contents"][2]["parts"][0], json!({"functionResponse": {"name": "f", "response": {"output": "x"}}}));
+        assert_eq!(
+            said["contents"][2]["parts"][0],
+            json!({"functionResponse": {"name": "f", "response": {"output": "x"}}})
+        );
         // Another vendor gets the call and its result, and nothing of the signature.
         let said = said_to(&OpenAiChat, &second);
         assert_eq!(said["messages"][1]["tool_calls"][0]["id"], said["messages"][2]["tool_call_id"]);
@@ -196,8 +199,14 @@ fn bad_requests_name_the_field() {
         (part(json!({"inlineData": {}, "inline_data": {}})), "contents[0].parts[0].inlineData"),
         (config(json!({"maxOutputTokens": -1})), "generationConfig.maxOutputTokens"),
         (config(json!({"topK": 1.5})), "generationConfig.topK"),
-        (config(json!({"responseMimeType": "application/json", "responseSchema": 1})), "generationConfig.responseSchema"),
-        (json!({"contents": [], "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}}), "toolConfig.functionCallingConfig.mode"),
+        (
+            config(json!({"responseMimeType": "application/json", "responseSchema": 1})),
+            "generationConfig.responseSchema",
+        ),
+        (
+            json!({"contents": [], "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}}),
+            "toolConfig.functionCallingConfig.mode",
+        ),
         (json!({"contents": [], "cachedContent": "cachedContents/1"}), "cachedContent"),
     ];
     for (body, param) in cases {
@@ -226,7 +235,11 @@ fn every_event() -> Vec<Event> {
     ]
 }
 
-fn streamed(form: StreamForm, events: &[Event], last: impl FnOnce(&mut dyn crate::dialect::StreamEncoder, &mut BytesMut)) -> String {
+fn streamed(
+    form: StreamForm,
+    events: &[Event],
+    last: impl FnOnce(&mut dyn crate::dialect::StreamEncoder, &mut BytesMut),
+) -> String {
     let mut encoder = form.encoder(GeminiGenerate.stream_encoder(&context()));
     let mut out = BytesMut::new();
     events.iter().for_each(|event| encoder.push(event, &mut out));
@@ -297,7 +310,10 @@ fn passing_streams_stay_as_they_are_and_are_watched() {
         format!("data: {chunk}\r\n\r\n")
     };
     let first = chunk(json!({"text": "Grü"}), json!({}));
-    let last = chunk(json!({"text": "ße"}), json!({"finishReason": "STOP", "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}}));
+    let last = chunk(
+        json!({"text": "ße"}),
+        json!({"finishReason": "STOP", "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}}),
+    );
     let whole = format!("{first}{last}");
     for form in [StreamForm::Events, StreamForm::Array] {
         for at in 0..=whole.len() {
@@ -324,7 +340,8 @@ fn passing_streams_stay_as_they_are_and_are_watched() {
         assert_eq!((failure.code, text.matches("\"error\"").count()), (Code::UpstreamCut, 1));
         assert!(form == StreamForm::Events || serde_json::from_str::<Vec<Value>>(&text).is_ok(), "{text}");
     }
-    let reply = br#"{"candidates":[],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2},"modelVersion":"g"}"#;
+    let reply =
+        br#"{"candidates":[],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2},"modelVersion":"g"}"#;
     for body in [&reply[..], &reply[12..]] {
         assert_eq!(GeminiGenerate.usage_of_reply(body).map(|usage| usage.total()), Some(5));
     }
@@ -338,7 +355,15 @@ fn errors_are_googles_status() {
     let details = body["error"]["details"].as_array().expect("details");
     assert_eq!(details[1]["fieldViolations"][0]["field"], "contents");
     assert_eq!((&details[2]["retryDelay"], &details[3]["requestId"]), (&json!("1.5s"), &json!("r1")));
-    for (status, word) in [(401, "UNAUTHENTICATED"), (404, "NOT_FOUND"), (429, "RESOURCE_EXHAUSTED"), (502, "UNAVAILABLE"), (529, "UNAVAILABLE"), (504, "DEADLINE_EXCEEDED"), (413, "INVALID_ARGUMENT")] {
+    for (status, word) in [
+        (401, "UNAUTHENTICATED"),
+        (404, "NOT_FOUND"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (502, "UNAVAILABLE"),
+        (529, "UNAVAILABLE"),
+        (504, "DEADLINE_EXCEEDED"),
+        (413, "INVALID_ARGUMENT"),
+    ] {
         let failure = Failure::new(Code::Internal, "x").with_status(status);
         let body: Value = serde_json::from_slice(&GeminiGenerate.encode_error(&failure, "r")).expect("JSON");
         assert_eq!(body["error"]["status"], word, "{status}");
@@ -355,6 +380,9 @@ fn a_count_may_hold_a_whole_request() {
         let request = GeminiGenerate.decode_count(body.to_string().as_bytes()).expect("sound");
         assert_eq!(request.messages.len(), 1);
     }
-    assert!(GeminiGenerate.may_pass(plain.to_string().as_bytes()) && !GeminiGenerate.may_pass(nested.to_string().as_bytes()));
+    assert!(
+        GeminiGenerate.may_pass(plain.to_string().as_bytes())
+            && !GeminiGenerate.may_pass(nested.to_string().as_bytes())
+    );
     assert_eq!(GeminiGenerate.encode_counted(7).as_ref(), br#"{"totalTokens":7}"#);
 }
