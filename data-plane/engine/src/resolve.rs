@@ -60,7 +60,9 @@ pub fn resolve(snapshot: &Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Re
         (None, Some(forced)) => forced_to(snapshot, ask, forced, caller)?,
     };
     let asked = ask.forced_model.unwrap_or(ask.model);
-    let is_allowed = caller.may_use(&model.name) || offered.is_some() && caller.may_use(asked);
+    // A route that matched is the operator's word on what a name stands for; one that the caller picked is not.
+    let is_rerouted = offered.is_some() && ask.forced_route.is_none();
+    let is_allowed = caller.may_use(&model.name) || is_rerouted && caller.may_use(asked);
     if !is_allowed {
         return Err(not_allowed(asked));
     }

@@ -92,11 +92,13 @@ fn write_sampling(body: &mut Object<'_>, request: &ChatRequest, thinking: &Think
     let free = !thinking.forbids_sampling;
     if let Some(temperature) = &sampling.temperature {
         let wanted = temperature.as_f64().unwrap_or(1.0);
-        dropped.note_if(!(0.0..=1.0).contains(&wanted) || !free && wanted != 1.0, "temperature");
-        match wanted {
-            _ if !free => {}
-            0.0..=1.0 => body.raw("temperature", &temperature.to_string()),
-            wanted => body.raw("temperature", if wanted > 1.0 { "1" } else { "0" }),
+        // Other vendors go to 2. What no vendor takes is for the upstream to refuse.
+        let is_capped = wanted > 1.0 && wanted <= 2.0;
+        dropped.note_if(is_capped || !free && wanted != 1.0, "temperature");
+        match free {
+            false => {}
+            true if is_capped => body.raw("temperature", "1"),
+            true => body.raw("temperature", &temperature.to_string()),
         }
     }
     if let Some(top_p) = &sampling.top_p {

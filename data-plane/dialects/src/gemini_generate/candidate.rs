@@ -69,8 +69,11 @@ impl Reader {
             candidate.close(events);
             let said = candidate.reason.take();
             let reason = match said {
-                // Gemini says so also where it waits for the results of its calls.
+                // Gemini says so also where it waits for the results of its calls, declared or not.
                 Some(FinishReason::Stop) if candidate.n_calls > 0 => Some(FinishReason::ToolCalls),
+                Some(FinishReason::Other(word)) if candidate.n_calls > 0 && word == finish::UNDECLARED_CALL => {
+                    Some(FinishReason::ToolCalls)
+                }
                 said => said,
             };
             let choice = candidate.index;

@@ -2,6 +2,9 @@
 
 use gateway_ir::event::FinishReason;
 
+/// The model called what was not declared. The caller gets the call and can say so.
+pub(super) const UNDECLARED_CALL: &str = "unexpected_tool_call";
+
 pub(super) fn reason(said: &str) -> FinishReason {
     match said {
         "STOP" => FinishReason::Stop,

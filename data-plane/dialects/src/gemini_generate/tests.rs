@@ -139,6 +139,13 @@ fn what_is_cut_blocked_or_failed_is_told_as_that() {
     assert!(!cut.ended && cut.choices[0].finish.is_none());
     let blocked = read(&[json!({"promptFeedback": {"blockReason": "SAFETY"}})]);
     assert!(blocked.ended && blocked.choices[0].finish == Some(FinishReason::ContentFilter));
+    let undeclared = |parts: Value| {
+        let reply =
+            read(&[json!({"candidates": [{"content": {"parts": parts}, "finishReason": "UNEXPECTED_TOOL_CALL"}]})]);
+        reply.choices[0].finish.clone()
+    };
+    assert_eq!(undeclared(json!([{"functionCall": {"name": "f"}}])), Some(FinishReason::ToolCalls));
+    assert_eq!(undeclared(json!([])), Some(FinishReason::Other("unexpected_tool_call".to_owned())));
     let failed = read(&[json!({"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}})]);
     assert_eq!(failed.error.map(|failure| failure.status), Some(429));
     let events = GeminiGenerate

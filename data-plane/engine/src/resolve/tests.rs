@@ -149,6 +149,7 @@ fn a_key_must_be_allowed_what_it_asks_for_or_what_a_route_makes_of_it() {
         (&["claude/opus"], "model=smart force=claude/opus", true),
         (&["cheap"], "model=smart route=by-model", true),
         (&["other"], "model=smart route=by-model", false),
+        (&["smart"], "model=smart route=by-model", false),
     ];
     for (keys, words, allowed) in cases {
         let found = resolved(words, keys);

@@ -4,7 +4,7 @@ use gateway_fake::reply::openai;
 use gateway_fake::{Gate, Script, Upstream};
 use serde_json::json;
 
-use crate::gateway::{Gateway, openai_at, read, within};
+use crate::gateway::{Gateway, KEY, openai_at, read, within};
 
 #[tokio::test]
 async fn an_edit_is_used_by_the_next_request_and_a_broken_one_by_none() {
@@ -48,7 +48,7 @@ async fn readiness_health_metrics_and_models() {
     for path in ["/health", "/healthz", "/ready"] {
         assert_eq!(read(gateway.client().get(gateway.url(path))).await.status, 200, "{path}");
     }
-    let models = read(gateway.client().get(gateway.url("/v1/models")).bearer_auth(crate::gateway::KEY)).await.json();
+    let models = read(gateway.client().get(gateway.url("/v1/models")).bearer_auth(KEY)).await.json();
     assert!(models["data"].as_array().is_some_and(|models| models.iter().any(|model| model["id"] == "m")), "{models}");
     assert_eq!(read(gateway.client().get(gateway.url("/v1/models"))).await.status, 401);
     gateway.chat(&json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]})).await;
@@ -70,4 +70,16 @@ async fn readiness_health_metrics_and_models() {
     ] {
         assert!(metrics.contains(name), "no {name} in {metrics}");
     }
+}
+
+#[tokio::test]
+async fn model_details_with_slash() {
+    let config = openai_at("http://127.0.0.1:1").replace("name: m\n", "name: openai/gpt-5.2\n");
+    let gateway = Gateway::start(&config).await;
+    for path in ["/v1/models/openai/gpt-5.2", "/v1/models/openai%2Fgpt-5.2"] {
+        let answer = read(gateway.client().get(gateway.url(path)).bearer_auth(KEY)).await;
+        assert_eq!((answer.status, answer.json()["id"].as_str()), (200, Some("openai/gpt-5.2")), "{path}");
+    }
+    let unknown = read(gateway.client().get(gateway.url("/v1/models/openai/gpt-6")).bearer_auth(KEY)).await;
+    assert_eq!(unknown.status, 404);
 }

@@ -249,7 +249,7 @@ fn bedrock() -> Vec<Bytes> {
 }
 
 /// One message of an AWS event stream.
-fn frame(name: &str, payload: &Value) -> Bytes {
+pub(crate) fn frame(name: &str, payload: &Value) -> Bytes {
     let payload = payload.to_string();
     let mut headers = BytesMut::new();
     for (key, value) in [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")] {

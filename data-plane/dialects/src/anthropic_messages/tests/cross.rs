@@ -215,6 +215,8 @@ fn sampling_is_fitted() {
         &[],
     );
     check(json!({"temperature": 1.5}), json!({"temperature": 1}), &["temperature"]);
+    check(json!({"temperature": -5.0}), json!({"temperature": -5.0}), &[]);
+    check(json!({"temperature": 2.5}), json!({"temperature": 2.5}), &[]);
     let unsayable = json!({"n": 1, "seed": 1, "presence_penalty": 0.5, "frequency_penalty": 0, "logprobs": true, "top_logprobs": 2,
         "metadata": {"a": "b"}, "logit_bias": {"1": 1}, "store": true});
     let dropped = ["seed", "presence_penalty", "logprobs", "top_logprobs", "metadata", "logit_bias", "store"];
