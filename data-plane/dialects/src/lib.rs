@@ -3,6 +3,7 @@
 //! Knows nothing of providers, keys, routes or sockets.
 
 pub mod dialect;
+pub mod task;
 pub mod framing;
 mod fields;
 mod writer;
@@ -22,5 +23,6 @@ pub mod gemini_generate;
 pub mod cohere_v2;
 pub mod ollama_chat;
 pub mod bedrock_converse;
+mod embeddings;
 pub mod registry;
 pub mod legal;

@@ -1,16 +1,19 @@
-//! The list of dialects.
+//! The list of dialects, and of the families of operations that are not conversations.
 
 use gateway_ir::dialect::Dialect as Id;
+use gateway_ir::task::Task;
 
 use crate::anthropic_messages::AnthropicMessages;
 use crate::bedrock_converse::BedrockConverse;
 use crate::cohere_v2::CohereV2;
 use crate::dialect::{ClientCounter, ClientDialect, Counter, Dialect};
+use crate::embeddings::Embeddings;
 use crate::gemini_generate::GeminiGenerate;
 use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
 use crate::openai_completions::OpenAiCompletions;
 use crate::openai_responses::OpenAiResponses;
+use crate::task::Family;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
 pub fn dialect(id: Id) -> &'static dyn Dialect {
@@ -56,5 +59,12 @@ pub fn client_counter(id: Id) -> Option<&'static dyn ClientCounter> {
         Id::AnthropicMessages => Some(&AnthropicMessages),
         Id::GeminiGenerate => Some(&GeminiGenerate),
         Id::OpenAiChat | Id::OpenAiCompletions | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
+    }
+}
+
+/// The family of a task. Exhaustive: a new task does not build without its module.
+pub fn family(task: Task) -> &'static dyn Family {
+    match task {
+        Task::Embeddings => &Embeddings,
     }
 }

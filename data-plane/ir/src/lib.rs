@@ -4,10 +4,12 @@
 //! the [`fold`] of that sequence, so that the two can never disagree.
 
 pub mod dialect;
+pub mod task;
 pub mod quirks;
 pub mod usage;
 pub mod failure;
 pub mod extra;
+pub mod embeddings;
 pub mod chat;
 pub mod event;
 pub mod legal;

@@ -3,12 +3,14 @@
 
 mod url;
 mod azure;
+mod task;
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway_ir::dialect::Dialect;
+use gateway_ir::task::Task;
 use gateway_model::catalog::{Auth, Row};
 use gateway_model::kind::provider::{AzureAuth, Provider};
 use gateway_model::problem::{Code, Problem};
@@ -17,6 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::credential;
 use crate::sign::sigv4::Signer;
+pub use task::Operation;
 use url::Url;
 
 /// The version of Anthropic's API that the `anthropic-messages` dialect speaks.
@@ -32,6 +35,8 @@ pub struct Endpoint {
     also: Vec<(Dialect, Url)>,
     /// Where the vendor counts tokens, and the dialect in which it is asked.
     count_url: Option<(Dialect, Url)>,
+    /// What it offers beside conversations.
+    tasks: Vec<task::Offer>,
     headers: HeaderMap,
     signer: Option<Signer>,
     allow_private_networks: bool,
@@ -65,6 +70,7 @@ impl Endpoint {
                 stream_url,
                 also: others(provider, row),
                 count_url: count(provider, row),
+                tasks: task::offers(provider, row),
                 headers,
                 signer: signer(provider),
                 allow_private_networks: provider.allow_private_networks,
@@ -86,6 +92,11 @@ impl Endpoint {
     /// has none.
     pub fn count_uri(&self, model: &str) -> Option<(Dialect, Uri)> {
         self.count_url.as_ref().map(|(dialect, url)| (*dialect, url.for_model(model)))
+    }
+
+    /// The operation of a task, with its whole URI; `None` where the vendor has none.
+    pub fn task(&self, task: Task, model: &str) -> Option<Operation> {
+        self.tasks.iter().find(|offer| offer.form().task() == task).map(|offer| offer.operation(model))
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.

@@ -3,12 +3,14 @@
 
 mod reading;
 mod count;
+mod task;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
+use gateway_dialects::task::Asked;
 use gateway_dialects::{registry, signed_id};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
@@ -39,7 +41,7 @@ pub(crate) const MAX_HELD_REPLY: usize = 4 * 1024 * 1024;
 /// A reply that must be translated is never larger than this.
 const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 
-/// A chat request on its way to some upstream.
+/// A request on its way to some upstream.
 pub(crate) struct Outbound<'a> {
     pub(crate) client: &'a Client,
     pub(crate) errand: Errand,
@@ -53,6 +55,8 @@ pub(crate) struct Outbound<'a> {
     /// No target is asked twice; the others still are.
     pub(crate) once_each: bool,
     decoded: Option<ChatRequest>,
+    /// The same of a request that is no conversation.
+    asked: Option<Box<dyn Asked>>,
 }
 
 /// What came back, before the client has seen any of it.
@@ -67,6 +71,8 @@ pub(crate) enum Answer {
     PassingWhole { head: Bytes, body: UpstreamBody },
     /// A stream to be translated.
     Translating { body: UpstreamBody, decoder: Box<dyn StreamDecoder> },
+    /// What a task made, in the client's form, and bytes of what was read for it; no text that a model wrote.
+    Made { bytes: Bytes, usage: Option<Usage>, n_read: u64 },
     /// A number of tokens, as the client expects it: the vendor's own, or our estimate.
     Counted { bytes: Bytes, is_exact: bool },
 }
@@ -131,7 +137,7 @@ impl<'a> Outbound<'a> {
         forwarded: HeaderMap,
         once_each: bool,
     ) -> Self {
-        Self { client, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None }
+        Self { client, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None, asked: None }
     }
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
@@ -145,11 +151,15 @@ impl<'a> Outbound<'a> {
         loop {
             let policy = resolved.policy(&target, self.stream);
             let deadline = began + policy.total;
-            let lane = Lane::choose(self.inbound.id(), &target, self.stream, self.body);
+            let lane = match self.errand {
+                Errand::Task(form) => self.task_lane(form, &target),
+                Errand::Chat | Errand::CountTokens => Lane::choose(self.inbound.id(), &target, self.stream, self.body),
+            };
             let n_made = record.attempt_began(&target, lane.name());
             let answered = match self.errand {
                 Errand::Chat => self.attempt(&target, lane, &policy, deadline, record.id()).await,
                 Errand::CountTokens => self.count(&target, &policy, deadline).await,
+                Errand::Task(form) => self.task(form, &target, lane, &policy, deadline).await,
             };
             let failure = match answered {
                 Ok((answer, status, dropped)) => {

@@ -4,6 +4,7 @@ use gateway_dialects::dialect::{ClientCounter, ClientDialect};
 use gateway_dialects::registry;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::task::Form;
 use http::Method;
 
 pub(crate) mod gemini;
@@ -14,6 +15,8 @@ pub(crate) enum Operation {
     Chat(Dialect),
     /// How many tokens a request of this dialect is, without asking for a reply.
     CountTokens(Dialect),
+    /// What is no conversation, in the client's form. Errors are told as OpenAI does.
+    Task(Form),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`; the id may hold slashes.
@@ -32,15 +35,26 @@ pub(crate) enum Errand {
     Chat,
     /// The number of tokens that the request is. Nobody is charged for it.
     CountTokens,
+    /// What is no conversation, asked in this form.
+    Task(Form),
 }
 
 // === impl Errand ===
 
 impl Errand {
+    /// The wire language of the request, for logs and metrics.
+    pub(crate) fn language(self, dialect: Dialect) -> &'static str {
+        match self {
+            Self::Chat | Self::CountTokens => dialect.name(),
+            Self::Task(form) => form.name(),
+        }
+    }
+
     fn of(self, dialect: Dialect) -> Operation {
         match self {
             Self::Chat => Operation::Chat(dialect),
             Self::CountTokens => Operation::CountTokens(dialect),
+            Self::Task(form) => Operation::Task(form),
         }
     }
 }
@@ -57,6 +71,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/v1/messages/count_tokens" | "/anthropic/v1/messages/count_tokens" => {
             (Method::POST, Operation::CountTokens(Dialect::AnthropicMessages))
         }
+        "/v1/embeddings" => (Method::POST, Operation::Task(Form::OpenAiEmbeddings)),
         "/v1/models" => (Method::GET, Operation::Models),
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
@@ -167,6 +182,8 @@ mod tests {
             ("POST", "/v1beta/models/g:countTokens", Ok(Operation::CountTokens(Dialect::GeminiGenerate))),
             ("GET", "/v1beta/models/g:generateContent", Err(405)),
             ("POST", "/v1beta/models/g:embedContent", Err(404)),
+            ("POST", "/v1/embeddings", Ok(Operation::Task(Form::OpenAiEmbeddings))),
+            ("GET", "/v1/embeddings", Err(405)),
             ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),

@@ -80,6 +80,9 @@ impl Gateway {
         match operation {
             Operation::Chat(dialect) => self.guarded(Errand::Chat, dialect, request, arrived, peer).await,
             Operation::CountTokens(dialect) => self.guarded(Errand::CountTokens, dialect, request, arrived, peer).await,
+            Operation::Task(form) => {
+                self.guarded(Errand::Task(form), Dialect::OpenAiChat, request, arrived, peer).await
+            }
             other => ops::answer(self, other, &request),
         }
     }
@@ -111,7 +114,7 @@ impl Gateway {
         let (mut parts, body) = request.into_parts();
         let id = request_id();
         let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
-        record.dialect(dialect);
+        record.dialect(errand.language(dialect));
         let mut form = StreamForm::Events;
         if dialect == Dialect::GeminiGenerate {
             form = ingress::gemini::form(parts.uri.query());

@@ -10,7 +10,6 @@ use gateway_engine::identity::Caller;
 use gateway_engine::limits::{Permit, Settlement};
 use gateway_engine::price;
 use gateway_engine::snapshot::Target;
-use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::Breach;
 use gateway_ir::usage::Usage;
@@ -118,8 +117,8 @@ impl Record {
         &self.log.id
     }
 
-    pub(crate) fn dialect(&mut self, dialect: Dialect) {
-        self.dialect = dialect.name();
+    pub(crate) fn dialect(&mut self, name: &'static str) {
+        self.dialect = name;
         self.log.dialect = self.dialect.to_owned();
     }
 
@@ -218,6 +217,11 @@ impl Record {
 
     pub(crate) fn used(&mut self, usage: Usage) {
         self.usage = Some((usage, v1::SettledBy::Exact));
+    }
+
+    /// Bytes of what a model read, where that is better known than by the request's size.
+    pub(crate) fn reads(&mut self, n_bytes: u64) {
+        self.n_input_bytes = n_bytes;
     }
 
     pub(crate) fn forwarded(&mut self, n_bytes: usize, n_content_bytes: u64) {

@@ -61,6 +61,7 @@ pub(crate) fn response(
     }
     let bounds = Bounds { idle, deadline };
     let ending = gateway.ending.clone().cancelled_owned();
+    let is_text = !matches!(answer, Answer::Made { .. });
     let whole = match answer {
         Answer::Passing { body, strip_usage } => {
             let mode = Mode::Pass(head.form.tap(inbound.stream_tap(TapOptions { strip_usage })));
@@ -77,6 +78,13 @@ pub(crate) fn response(
             let mode = Mode::Pass(Box::new(tail::Tail::new(inbound, first)));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
+        }
+        Answer::Made { bytes, usage, n_read } => {
+            record.reads(n_read);
+            if let Some(usage) = usage {
+                record.used(usage);
+            }
+            bytes
         }
         Answer::Whole { bytes, usage } => {
             if let Some(usage) = usage {
@@ -95,6 +103,7 @@ pub(crate) fn response(
             folded(inbound, &reply, &context, stream.then_some(head.form))
         }
     };
+    record.forwarded(whole.len(), if is_text { whole.len() as u64 } else { 0 });
     finished(response, config, whole, stream.then_some(head.form), record)
 }
 
@@ -106,7 +115,6 @@ fn finished(
     stream: Option<StreamForm>,
     mut record: Record,
 ) -> Response<ReplyBody> {
-    record.forwarded(bytes.len(), bytes.len() as u64);
     record.ended(Ending::Finished);
     let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

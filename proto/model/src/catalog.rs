@@ -27,6 +27,9 @@ pub struct Row {
     /// It says how many tokens a request is, in its own dialect; where `responses` is true too, in that of the Responses API.
     #[serde(default)]
     pub counts_tokens: bool,
+    /// What it offers beside conversations, each in one form.
+    #[serde(default)]
+    pub tasks: Vec<TaskRow>,
     /// Tail of the chat operation where it is not the dialect's own.
     pub chat_path: Option<String>,
     pub auth: Auth,
@@ -39,6 +42,18 @@ pub struct Row {
     #[serde(default)]
     pub quirks: Vec<String>,
     pub docs: String,
+}
+
+/// An operation that is not a conversation.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRow {
+    /// Name of its wire shape (`gateway_ir::task::Form`).
+    pub form: String,
+    /// Tail of the operation where it is not the form's own.
+    pub path: Option<String>,
+    /// How many inputs it takes in one request, where it says so.
+    pub at_once: Option<usize>,
 }
 
 /// How a credential is presented.
@@ -68,7 +83,7 @@ pub const QUIRKS: &[(&str, &str)] = &[
 ];
 
 /// Kinds of the design whose dialects this version does not speak yet.
-pub const UNSUPPORTED: &[&str] = &["vertex", "voyage", "jina"];
+pub const UNSUPPORTED: &[&str] = &["vertex"];
 
 #[derive(Deserialize)]
 struct Table {

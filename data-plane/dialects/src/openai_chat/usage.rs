@@ -14,7 +14,7 @@ pub(super) const NAME: &[u8] = b"\"usage\"";
 pub(super) const MAX_PLACES: usize = 8;
 
 /// `None` if it is not an object that counts tokens.
-pub(super) fn read(raw: &RawValue) -> Option<Usage> {
+pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     let (mut prompt, mut completion, mut total) = (None, None, None);
     let (mut cached, mut written, mut written_1h, mut reasoning) = (None, None, None, None);
     let (mut input_audio, mut output_audio) = (None, None);

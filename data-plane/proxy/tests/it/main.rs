@@ -11,6 +11,7 @@ mod streaming;
 mod completions;
 mod azure;
 mod counting;
+mod embeddings;
 mod endings;
 mod refusals;
 mod reload;

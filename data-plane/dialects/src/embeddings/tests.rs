@@ -1,0 +1,203 @@
+//! What each form's upstream is asked, and what the client is answered.
+
+use bytes::Bytes;
+use gateway_ir::failure::Retry;
+use gateway_ir::task::Form;
+use serde_json::{Value, json};
+
+use super::Embeddings;
+use crate::task::{Answer, Asked, Context, Family, Upstream};
+
+const CONTEXT: Context<'_> = Context { model: "asked", estimated: 42 };
+
+fn read(body: &Value) -> Box<dyn Asked> {
+    Embeddings.read(Form::OpenAiEmbeddings, body.to_string().as_bytes()).expect("a valid request")
+}
+
+fn upstream(form: Form, at_once: Option<usize>) -> Upstream<'static> {
+    Upstream { form, model: "own", at_once }
+}
+
+fn sent(body: &Value, form: Form) -> (Vec<Value>, Vec<String>) {
+    let encoded = read(body).encode(&upstream(form, Some(2))).expect("sayable");
+    let dropped = encoded.iter().flat_map(|one| one.dropped.clone()).collect();
+    (encoded.iter().map(|one| serde_json::from_slice(&one.body).expect("JSON")).collect(), dropped)
+}
+
+fn answer(body: &Value, form: Form, replies: &[Value]) -> Result<Answer, String> {
+    let replies: Vec<Bytes> = replies.iter().map(|reply| reply.to_string().into()).collect();
+    read(body).answer(&upstream(form, Some(2)), &replies, &CONTEXT).map_err(|failure| failure.message.into_owned())
+}
+
+#[test]
+fn every_form_is_asked_in_its_own_words() {
+    let body = json!({"model": "m", "input": ["é\n", "b"], "dimensions": 8, "encoding_format": "base64",
+        "input_type": "search_query", "user": "u", "truncate": "END"});
+    let gemini = |text: &str| {
+        json!({"model": "models/own", "content": {"parts": [{"text": text}]}, "taskType": "RETRIEVAL_QUERY",
+            "outputDimensionality": 8})
+    };
+    let cases = [
+        (
+            Form::OpenAiEmbeddings,
+            json!({"model": "own", "input": ["é\n", "b"], "dimensions": 8, "encoding_format": "base64", "user": "u",
+                "input_type": "search_query", "truncate": "END"}),
+            &[][..],
+        ),
+        (
+            Form::MistralEmbeddings,
+            json!({"model": "own", "input": ["é\n", "b"], "output_dimension": 8, "encoding_format": "base64"}),
+            &["user", "truncate"],
+        ),
+        (
+            Form::VoyageEmbeddings,
+            json!({"model": "own", "input": ["é\n", "b"], "output_dimension": 8, "encoding_format": "base64",
+                "input_type": "query"}),
+            &["user", "truncate"],
+        ),
+        (
+            Form::JinaEmbeddings,
+            json!({"model": "own", "input": ["é\n", "b"], "dimensions": 8, "embedding_type": "base64",
+                "task": "retrieval.query", "truncate": "END"}),
+            &["user"],
+        ),
+        (
+            Form::CohereEmbed,
+            json!({"model": "own", "texts": ["é\n", "b"], "input_type": "search_query", "embedding_types": ["float"],
+                "output_dimension": 8, "truncate": "END"}),
+            &["user"],
+        ),
+        (
+            Form::GeminiEmbed,
+            json!({"requests": [gemini("é\n"), gemini("b")]}),
+            &["user", "truncate"],
+        ),
+        (
+            Form::OllamaEmbed,
+            json!({"model": "own", "input": ["é\n", "b"], "dimensions": 8, "truncate": "END"}),
+            &["user"],
+        ),
+    ];
+    for (form, expected, lost) in cases {
+        let (requests, dropped) = sent(&body, form);
+        assert_eq!(requests, [expected], "{form:?}");
+        assert_eq!(dropped, lost, "{form:?}");
+    }
+}
+
+#[test]
+fn every_form_of_input_is_understood() {
+    let cases = [
+        (json!("one"), json!(["one"])),
+        (json!([1, 2]), json!([[1, 2]])),
+        (json!([[1], [2, 3]]), json!([[1], [2, 3]])),
+    ];
+    for (input, expected) in cases {
+        let body = json!({"model": "m", "input": input});
+        assert_eq!(sent(&body, Form::OpenAiEmbeddings).0[0]["input"], expected);
+    }
+    let tokens = read(&json!({"model": "m", "input": [1, 2]}));
+    for form in [Form::CohereEmbed, Form::GeminiEmbed, Form::OllamaEmbed, Form::VoyageEmbeddings] {
+        let failure = tokens.encode(&upstream(form, None)).expect_err("tokens of another vocabulary");
+        assert_eq!((failure.status, failure.retry), (400, Retry::OnlyElsewhere), "{form:?}");
+    }
+    assert_eq!(
+        (tokens.n_content_bytes(), read(&json!({"model": "m", "input": ["ab", "c"]})).n_content_bytes()),
+        (8, 3)
+    );
+}
+
+#[test]
+fn refuses_with_the_field_at_fault() {
+    let cases = [
+        (json!({}), "input"),
+        (json!({"input": []}), "input"),
+        (json!({"input": 7}), "input"),
+        (json!({"input": ["a", 7]}), "input[1]"),
+        (json!({"input": ["a", []]}), "input[1]"),
+        (json!({"input": [[1], [-1]]}), "input[1]"),
+        (json!({"input": "a", "encoding_format": "int8"}), "encoding_format"),
+        (json!({"input": "a", "dimensions": 0}), "dimensions"),
+        (json!({"input": "a", "user": 1}), "user"),
+    ];
+    for (body, param) in cases {
+        let refused = Embeddings.read(Form::OpenAiEmbeddings, body.to_string().as_bytes());
+        let failure = refused.err().expect("refused");
+        assert_eq!((failure.status, failure.param.as_deref()), (400, Some(param)), "{body}");
+    }
+}
+
+#[test]
+fn more_inputs_than_fit_are_asked_in_parts_and_answered_in_order() {
+    let body = json!({"model": "m", "input": ["a", "b", "c", "d", "e"]});
+    let (requests, _) = sent(&body, Form::OpenAiEmbeddings);
+    let parts: Vec<_> = requests.iter().map(|request| &request["input"]).collect();
+    assert_eq!(parts, [&json!(["a", "b"]), &json!(["c", "d"]), &json!(["e"])]);
+    assert_eq!(Embeddings.n_inputs(body.to_string().as_bytes()), 5);
+    assert_eq!(Embeddings.n_inputs(br#"{"input":[1,2,3]}"#), 1);
+    // Within an answer the numbers tell, not the places.
+    let part = |vectors: &[(u32, f64)], n_tokens: u32| {
+        let data: Vec<_> = vectors.iter().map(|(at, x)| json!({"index": at, "embedding": [x]})).collect();
+        json!({"data": data, "model": "told", "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens}})
+    };
+    let replies = [part(&[(1, 2.5), (0, 1.5)], 3), part(&[(0, 3.5), (1, 4.5)], 4), part(&[(0, 5.5)], 5)];
+    let told = answer(&body, Form::OpenAiEmbeddings, &replies).expect("whole");
+    let expected: Vec<_> =
+        (0_u32..5).map(|at| json!({"object": "embedding", "index": at, "embedding": [f64::from(at) + 1.5]})).collect();
+    let usage = json!({"prompt_tokens": 12, "total_tokens": 12});
+    let json: Value = serde_json::from_slice(&told.bytes).expect("JSON");
+    assert_eq!(json, json!({"object": "list", "data": expected, "model": "told", "usage": usage}));
+    assert_eq!(told.usage.map(|usage| usage.input), Some(12));
+    let missing = answer(&body, Form::OpenAiEmbeddings, &replies[..2]).expect_err("a part is missing");
+    assert_eq!(missing, "the upstream gave 4 vectors for 5 inputs");
+}
+
+#[test]
+fn answers_of_every_form_read_alike() {
+    let cases = [
+        (
+            Form::OpenAiEmbeddings,
+            json!({"data": [{"embedding": [0.10, -2.5e-1]}], "usage": {"prompt_tokens": 3}}),
+            Some(3),
+        ),
+        (Form::VoyageEmbeddings, json!({"data": [{"embedding": [0.1, -0.25]}], "usage": {"total_tokens": 3}}), Some(3)),
+        (
+            Form::VoyageEmbeddings,
+            json!({"data": [{"embedding": "zczMPQAAgL4="}], "usage": {"total_tokens": 3}}),
+            Some(3),
+        ),
+        (
+            Form::CohereEmbed,
+            json!({"embeddings": {"float": [[0.1, -0.25]]}, "meta": {"billed_units": {"input_tokens": 3}}}),
+            Some(3),
+        ),
+        (Form::CohereEmbed, json!({"embeddings": [[0.1, -0.25]]}), None),
+        (
+            Form::GeminiEmbed,
+            json!({"embeddings": [{"values": [0.1, -0.25]}], "usageMetadata": {"promptTokenCount": 3}}),
+            Some(3),
+        ),
+        (Form::GeminiEmbed, json!({"embeddings": [{"values": [0.1, -0.25]}]}), None),
+        (Form::OllamaEmbed, json!({"embeddings": [[0.1, -0.25]], "prompt_eval_count": 3}), Some(3)),
+    ];
+    for (form, reply, counted) in cases {
+        let n_tokens = counted.unwrap_or(CONTEXT.estimated);
+        for (encoding, vector) in [("float", json!([0.1, -0.25])), ("base64", json!("zczMPQAAgL4="))] {
+            let body = json!({"model": "m", "input": "a", "encoding_format": encoding});
+            let told = answer(&body, form, std::slice::from_ref(&reply)).expect("an answer");
+            let json: Value = serde_json::from_slice(&told.bytes).expect("JSON");
+            let expected = json!({"object": "list", "model": "asked",
+                "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+                "usage": {"prompt_tokens": n_tokens, "total_tokens": n_tokens}});
+            assert_eq!((json, told.usage.map(|usage| usage.input)), (expected, counted), "{form:?} {encoding}");
+        }
+    }
+    for form in Form::ALL {
+        for nonsense in
+            [json!([]), json!({}), json!({"data": [{}]}), json!({"embeddings": [7], "data": [{"embedding": 7}]})]
+        {
+            let body = json!({"model": "m", "input": "a"});
+            assert!(answer(&body, form, std::slice::from_ref(&nonsense)).is_err(), "{form:?}: {nonsense}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What is no conversation, asked of one target: the bytes pass where both sides use the same form, else the request becomes the
+//! target's, in as many calls as it needs for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use gateway_dialects::dialect::Encoded;
+use gateway_dialects::registry;
+use gateway_dialects::task::{Asked, Context, Upstream};
+use gateway_engine::count;
+use gateway_engine::snapshot::{Policy, Target};
+use gateway_ir::facts::Rewrite;
+use gateway_ir::failure::{Code, Failure, Retry};
+use gateway_ir::json;
+use gateway_ir::task::Form;
+use gateway_providers::endpoint::Operation;
+use tokio::time::Instant;
+
+use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Reading, refusal};
+use crate::body::Pieces;
+use crate::upstream::UpstreamBody;
+
+/// Calls of one request that run at once.
+const MAX_CALLS: usize = 4;
+/// No input takes fewer bytes in an array: `1,`.
+const SHORTEST_INPUT: usize = 2;
+
+/// One target's answer to one call, not read yet.
+struct Said {
+    body: UpstreamBody,
+    status: u16,
+}
+
+/// Where the calls of one attempt go, and their bounds.
+struct Calls<'a> {
+    target: &'a Target,
+    operation: &'a Operation,
+    policy: &'a Policy,
+    deadline: Instant,
+}
+
+// === impl Outbound ===
+
+impl Outbound<'_> {
+    /// The same form on both sides, and no more inputs than the target takes at once.
+    pub(super) fn task_lane(&self, form: Form, target: &Target) -> Lane {
+        // A small body cannot hold too many; they are counted in large ones only.
+        let is_in_one = |at_once: usize| {
+            self.body.len() / SHORTEST_INPUT <= at_once || registry::family(form.task()).n_inputs(self.body) <= at_once
+        };
+        let passes = target
+            .provider
+            .endpoint
+            .task(form.task(), &target.model)
+            .is_some_and(|operation| operation.form == form && operation.at_once.is_none_or(is_in_one));
+        if passes { Lane::Pass } else { Lane::Translate }
+    }
+
+    /// One target's answer. If one of its calls fails, so has the target.
+    pub(super) async fn task(
+        &mut self,
+        form: Form,
+        target: &Target,
+        lane: Lane,
+        policy: &Policy,
+        deadline: Instant,
+    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let Some(operation) = target.provider.endpoint.task(form.task(), &target.model) else {
+            return Err(no_such_operation(form, target));
+        };
+        if self.asked.is_none() && lane == Lane::Translate {
+            self.asked = Some(registry::family(form.task()).read(form, self.body)?);
+        }
+        let calls = Calls { target, operation: &operation, policy, deadline };
+        match self.asked.as_deref().filter(|_| lane == Lane::Translate) {
+            Some(asked) => self.translated(asked, &calls).await,
+            None => self.passed(form, &calls).await,
+        }
+    }
+
+    async fn passed(&self, form: Form, calls: &Calls<'_>) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let rewrite = Rewrite { model: &calls.target.model, ..Rewrite::default() };
+        let body = Pieces::joined_if_small(self.facts.rewrite(self.body, &rewrite));
+        let Said { mut body, status } = self.call(calls, body, Vec::new()).await?;
+        let reading = calls.reading();
+        let (bytes, whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
+        if !whole {
+            return Ok((Answer::PassingWhole { head: bytes, body }, status, Vec::new()));
+        }
+        if json::scan_object(&bytes, |_| ()).is_err() {
+            return Err(reading.garbage("is not a JSON object"));
+        }
+        let usage = registry::family(form.task()).usage_of_reply(&bytes);
+        Ok((Answer::Made { bytes, usage, n_read: self.body.len() as u64 }, status, Vec::new()))
+    }
+
+    async fn translated(
+        &self,
+        asked: &dyn Asked,
+        calls: &Calls<'_>,
+    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let Operation { form, at_once, .. } = *calls.operation;
+        let upstream = Upstream { form, model: &calls.target.model, at_once };
+        let mut encoded = asked.encode(&upstream)?;
+        // All parts say the same things, so that the first names what all of them leave out.
+        let dropped = encoded.first_mut().map(|first| std::mem::take(&mut first.dropped)).unwrap_or_default();
+        let replies: Vec<Bytes> = futures_util::stream::iter(encoded)
+            .map(|Encoded { body, headers, .. }| self.whole_call(calls, body, headers))
+            .buffered(MAX_CALLS)
+            .try_collect()
+            .await?;
+        let n_read = asked.n_content_bytes();
+        let estimated = count::estimate(n_read, 0).input;
+        let context = Context { model: &self.facts.model, estimated };
+        let answer = asked.answer(&upstream, &replies, &context)?;
+        Ok((Answer::Made { bytes: answer.bytes, usage: answer.usage, n_read }, 200, dropped))
+    }
+
+    async fn whole_call(
+        &self,
+        calls: &Calls<'_>,
+        body: Bytes,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<Bytes, Box<Failure>> {
+        let Said { mut body, .. } = self.call(calls, Pieces::from(body), headers).await?;
+        let reading = calls.reading();
+        match reading.collect(&mut body, MAX_TRANSLATED_REPLY).await? {
+            (bytes, true) => Ok(bytes),
+            (_, false) => Err(reading.garbage("is larger than 32 MiB")),
+        }
+    }
+
+    async fn call(
+        &self,
+        calls: &Calls<'_>,
+        body: Pieces,
+        headers: Vec<(&'static str, String)>,
+    ) -> Result<Said, Box<Failure>> {
+        let Calls { target, operation, policy, deadline } = *calls;
+        let request = self.request(target, operation.uri.clone(), body, headers);
+        let response = self.send(target, request, policy, deadline).await?;
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            let dialect = registry::dialect(target.provider.dialect);
+            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
+        }
+        Ok(Said { body: response.into_body(), status })
+    }
+}
+
+// === impl Calls ===
+
+impl Calls<'_> {
+    fn reading(&self) -> Reading<'_> {
+        let dialect = registry::dialect(self.target.provider.dialect);
+        Reading { target: self.target, dialect, idle: self.policy.idle, deadline: self.deadline }
+    }
+}
+
+/// Another target of the model may have it.
+fn no_such_operation(form: Form, target: &Target) -> Box<Failure> {
+    let task = form.task().name();
+    let message = format!("`{}` has no {task}; ask for a model of a provider that has them", target.provider.name);
+    let failure = Failure::new(Code::UnsupportedParameter, message).at("model");
+    Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
+}
