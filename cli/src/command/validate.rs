@@ -76,7 +76,8 @@ fn destination(provider: &Provider) -> String {
     let Some(base) = provider.base_url.as_deref().or(row.base_url.as_deref()) else {
         return "inside the gateway".to_owned();
     };
-    let base = base.trim_end_matches('/');
+    let region = provider.aws.as_ref().map_or("{region}", |aws| &aws.region);
+    let base = base.trim_end_matches('/').replace("{region}", region);
     let tail = match (row.chat_path.as_deref(), row.dialect.as_str(), row.id.as_str()) {
         (Some(path), ..) => path,
         (None, "anthropic-messages", _) => "/v1/messages",

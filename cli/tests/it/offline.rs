@@ -1,5 +1,7 @@
 //! What needs no gateway: arguments, `validate`, `schema`, `version`, and the errors of a gateway that is not there.
 
+use gateway_model::catalog;
+
 use crate::support::World;
 
 #[test]
@@ -69,6 +71,27 @@ fn a_good_file_lists_where_requests_go() {
         "providers[openai].api_key",
         "OPENAI_API_KEY",
     ]);
+}
+
+#[test]
+fn twenty_two_providers() {
+    let world = World::new();
+    let rows: Vec<_> = catalog::rows().iter().filter(|row| row.base_url.is_some()).collect();
+    assert!(rows.len() >= 22, "{} kinds need no address", rows.len());
+    let mut file = "providers:\n".to_owned();
+    for row in &rows {
+        let aws = if row.id == "bedrock" { ", aws: {region: eu-central-1}" } else { "" };
+        let private = if row.env.is_empty() { ", allow_private_networks: true" } else { "" };
+        file.push_str(&format!("  - {{name: {0}, kind: {0}, api_key: x{aws}{private}}}\n", row.id));
+    }
+    world.write("gateway.yaml", &file);
+    let report = world.run(&["validate", "-f", "gateway.yaml", "-o", "json"]).ended(0).json();
+    let listed = world.run(&["validate", "-f", "gateway.yaml"]).ended(0).stdout;
+    for (row, provider) in rows.iter().zip(report["providers"].as_array().expect("a list")) {
+        let url = provider["url"].as_str().expect("a URL");
+        let base_url = row.base_url.as_deref().unwrap_or_default().replace("{region}", "eu-central-1");
+        assert!(url.starts_with(&base_url) && url.len() > base_url.len() && listed.contains(url), "{}: {url}", row.id);
+    }
 }
 
 #[test]

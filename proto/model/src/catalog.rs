@@ -15,6 +15,8 @@ pub struct Row {
     pub dialect: String,
     /// `None`: a provider of this kind must say its own. `{region}` stands for that of `aws`.
     pub base_url: Option<String>,
+    /// What the base URL looks like where there is no default, with what differs in braces.
+    pub base_url_form: Option<String>,
     /// The base URL is a host root (any path prefix is kept), not a versioned API root.
     #[serde(default)]
     pub root: bool,
@@ -90,15 +92,17 @@ struct Table {
     provider: Vec<Row>,
 }
 
-static TABLE: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let table: Table =
-        toml::from_str(include_str!("../catalog/providers.toml")).expect("the catalogue's tests parse it");
-    table.provider
-});
+static TABLE: LazyLock<Vec<Row>> =
+    LazyLock::new(|| parse(include_str!("../catalog/providers.toml")).expect("the catalogue's tests parse it"));
 
 /// All rows, as listed.
 pub fn rows() -> &'static [Row] {
     &TABLE
+}
+
+/// Rows in the form of the catalogue's file.
+pub fn parse(text: &str) -> Result<Vec<Row>, toml::de::Error> {
+    toml::from_str(text).map(|table: Table| table.provider)
 }
 
 /// The row of a kind.
@@ -138,10 +142,17 @@ mod tests {
             if let Some(url) = &row.base_url {
                 assert!(!url.ends_with('/') && url.starts_with("http"), "{}: {url}", row.id);
             }
+            let has_place = row.base_url.is_some() || row.base_url_form.is_some() || row.id == "demo";
+            assert!(has_place, "{}: neither `base_url` nor `base_url_form`", row.id);
+            assert!(row.id == "demo" || row.docs.starts_with("https://"), "{}: {}", row.id, row.docs);
             assert!(!UNSUPPORTED.contains(&row.id.as_str()));
         }
-        let owed = "openai anthropic openai-compatible azure openrouter deepseek groq huggingface perplexity cerebras xai moonshot \
-            together ollama demo";
+        assert!(rows().len() > 60, "rows are gone");
+        let owed = "openai anthropic gemini azure bedrock ollama groq together openrouter deepseek mistral xai cohere perplexity \
+            deepinfra zai zai-coding-plan moonshot qwen minimax nvidia sambanova cerebras github github-copilot zen abacus \
+            openai-compatible anthropic-compatible fireworks vllm sglang tgi huggingface databricks snowflake watsonx \
+            cloudflare vercel nebius novita hyperbolic baseten lambda featherless volcengine tencent siliconflow scaleway ovh \
+            meta venice chutes poe gmi ai21 friendli replicate demo";
         for kind in owed.split_whitespace() {
             assert!(row(kind).is_some(), "{kind}");
         }

@@ -223,3 +223,27 @@ fn every_row_of_the_catalogue_compiles() {
         assert!(endpoint.is_demo() || endpoint.uri(Dialect::OpenAiChat, "m", false).scheme().is_some(), "{}", row.id);
     }
 }
+
+/// All that is needed of a vendor which speaks a known dialect.
+#[test]
+fn a_vendor_is_one_row() {
+    let text = r#"
+        [[provider]]
+        id = "vendor"
+        title = "Vendor"
+        dialect = "openai-chat"
+        base_url = "https://api.vendor.example/v1"
+        auth = "bearer"
+        docs = "https://vendor.example/docs"
+    "#;
+    let rows = catalog::parse(text).expect("a row");
+    let endpoint = Endpoint::compile(&provider("vendor", None), &rows[0]).expect("a destination");
+    assert_eq!(
+        endpoint.uri(Dialect::OpenAiChat, "m", false).to_string(),
+        "https://api.vendor.example/v1/chat/completions"
+    );
+    let key = gateway_model::secret::Secret::new("sk");
+    let keyed = Provider { api_key: Some(key), ..provider("vendor", None) };
+    let endpoint = Endpoint::compile(&keyed, &rows[0]).expect("a destination");
+    assert_eq!(endpoint.headers()["authorization"], "Bearer sk");
+}

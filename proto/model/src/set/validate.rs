@@ -121,9 +121,15 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
         Some(base_url) => url::check(base_url, provider.allow_private_networks, row.root, findings),
         None if row.id == "demo" => {}
         None => match &row.base_url {
-            Some(default) => url::check(default, provider.allow_private_networks, row.root, findings),
+            Some(default) => {
+                // A region that is missing or no name is a finding of its own.
+                let region = provider.aws.as_ref().map_or("region", |aws| &aws.region);
+                let default = default.replace("{region}", if is_word(region) { region } else { "region" });
+                url::check(&default, provider.allow_private_networks, row.root, findings);
+            }
             None => {
-                let message = format!("a provider of kind `{}` needs a `base_url`", row.id);
+                let form = row.base_url_form.as_deref().map(|form| format!(", like `{form}`")).unwrap_or_default();
+                let message = format!("a provider of kind `{}` needs a `base_url`{form}", row.id);
                 findings.error(Code::MissingField, "base_url", message);
             }
         },
@@ -167,12 +173,10 @@ fn aws(provider: &Provider, findings: &mut Findings<'_>) {
     if provider.kind != "bedrock" {
         findings.error(Code::Conflict, "aws", "belongs to providers of kind `bedrock`");
     }
-    let is_name =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !is_name(&aws.region) {
+    if !is_word(&aws.region) {
         findings.error(Code::InvalidValue, "aws.region", "is no region like `us-east-1`");
     }
-    if aws.access_key_id.as_ref().is_some_and(|id| !is_name(id)) {
+    if aws.access_key_id.as_ref().is_some_and(|id| !is_word(id)) {
         findings.error(Code::InvalidValue, "aws.access_key_id", "holds other characters than an access key id has");
     }
     if aws.access_key_id.is_some() && provider.api_key.is_some() {
@@ -190,6 +194,10 @@ fn aws(provider: &Provider, findings: &mut Findings<'_>) {
             }
         }
     }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn unknown_kind(kind: &str, findings: &mut Findings<'_>) {
