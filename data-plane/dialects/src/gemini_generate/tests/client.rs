@@ -66,7 +66,7 @@ fn both_spellings_are_one_request() {
 }
 
 #[test]
-fn images_to_anthropic_gemini() {
+fn images_go_on_to_other_vendors() {
     let openai = json!({"model": "m", "messages": [{"role": "user", "content": [
         {"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
@@ -93,7 +93,7 @@ fn images_to_anthropic_gemini() {
 /// A call's signature reaches a client of another dialect in the id, one of this dialect in its own field, and the upstream again
 /// from either.
 #[test]
-fn gemini_thought_signature_loop() {
+fn signatures_come_back_where_they_were() {
     let reply = json!({"candidates": [{"content": {"parts": [
         {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "QUJDRA=="}]}, "finishReason": "STOP"}]});
     let reply = fold(GeminiGenerate.decode_reply(reply.to_string().as_bytes()).expect("sound"));
