@@ -197,7 +197,12 @@ fn write_inputs(inputs: &[Input], takes_tokens: bool, body: &mut Object<'_>) -> 
 
 /// Texts as an array, for upstreams that have tokens of their own.
 pub(super) fn write_texts(name: &str, inputs: &[Input], body: &mut Object<'_>) -> Result<(), Box<Failure>> {
-    body.array(name, |array| inputs.iter().try_for_each(|input| Ok(array.raw(text_of(input)?))))
+    body.array(name, |array| {
+        for input in inputs {
+            array.raw(text_of(input)?);
+        }
+        Ok(())
+    })
 }
 
 /// A text as JSON.

@@ -67,11 +67,7 @@ fn every_form_is_asked_in_its_own_words() {
                 "output_dimension": 8, "truncate": "END"}),
             &["user"],
         ),
-        (
-            Form::GeminiEmbed,
-            json!({"requests": [gemini("é\n"), gemini("b")]}),
-            &["user", "truncate"],
-        ),
+        (Form::GeminiEmbed, json!({"requests": [gemini("é\n"), gemini("b")]}), &["user", "truncate"]),
         (
             Form::OllamaEmbed,
             json!({"model": "own", "input": ["é\n", "b"], "dimensions": 8, "truncate": "END"}),
