@@ -36,7 +36,7 @@ impl Family for Embeddings {
     }
 
     fn usage_of_reply(&self, body: &[u8]) -> Option<Usage> {
-        openai_chat::usage::last_in(body)
+        openai_chat::usage::last_task_in(body)
     }
 }
 

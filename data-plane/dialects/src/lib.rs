@@ -24,5 +24,7 @@ pub mod cohere_v2;
 pub mod ollama_chat;
 pub mod bedrock_converse;
 mod embeddings;
+mod rerank;
+mod passing;
 pub mod registry;
 pub mod legal;

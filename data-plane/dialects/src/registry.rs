@@ -13,6 +13,8 @@ use crate::ollama_chat::OllamaChat;
 use crate::openai_chat::OpenAiChat;
 use crate::openai_completions::OpenAiCompletions;
 use crate::openai_responses::OpenAiResponses;
+use crate::passing::Passing;
+use crate::rerank::Rerank;
 use crate::task::Family;
 
 /// The dialect of an id. Exhaustive: a new id does not build without its module.
@@ -66,5 +68,7 @@ pub fn client_counter(id: Id) -> Option<&'static dyn ClientCounter> {
 pub fn family(task: Task) -> &'static dyn Family {
     match task {
         Task::Embeddings => &Embeddings,
+        Task::Rerank => &Rerank,
+        Task::Moderations | Task::Images | Task::Speech => &Passing,
     }
 }

@@ -12,7 +12,7 @@ use crate::dialect::Encoded;
 
 /// One task in all its forms. One `static` value per family.
 pub trait Family: Send + Sync {
-    /// Reads a client's request, which is in `form`. Errors name the field.
+    /// Reads a client's request, which is in `form`. Errors name the field. Asked only where bytes do not pass.
     fn read(&self, form: Form, body: &[u8]) -> Result<Box<dyn Asked>, Box<Failure>>;
     /// How many inputs a passing request has, without checking it.
     fn n_inputs(&self, body: &[u8]) -> usize;
@@ -46,6 +46,8 @@ pub struct Upstream<'a> {
 pub struct Context<'a> {
     /// Model name the client is told if the upstream named none.
     pub model: &'a str,
+    /// Unique per request, for answers that have an id; used where the upstream gave none.
+    pub request_id: &'a str,
     /// Tokens the client is told if the upstream counted none.
     pub estimated: u64,
 }

@@ -10,6 +10,7 @@ pub mod usage;
 pub mod failure;
 pub mod extra;
 pub mod embeddings;
+pub mod rerank;
 pub mod chat;
 pub mod event;
 pub mod legal;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
-use gateway_dialects::task::Asked;
+use gateway_dialects::task::{Asked, Family};
 use gateway_dialects::{registry, signed_id};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
@@ -73,6 +73,15 @@ pub(crate) enum Answer {
     Translating { body: UpstreamBody, decoder: Box<dyn StreamDecoder> },
     /// What a task made, in the client's form, and bytes of what was read for it; no text that a model wrote.
     Made { bytes: Bytes, usage: Option<Usage>, n_read: u64 },
+    /// The same where it is no JSON or too large to hold: what was read, and the rest.
+    PassingMade {
+        family: &'static dyn Family,
+        /// Its media type.
+        kind: Option<HeaderValue>,
+        head: Bytes,
+        body: UpstreamBody,
+        n_read: u64,
+    },
     /// A number of tokens, as the client expects it: the vendor's own, or our estimate.
     Counted { bytes: Bytes, is_exact: bool },
 }
@@ -159,7 +168,7 @@ impl<'a> Outbound<'a> {
             let answered = match self.errand {
                 Errand::Chat => self.attempt(&target, lane, &policy, deadline, record.id()).await,
                 Errand::CountTokens => self.count(&target, &policy, deadline).await,
-                Errand::Task(form) => self.task(form, &target, lane, &policy, deadline).await,
+                Errand::Task(form) => self.task(form, (&target, lane), &policy, deadline, record.id()).await,
             };
             let failure = match answered {
                 Ok((answer, status, dropped)) => {

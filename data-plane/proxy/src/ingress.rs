@@ -72,6 +72,11 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
             (Method::POST, Operation::CountTokens(Dialect::AnthropicMessages))
         }
         "/v1/embeddings" => (Method::POST, Operation::Task(Form::OpenAiEmbeddings)),
+        "/v1/rerank" => (Method::POST, Operation::Task(Form::JinaRerank)),
+        "/v2/rerank" => (Method::POST, Operation::Task(Form::CohereRerank)),
+        "/v1/moderations" => (Method::POST, Operation::Task(Form::OpenAiModerations)),
+        "/v1/images/generations" => (Method::POST, Operation::Task(Form::OpenAiImages)),
+        "/v1/audio/speech" => (Method::POST, Operation::Task(Form::OpenAiSpeech)),
         "/v1/models" => (Method::GET, Operation::Models),
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
@@ -184,6 +189,8 @@ mod tests {
             ("POST", "/v1beta/models/g:embedContent", Err(404)),
             ("POST", "/v1/embeddings", Ok(Operation::Task(Form::OpenAiEmbeddings))),
             ("GET", "/v1/embeddings", Err(405)),
+            ("POST", "/v1/rerank", Ok(Operation::Task(Form::JinaRerank))),
+            ("POST", "/v2/rerank", Ok(Operation::Task(Form::CohereRerank))),
             ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),

@@ -75,8 +75,16 @@ pub(crate) fn response(
             return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::PassingWhole { head: first, body } => {
-            let mode = Mode::Pass(Box::new(tail::Tail::new(inbound, first)));
+            let mode = Mode::Pass(Box::new(tail::Tail::of_conversation(inbound, first)));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
+        }
+        Answer::PassingMade { family, kind, head: first, body, n_read } => {
+            record.reads(n_read);
+            let mode = Mode::Pass(Box::new(tail::Tail::of_task(family, first)));
+            if let Some(kind) = kind {
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+            }
             return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
         }
         Answer::Made { bytes, usage, n_read } => {

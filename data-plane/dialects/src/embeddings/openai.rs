@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use gateway_ir::embeddings::{Encoding, Input, Reply, Request, Vector};
 use gateway_ir::failure::Failure;
 use gateway_ir::task::Form;
-use gateway_ir::usage::Usage;
 use serde_json::value::RawValue;
 
 use super::purpose::{self, Vendor};
@@ -229,7 +228,7 @@ pub(super) fn decode_reply(body: &[u8]) -> Result<Reply, Box<Failure>> {
     let read = members(body, |name, raw| match name {
         "data" => data = Some(raw),
         "model" => reply.model = text(raw).map(Cow::into_owned),
-        "usage" => reply.usage = read_usage(raw),
+        "usage" => reply.usage = usage::read_task(raw),
         _ => {}
     });
     let Some(data) = data.filter(|_| read.is_ok()) else {
@@ -255,19 +254,6 @@ pub(super) fn decode_reply(body: &[u8]) -> Result<Reply, Box<Failure>> {
     numbered.sort_by_key(|(index, _)| *index);
     reply.vectors = numbered.into_iter().map(|(_, vector)| vector).collect();
     Ok(reply)
-}
-
-/// Some vendors say a total only; nothing but the input counts.
-fn read_usage(raw: &RawValue) -> Option<Usage> {
-    usage::read(raw).or_else(|| {
-        let mut total = None;
-        members_of(raw, |name, raw| {
-            if name == "total_tokens" {
-                total = unsigned(raw);
-            }
-        });
-        Some(Usage { input: total?, ..Usage::default() })
-    })
 }
 
 /// The client's answer.

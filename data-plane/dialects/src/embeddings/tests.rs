@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use gateway_ir::failure::Retry;
-use gateway_ir::task::Form;
+use gateway_ir::task::{Form, Task};
 use serde_json::{Value, json};
 
 use super::Embeddings;
 use crate::task::{Answer, Asked, Context, Family, Upstream};
 
-const CONTEXT: Context<'_> = Context { model: "asked", estimated: 42 };
+const CONTEXT: Context<'_> = Context { model: "asked", request_id: "id", estimated: 42 };
 
 fn read(body: &Value) -> Box<dyn Asked> {
     Embeddings.read(Form::OpenAiEmbeddings, body.to_string().as_bytes()).expect("a valid request")
@@ -188,7 +188,7 @@ fn answers_of_every_form_read_alike() {
             assert_eq!((json, told.usage.map(|usage| usage.input)), (expected, counted), "{form:?} {encoding}");
         }
     }
-    for form in Form::ALL {
+    for form in Form::ALL.into_iter().filter(|form| form.task() == Task::Embeddings) {
         for nonsense in
             [json!([]), json!({}), json!({"data": [{}]}), json!({"embeddings": [7], "data": [{"embedding": 7}]})]
         {

@@ -66,18 +66,42 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     })
 }
 
+/// The same of what is no conversation, where some vendors say a total only and nothing but the input counts, and OpenAI uses
+/// the names of its Responses API.
+pub(crate) fn read_task(raw: &RawValue) -> Option<Usage> {
+    read(raw).or_else(|| {
+        let (mut input, mut output, mut total) = (None, None, None);
+        members_of(raw, |name, value| match name {
+            "input_tokens" => input = unsigned(value),
+            "output_tokens" => output = unsigned(value),
+            "total_tokens" => total = unsigned(value),
+            _ => {}
+        });
+        Some(Usage { input: input.or(total)?, output: output.unwrap_or(0), ..Usage::default() })
+    })
+}
+
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
 pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
     memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| at(text, place))
 }
 
+/// The same in the answer to a task, by [`read_task`].
+pub(crate) fn last_task_in(text: &[u8]) -> Option<Usage> {
+    memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| read_task(value_at(text, place)?))
+}
+
 /// The usage whose name, quotes included, stands at `place`; most often it is null.
 pub(super) fn at(text: &[u8], place: usize) -> Option<Usage> {
+    value_at(text, place).and_then(read)
+}
+
+fn value_at(text: &[u8], place: usize) -> Option<&RawValue> {
     let value = text[place + NAME.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     if !value.starts_with(b"{") {
         return None;
     }
-    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok().and_then(read)
+    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
 }
 
 /// Writes the member `usage`, or nothing where none is known.

@@ -4,3 +4,4 @@ mod recorded;
 mod openai_chat;
 mod openai_completions;
 mod counting;
+mod tasks;

@@ -62,5 +62,10 @@ fn tail(form: Form) -> &'static str {
         Form::CohereEmbed => "/v2/embed",
         Form::GeminiEmbed => ":batchEmbedContents",
         Form::OllamaEmbed => "/api/embed",
+        Form::JinaRerank | Form::VoyageRerank => "/rerank",
+        Form::CohereRerank => "/v2/rerank",
+        Form::OpenAiModerations => "/moderations",
+        Form::OpenAiImages => "/images/generations",
+        Form::OpenAiSpeech => "/audio/speech",
     }
 }

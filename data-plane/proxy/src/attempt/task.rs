@@ -15,6 +15,8 @@ use gateway_ir::failure::{Code, Failure, Retry};
 use gateway_ir::json;
 use gateway_ir::task::Form;
 use gateway_providers::endpoint::Operation;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Reading, refusal};
@@ -30,6 +32,8 @@ const SHORTEST_INPUT: usize = 2;
 struct Said {
     body: UpstreamBody,
     status: u16,
+    /// Its media type.
+    kind: Option<HeaderValue>,
 }
 
 /// Where the calls of one attempt go, and their bounds.
@@ -61,10 +65,10 @@ impl Outbound<'_> {
     pub(super) async fn task(
         &mut self,
         form: Form,
-        target: &Target,
-        lane: Lane,
+        (target, lane): (&Target, Lane),
         policy: &Policy,
         deadline: Instant,
+        request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let Some(operation) = target.provider.endpoint.task(form.task(), &target.model) else {
             return Err(no_such_operation(form, target));
@@ -74,7 +78,7 @@ impl Outbound<'_> {
         }
         let calls = Calls { target, operation: &operation, policy, deadline };
         match self.asked.as_deref().filter(|_| lane == Lane::Translate) {
-            Some(asked) => self.translated(asked, &calls).await,
+            Some(asked) => self.translated(asked, &calls, request_id).await,
             None => self.passed(form, &calls).await,
         }
     }
@@ -82,23 +86,30 @@ impl Outbound<'_> {
     async fn passed(&self, form: Form, calls: &Calls<'_>) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let rewrite = Rewrite { model: &calls.target.model, ..Rewrite::default() };
         let body = Pieces::joined_if_small(self.facts.rewrite(self.body, &rewrite));
-        let Said { mut body, status } = self.call(calls, body, Vec::new()).await?;
+        let Said { mut body, status, kind } = self.call(calls, body, Vec::new()).await?;
         let reading = calls.reading();
+        let n_read = self.body.len() as u64;
+        let family = registry::family(form.task());
+        // Sound goes on as it comes, and so do events.
+        if kind.as_ref().is_some_and(|kind| !kind.as_bytes().starts_with(b"application/json")) {
+            return Ok((Answer::PassingMade { family, kind, head: Bytes::new(), body, n_read }, status, Vec::new()));
+        }
         let (bytes, whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
         if !whole {
-            return Ok((Answer::PassingWhole { head: bytes, body }, status, Vec::new()));
+            return Ok((Answer::PassingMade { family, kind, head: bytes, body, n_read }, status, Vec::new()));
         }
         if json::scan_object(&bytes, |_| ()).is_err() {
             return Err(reading.garbage("is not a JSON object"));
         }
-        let usage = registry::family(form.task()).usage_of_reply(&bytes);
-        Ok((Answer::Made { bytes, usage, n_read: self.body.len() as u64 }, status, Vec::new()))
+        let usage = family.usage_of_reply(&bytes);
+        Ok((Answer::Made { bytes, usage, n_read }, status, Vec::new()))
     }
 
     async fn translated(
         &self,
         asked: &dyn Asked,
         calls: &Calls<'_>,
+        request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let Operation { form, at_once, .. } = *calls.operation;
         let upstream = Upstream { form, model: &calls.target.model, at_once };
@@ -112,7 +123,7 @@ impl Outbound<'_> {
             .await?;
         let n_read = asked.n_content_bytes();
         let estimated = count::estimate(n_read, 0).input;
-        let context = Context { model: &self.facts.model, estimated };
+        let context = Context { model: &self.facts.model, request_id, estimated };
         let answer = asked.answer(&upstream, &replies, &context)?;
         Ok((Answer::Made { bytes: answer.bytes, usage: answer.usage, n_read }, 200, dropped))
     }
@@ -145,7 +156,8 @@ impl Outbound<'_> {
             let dialect = registry::dialect(target.provider.dialect);
             return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
         }
-        Ok(Said { body: response.into_body(), status })
+        let kind = response.headers().get(CONTENT_TYPE).cloned();
+        Ok(Said { body: response.into_body(), status, kind })
     }
 }
 

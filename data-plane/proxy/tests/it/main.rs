@@ -12,6 +12,7 @@ mod completions;
 mod azure;
 mod counting;
 mod embeddings;
+mod tasks;
 mod endings;
 mod refusals;
 mod reload;
