@@ -1,8 +1,9 @@
 """Runs the conformance kit of ../shared against `gatewayctl up -f` and holds its scores against floors that only rise.
 
-The kit replays recorded provider traffic and drives the gateway with the official clients. It is not part of this repository:
-where ../shared is absent this is a skip, told loudly. Floors are in conformance-floors.json, by suite, dialect and form; a run
-that is better says so, and `--raise` writes the better figures down.
+The kit replays recorded provider traffic, drives the gateway with the official clients and holds replies, chunks and errors
+against OpenAI's OpenAPI document. It is not part of this repository: where ../shared is absent this is a skip, told loudly. It
+runs in parts side by side, each with a gateway of its own. Floors are in conformance-floors.json, by suite, dialect and form; a
+run that is better says so, and `--raise` writes the better figures down.
 
     GATEWAYCTL=target/debug/gatewayctl .venv/bin/python deploy/checks/conformance.py [--raise] [--shared ../shared] [--out DIR]
 """
@@ -20,14 +21,17 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FLOORS = HERE / "conformance-floors.json"
-SUITES = "chat,responses,anthropic,scenarios"
-DIALECTS = (
-    "openai-chat,openai-responses,anthropic-messages,gemini-generate,bedrock-converse,cohere-v2,mistral,ollama-chat"
+SUITES = ("chat", "responses", "anthropic", "scenarios", "node")
+# What one core does in about the time in which the other does the rest.
+PARTS = (
+    ("openai-chat", "mistral", "cohere-v2", "ollama-chat"),
+    ("anthropic-messages", "gemini-generate", "bedrock-converse", "openai-responses"),
 )
 # A stream without its end reads as success to some clients and hangs others: not one is tolerated.
 NEVER = ("no [DONE]", "finish_reason 0 times")
-# Chat and Anthropic exchanges are scored by what the caller gets, scenarios by everything that is checked in them.
-WHOLE = {"scenario"}
+# Scored by everything that is checked in an exchange; the others by what the caller gets. Chat is scored both ways.
+WHOLE = {"responses", "scenario"}
+BOTH = {"chat": "chat, whole"}
 
 
 def main():
@@ -39,35 +43,65 @@ def main():
     if not (args.shared / "conformance").is_dir():
         print(f"SKIPPED: conformance, because {args.shared}/conformance is not there", file=sys.stderr)
         return 0
+    suites = [suite for suite in SUITES if suite != "node" or has_node_clients()]
     with tempfile.TemporaryDirectory() as scratch:
         kit = pathlib.Path(scratch) / "conformance"
         shutil.copytree(args.shared / "conformance", kit)
-        out = (args.out or pathlib.Path(scratch) / "out").resolve()
-        run_kit(kit, args.shared / "fixtures", out)
+        results = run_kit(kit, args.shared / "fixtures", suites, (args.out or pathlib.Path(scratch) / "out").resolve())
         sys.path.insert(0, str(kit))
         import check_gateway as kit_scores  # The kit's own words for what counts.
 
-        results = json.loads((out / "report.json").read_text())["results"]
-        return judge(scores(results, kit_scores), refused(results), args.raise_floors)
+        tell_failures(results, kit_scores)
+        return judge(scores(results, kit_scores), refused(results), set(SUITES) - set(suites), args.raise_floors)
 
 
-def run_kit(kit, fixtures, out):
-    """The kit in a process of its own, on ports that were free a moment ago."""
+def has_node_clients():
+    """Whether `make test` could install them; without them it is a skip, and an error where CI is set."""
+    if (ROOT / ".node/node_modules/openai").is_dir():
+        return True
+    print("SKIPPED: the conformance kit's Node suite, because .node has no clients", file=sys.stderr)
+    if os.environ.get("CI"):
+        sys.exit(1)
+    return False
+
+
+def run_kit(kit, fixtures, suites, out):
+    """All parts at once, each a process of its own on ports that were free a moment ago; the results of all."""
     gatewayctl = pathlib.Path(os.environ.get("GATEWAYCTL", ROOT / "target/debug/gatewayctl")).resolve()
     if not gatewayctl.exists():
         sys.exit(f"{gatewayctl} is not there; build it first: cargo build --package gatewayctl")
-    command = [sys.executable, kit / "check_gateway.py", "--fixtures", fixtures.resolve(), "--adapter", "gateway"]
-    command += ["--openapi", kit / "openapi/openapi.json", "--suite", SUITES, "--dialects", DIALECTS, "--out", out]
-    # The adapter takes three ports in a row.
-    command += ["--replay-port", free_port(1), "--gateway-port", free_port(3)]
-    subprocess.run([str(part) for part in command], check=True, cwd=kit, env={**os.environ, "GATEWAYCTL": str(gatewayctl)})
+    environment = {**os.environ, "GATEWAYCTL": str(gatewayctl), "NODE_SDK_DIR": str(ROOT / ".node")}
+    out.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for n_part, dialects in enumerate(PARTS):
+        command = [sys.executable, kit / "check_gateway.py", "--fixtures", fixtures.resolve(), "--adapter", "gateway"]
+        command += ["--openapi", kit / "openapi/openapi.json", "--suite", ",".join(suites)]
+        command += ["--dialects", ",".join(dialects), "--out", out / str(n_part)]
+        # One for the replay, and the three in a row that the adapter takes.
+        port = free_ports(4, taken=[port for _, port, _ in parts])
+        command += ["--replay-port", port, "--gateway-port", port + 1]
+        log = out / f"{n_part}.log"
+        with log.open("w") as output:
+            words = [str(word) for word in command]
+            process = subprocess.Popen(words, cwd=kit, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        parts.append((process, port, log))
+    # Each is waited for, whatever becomes of the others: it ends the gateway that it started.
+    ended = [process.wait() for process, _, _ in parts]
+    for status, (_, _, log) in zip(ended, parts):
+        if status != 0:
+            sys.exit(f"{log.read_text()}\nthe kit ended with {status}")
+    reports = [out / str(n_part) / "report.json" for n_part in range(len(PARTS))]
+    return [result for report in reports for result in json.loads(report.read_text())["results"]]
 
 
-def free_port(n_in_a_row):
+def free_ports(n_in_a_row, taken):
+    """The first of some ports in a row that nobody listens on and that are not promised to another part."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             first = probe.getsockname()[1]
+        if any(abs(first - other) < n_in_a_row for other in taken):
+            continue
         sockets = []
         try:
             for port in range(first, first + n_in_a_row):
@@ -81,14 +115,30 @@ def free_port(n_in_a_row):
                 each.close()
 
 
-def scores(results, kit):
-    """Good and all exchanges by suite, then by dialect and form."""
-    table = {}
+def tell_failures(results, kit):
+    """Each exchange that is not whole, with what was not as it should be."""
     for result in results:
-        good = kit.full_ok(result) if result["suite"] in WHOLE else kit.core_ok(result)
-        row = f"{result['dialect']} {'stream' if result['stream'] else 'plain'}"
-        n_good, n_all = table.setdefault(result["suite"], {}).get(row, (0, 0))
-        table[result["suite"]][row] = (n_good + bool(good), n_all + 1)
+        if not kit.full_ok(result):
+            wrong = [check for check, is_good in result["checks"].items() if is_good is False]
+            name = f"{result['suite']} {result['dialect']} {result['id']} {result['tag'] or ''}".rstrip()
+            print(f"not whole: {name}: {', '.join(wrong)}: {json.dumps(result['detail'])[:300]}")
+
+
+def scores(results, kit):
+    """Good and all exchanges by suite, then in all and by dialect and form."""
+    table = {}
+
+    def count(suite, rows, good):
+        for row in rows:
+            n_good, n_all = table.setdefault(suite, {}).get(row, (0, 0))
+            table[suite][row] = (n_good + bool(good), n_all + 1)
+
+    for result in results:
+        suite = result["suite"]
+        rows = ("all", f"{result['dialect']} {'stream' if result['stream'] else 'plain'}")
+        count(suite, rows, kit.full_ok(result) if suite in WHOLE else kit.core_ok(result))
+        if suite in BOTH:
+            count(BOTH[suite], rows, kit.full_ok(result))
     return table
 
 
@@ -108,9 +158,9 @@ def percent(n_good, n_all):
     return int(1000 * n_good / n_all) / 10
 
 
-def judge(measured, never, raise_floors):
+def judge(measured, never, skipped, raise_floors):
     """Prints every score beside its floor; the exit code."""
-    floors = json.loads(FLOORS.read_text())
+    floors = {suite: rows for suite, rows in json.loads(FLOORS.read_text()).items() if suite not in skipped}
     n_passed, failures, better = 0, list(never), {}
     unknown = {suite: {row: 0.0 for row in rows if row not in floors.get(suite, {})} for suite, rows in measured.items()}
     known = {suite: {**floors.get(suite, {}), **unknown.get(suite, {})} for suite in [*floors, *(set(unknown) - set(floors))]}
@@ -133,7 +183,7 @@ def judge(measured, never, raise_floors):
     for failure in failures:
         print(f"FAILED: {failure}", file=sys.stderr)
     if better and not failures:
-        if raise_floors:
+        if raise_floors and not skipped:
             raised = {suite: {**rows, **better.get(suite, {})} for suite, rows in known.items()}
             FLOORS.write_text(json.dumps(raised, indent=2) + "\n")
             print(f"floors raised: {json.dumps(better)}")
