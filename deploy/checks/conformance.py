@@ -21,10 +21,11 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FLOORS = HERE / "conformance-floors.json"
-SUITES = ("chat", "responses", "anthropic", "scenarios", "node")
+SUITES = ("chat", "responses", "embeddings", "anthropic", "scenarios", "node")
 # What one core does in about the time in which the other does the rest.
 PARTS = (
-    ("openai-chat", "mistral", "cohere-v2", "ollama-chat"),
+    ("openai-chat", "mistral", "cohere-v2", "ollama-chat")
+    + ("openai-embeddings", "cohere-embed", "gemini-embed", "ollama-embed"),
     ("anthropic-messages", "gemini-generate", "bedrock-converse", "openai-responses"),
 )
 # A stream without its end reads as success to some clients and hangs others: not one is tolerated.
