@@ -14,12 +14,19 @@ help: ## This list
 run: ## Starts the gateway: control plane, data plane, and a key to try it with
 	cargo run --release -- up
 
-test: packages .venv/ready .node/ready ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
+test: packages clients ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
 	@mkdir -p $(TARGET_DIR) && date +%s >$(TARGET_DIR)/tests-began
 	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace
+	@$(MAKE) --no-print-directory conformance
+	@cargo run --quiet --package gateway-checks --bin figures -- $(TARGET_DIR)/figures.jsonl $$(cat $(TARGET_DIR)/tests-began)
+
+# Recorded traffic through the debug program, which `cargo test` has built.
+conformance: clients
 	@test -e .venv/ready || $(call skip,conformance needs the Python environment); \
 	 test ! -e .venv/ready || GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl $(PYTHON) deploy/checks/conformance.py
-	@cargo run --quiet --package gateway-checks --bin figures -- $(TARGET_DIR)/figures.jsonl $$(cat $(TARGET_DIR)/tests-began)
+
+# The official clients, in the versions that the tests were written against.
+clients: .venv/ready .node/ready
 
 # Postgres, HAProxy and the like, which the tests start and end themselves.
 packages:
@@ -46,12 +53,11 @@ clean: ## Removes what was built
 	cargo clean
 	rm -rf .venv .node deploy/bench/out
 
-# The official clients, in the versions that the tests were written against.
 .venv/ready: deploy/checks/requirements.txt
 	@{ python3 -m venv .venv && $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement $< && touch $@; } \
 	 || $(call skip,the Python environment could not be made (python3 with venv and a package index are needed))
 
-# The same for Node. Nothing that comes with them is run while they are installed.
+# Nothing that comes with these is run while they are installed.
 .node/ready: deploy/checks/node/package-lock.json
 	@{ mkdir -p .node && cp $(<D)/package.json $(<D)/.npmrc $< .node && (cd .node && npm ci) && touch $@; } \
 	 || $(call skip,the clients for Node could not be installed (node and npm and a package index are needed))

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -45,6 +46,7 @@ def main():
         print(f"SKIPPED: conformance, because {args.shared}/conformance is not there", file=sys.stderr)
         return 0
     suites = [suite for suite in SUITES if suite != "node" or has_node_clients()]
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         kit = pathlib.Path(scratch) / "conformance"
         shutil.copytree(args.shared / "conformance", kit)
@@ -52,6 +54,7 @@ def main():
         sys.path.insert(0, str(kit))
         import check_gateway as kit_scores  # The kit's own words for what counts.
 
+        print(f"{len(results)} exchanges in {time.monotonic() - began:.0f} s, {len(PARTS)} parts side by side")
         tell_failures(results, kit_scores)
         return judge(scores(results, kit_scores), refused(results), set(SUITES) - set(suites), args.raise_floors)
 
