@@ -98,6 +98,7 @@ pub(crate) fn provider(kind: &str) -> Provider {
         quirks: Vec::new(),
         azure: None,
         aws: None,
+        gcp: None,
         retry: None,
         timeouts: None,
         breaker: None,

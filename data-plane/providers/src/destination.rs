@@ -28,7 +28,7 @@ pub enum Denied {
 
 /// Addresses at which clouds hand out credentials, some of them in ranges that are otherwise fine.
 const METADATA_V4: [Ipv4Addr; 4] = [
-    Ipv4Addr::new(169, 254, 169, 254),
+    GOOGLE_METADATA,
     Ipv4Addr::new(168, 63, 129, 16),
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
@@ -92,6 +92,14 @@ pub fn allowed(ip: IpAddr, allow_private: bool) -> Result<(), Denied> {
         Some(Denied::Loopback | Denied::Private) if allow_private => Ok(()),
         Some(denied) => Err(denied),
     }
+}
+
+/// The one address of its kind that may be called, and only to ask for a token that a provider's configuration wants.
+const GOOGLE_METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// Whether a request for a token of the machine's own account may go to `ip`.
+pub fn allowed_for_tokens(ip: IpAddr) -> Result<(), Denied> {
+    if ip == IpAddr::V4(GOOGLE_METADATA) { Ok(()) } else { Err(Denied::Reserved) }
 }
 
 /// Whether a connection without TLS may go to `ip`: to loopback, private and unique-local addresses only, where

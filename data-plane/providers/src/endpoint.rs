@@ -4,6 +4,7 @@
 mod url;
 mod azure;
 mod task;
+mod vertex;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ use crate::sign::sigv4::Signer;
 pub use task::Operation;
 use url::Url;
 
+pub use vertex::{TokenRequest, TokenSource, Unusable};
+
 /// The version of Anthropic's API that the `anthropic-messages` dialect speaks.
 const ANTHROPIC_VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
@@ -39,6 +42,7 @@ pub struct Endpoint {
     tasks: Vec<task::Offer>,
     headers: HeaderMap,
     signer: Option<Signer>,
+    token_source: Option<Arc<TokenSource>>,
     allow_private_networks: bool,
     is_demo: bool,
 }
@@ -64,6 +68,10 @@ impl Endpoint {
             }
         };
         let headers = headers(provider, row, &mut problems);
+        let token_source = vertex::token_source(provider).unwrap_or_else(|(field, fault)| {
+            problems.push(Problem::error(fault.code, path(provider, field), fault.message));
+            None
+        });
         match urls {
             Some((url, stream_url)) if problems.is_empty() => Ok(Self {
                 url,
@@ -73,6 +81,7 @@ impl Endpoint {
                 tasks: task::offers(provider, row),
                 headers,
                 signer: signer(provider),
+                token_source: token_source.map(Arc::new),
                 allow_private_networks: provider.allow_private_networks,
                 is_demo,
             }),
@@ -114,6 +123,11 @@ impl Endpoint {
         self.signer.as_ref()
     }
 
+    /// Who hands out the tokens that prove who we are, where those are short-lived.
+    pub fn token_source(&self) -> Option<&Arc<TokenSource>> {
+        self.token_source.as_ref()
+    }
+
     pub fn tls(&self) -> bool {
         self.url.tls()
     }
@@ -152,7 +166,9 @@ impl fmt::Debug for Endpoint {
 /// The provider's own, else the catalogue's.
 fn base_url(provider: &Provider, row: &Row) -> Option<String> {
     let region = provider.aws.as_ref().map_or("", |aws| aws.region.as_str());
-    provider.base_url.clone().or_else(|| Some(row.base_url.as_ref()?.replace("{region}", region)))
+    let location = provider.gcp.as_ref().map(vertex::host_prefix).unwrap_or_default();
+    let own = provider.base_url.clone();
+    own.or_else(|| Some(row.base_url.as_ref()?.replace("{region}", region).replace("{location}", &location)))
 }
 
 fn signer(provider: &Provider) -> Option<Signer> {
@@ -172,9 +188,9 @@ fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Op
     match (row.chat_path.as_deref(), row.dialect.as_str()) {
         (None, "gemini-generate") => {
             let base = base()?;
-            let before = gemini_models(&base);
-            let stream = base.clone().around_model(before, ":streamGenerateContent?alt=sse")?;
-            Ok((base.around_model(before, ":generateContent")?, Some(stream)))
+            let before = google_models(provider, &base);
+            let stream = base.clone().around_model(&before, ":streamGenerateContent?alt=sse")?;
+            Ok((base.around_model(&before, ":generateContent")?, Some(stream)))
         }
         (None, "bedrock-converse") => {
             let stream = base()?.around_model("/model/", "/converse-stream")?;
@@ -212,8 +228,8 @@ fn count(provider: &Provider, row: &Row) -> Option<(Dialect, Url)> {
     let (dialect, url) = match Dialect::parse(&row.dialect)? {
         Dialect::AnthropicMessages => (Dialect::AnthropicMessages, base.fixed("/v1/messages/count_tokens")),
         Dialect::GeminiGenerate => {
-            let before = gemini_models(&base);
-            (Dialect::GeminiGenerate, base.around_model(before, ":countTokens"))
+            let before = google_models(provider, &base);
+            (Dialect::GeminiGenerate, base.around_model(&before, ":countTokens"))
         }
         Dialect::BedrockConverse => (Dialect::BedrockConverse, base.around_model("/model/", "/count-tokens")),
         _ if row.responses => (Dialect::OpenAiResponses, base.fixed("/responses/input_tokens")),
@@ -222,10 +238,15 @@ fn count(provider: &Provider, row: &Row) -> Option<(Dialect, Url)> {
     Some((dialect, url.ok()?))
 }
 
-/// What stands before a Gemini model: roots are written with and without the version.
-fn gemini_models(base: &url::Base) -> &'static str {
-    let is_versioned = base.path().ends_with("/v1beta") || base.path().ends_with("/v1");
-    if is_versioned { "/models/" } else { "/v1beta/models/" }
+/// What stands before a model of Google's: roots are written with and without the version.
+fn google_models(provider: &Provider, base: &url::Base) -> String {
+    let is_versioned = ["/v1", "/v1beta", "/v1beta1"].iter().any(|version| base.path().ends_with(version));
+    match (&provider.gcp, is_versioned) {
+        (Some(gcp), true) => vertex::models(gcp),
+        (Some(gcp), false) => format!("/v1{}", vertex::models(gcp)),
+        (None, true) => "/models/".to_owned(),
+        (None, false) => "/v1beta/models/".to_owned(),
+    }
 }
 
 /// The URL of the chat operation where there is one.

@@ -22,7 +22,7 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::fold::Reply;
 use gateway_ir::json;
 use gateway_ir::usage::Usage;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,6 +31,7 @@ use crate::body::Pieces;
 use crate::clock;
 use crate::ingress::Errand;
 use crate::record::Record;
+use crate::tokens::Tokens;
 use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
 
 /// Features that a client of Anthropic's asks for; a word for Anthropic and nobody else.
@@ -44,6 +45,7 @@ const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 /// A request on its way to some upstream.
 pub(crate) struct Outbound<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) tokens: &'a Tokens,
     pub(crate) errand: Errand,
     pub(crate) inbound: &'static dyn ClientDialect,
     pub(crate) body: &'a Bytes,
@@ -138,7 +140,7 @@ impl Lane {
 
 impl<'a> Outbound<'a> {
     pub(crate) fn new(
-        client: &'a Client,
+        (client, tokens): (&'a Client, &'a Tokens),
         (errand, inbound): (Errand, &'static dyn ClientDialect),
         body: &'a Bytes,
         facts: &'a Facts,
@@ -146,7 +148,7 @@ impl<'a> Outbound<'a> {
         forwarded: HeaderMap,
         once_each: bool,
     ) -> Self {
-        Self { client, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None, asked: None }
+        Self { client, tokens, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None, asked: None }
     }
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
@@ -230,14 +232,19 @@ impl<'a> Outbound<'a> {
     async fn send(
         &self,
         target: &Target,
-        request: Request<Pieces>,
+        mut request: Request<Pieces>,
         policy: &gateway_engine::snapshot::Policy,
         deadline: Instant,
     ) -> Result<Response<UpstreamBody>, Box<Failure>> {
         let first_byte = deadline.min(Instant::now() + policy.first_byte);
         let origin = origin(target);
-        let sent = timeout_at(first_byte, self.client.send(&origin, request, policy.connect)).await;
-        sent.map_err(|_| match first_byte == deadline {
+        let sent = timeout_at(first_byte, async {
+            if let Some(source) = target.provider.endpoint.token_source() {
+                request.headers_mut().insert(AUTHORIZATION, self.tokens.get(source).await?);
+            }
+            self.client.send(&origin, request, policy.connect).await
+        });
+        sent.await.map_err(|_| match first_byte == deadline {
             true => total_timeout(&target.provider.name),
             false => first_byte_timeout(&target.provider.name, policy.first_byte),
         })?
@@ -353,6 +360,7 @@ fn origin(target: &Target) -> Origin {
         authority: endpoint.authority().clone(),
         port: endpoint.port(),
         allow_private: endpoint.allow_private_networks(),
+        is_metadata_server: false,
     }
 }
 

@@ -23,6 +23,7 @@ mod headers;
 mod receive;
 mod refusal;
 mod upstream;
+mod tokens;
 mod attempt;
 mod relay;
 mod tail;

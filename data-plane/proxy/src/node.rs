@@ -23,6 +23,7 @@ use crate::sinks::Sinks;
 use crate::state::Live;
 use crate::sync::{Feed, Keep, Sync};
 use crate::telemetry::Telemetry;
+use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
 use crate::{ops_listener, task};
@@ -76,13 +77,15 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let make_gateway = {
         let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
         let tls = tls_client_config();
+        let tokens = Arc::new(Tokens::new(Arc::clone(&tls)));
         let serves_ops = ops_listen.is_none();
         move |worker: usize, _phase: watch::Receiver<Phase>| {
             let (spool, logs) = lanes[worker].clone();
             let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
             let client = Client::new(Arc::clone(&tls));
             let (live, ops, ending) = (Arc::clone(&live), Arc::clone(&ops), ending.clone());
-            Arc::new(Gateway { live, client, sinks, ending, ops, serves_ops, on_loopback })
+            let tokens = Arc::clone(&tokens);
+            Arc::new(Gateway { live, client, tokens, sinks, ending, ops, serves_ops, on_loopback })
         }
     };
     let server = Server::start(listen, limits(&settings), n_workers, make_gateway).await?;

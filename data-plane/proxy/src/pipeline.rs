@@ -25,6 +25,7 @@ use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
+use crate::tokens::Tokens;
 use crate::upstream::Client;
 use crate::{clock, ops, receive, refusal, reply};
 
@@ -32,6 +33,7 @@ use crate::{clock, ops, receive, refusal, reply};
 pub(crate) struct Gateway {
     pub(crate) live: Arc<Live>,
     pub(crate) client: Client,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) sinks: Arc<Sinks>,
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
@@ -164,8 +166,15 @@ impl Gateway {
         record.admitted(permit, errand);
         let forwarded = forwarded(&head.headers, dialect, &head.id);
         let inbound = ingress::spoken(dialect);
-        let mut outbound =
-            Outbound::new(&self.client, (errand, inbound), &body, &facts, stream, forwarded, hints.no_retry);
+        let mut outbound = Outbound::new(
+            (&self.client, &self.tokens),
+            (errand, inbound),
+            &body,
+            &facts,
+            stream,
+            forwarded,
+            hints.no_retry,
+        );
         let answered = outbound.run(&resolved, record).await?;
         Ok(reply::Outcome {
             answered,

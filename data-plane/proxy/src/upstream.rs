@@ -30,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
     /// May resolve to private and loopback addresses, and be called without TLS there.
     pub(crate) allow_private: bool,
+    /// Google's metadata server, asked for a token; it is called for nothing else, and nothing else is called as it.
+    pub(crate) is_metadata_server: bool,
 }
 
 /// The reply's body together with its connection, which goes back to the pool when the body was read to its end, and is

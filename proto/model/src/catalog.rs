@@ -13,7 +13,8 @@ pub struct Row {
     pub title: String,
     /// Name of its wire language.
     pub dialect: String,
-    /// `None`: a provider of this kind must say its own. `{region}` stands for that of `aws`.
+    /// `None`: a provider of this kind must say its own. `{region}` stands for that of `aws`, `{location}` for
+    /// that of `gcp` with the hyphen behind it, and for nothing where that is `global`.
     pub base_url: Option<String>,
     /// What the base URL looks like where there is no default, with what differs in braces.
     pub base_url_form: Option<String>,
@@ -84,9 +85,6 @@ pub const QUIRKS: &[(&str, &str)] = &[
     ("no_completions", "has no `/completions`, though others of its kind have"),
 ];
 
-/// Kinds of the design whose dialects this version does not speak yet.
-pub const UNSUPPORTED: &[&str] = &["vertex"];
-
 #[derive(Deserialize)]
 struct Table {
     provider: Vec<Row>,
@@ -145,7 +143,6 @@ mod tests {
             let has_place = row.base_url.is_some() || row.base_url_form.is_some() || row.id == "demo";
             assert!(has_place, "{}: neither `base_url` nor `base_url_form`", row.id);
             assert!(row.id == "demo" || row.docs.starts_with("https://"), "{}: {}", row.id, row.docs);
-            assert!(!UNSUPPORTED.contains(&row.id.as_str()));
         }
         assert!(rows().len() > 60, "rows are gone");
         let owed = "openai anthropic gemini azure bedrock ollama groq together openrouter deepseek mistral xai cohere perplexity \

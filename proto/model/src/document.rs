@@ -217,11 +217,12 @@ impl Resource {
     pub fn secrets(&self) -> BTreeMap<String, Secret> {
         let found = match self {
             Self::Provider(provider) => {
-                let aws = provider.aws.as_ref();
+                let (aws, gcp) = (provider.aws.as_ref(), provider.gcp.as_ref());
                 vec![
                     ("api_key", provider.api_key.as_ref()),
                     ("aws.secret_access_key", aws.and_then(|aws| aws.secret_access_key.as_ref())),
                     ("aws.session_token", aws.and_then(|aws| aws.session_token.as_ref())),
+                    ("gcp.service_account_json", gcp.and_then(|gcp| gcp.service_account_json.as_ref())),
                 ]
             }
             Self::Key(key) => vec![("secret", key.secret.as_ref())],
@@ -263,7 +264,7 @@ mod tests {
             (json!({"name": "p", "kind": "openai", "timeouts": {"idel": "1s"}}), Code::UnknownField, "timeouts.idel"),
             (json!({"name": "p", "kind": "openai", "timeouts": {"idle": "soon"}}), Code::InvalidValue, "timeouts.idle"),
             (json!({"name": "p"}), Code::MissingField, ""),
-            (json!({"name": "p", "kind": "openai", "gcp": {}}), Code::UnsupportedYet, "gcp"),
+            (json!({"name": "p", "kind": "openai", "discovery": {}}), Code::UnsupportedYet, "discovery"),
             (json!([1]), Code::InvalidValue, ""),
         ];
         for (value, code, path) in cases {

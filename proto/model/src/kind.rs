@@ -60,8 +60,8 @@ pub const ROWS: &[Row] = &[
         name: "provider",
         plural: "providers",
         class: Class::Topology,
-        secrets: &["api_key", "aws.secret_access_key", "aws.session_token"],
-        unsupported: &["api_keys", "gcp", "limits", "discovery", "allowed_models", "cache", "guardrails", "capture"],
+        secrets: &["api_key", "aws.secret_access_key", "aws.session_token", "gcp.service_account_json"],
+        unsupported: &["api_keys", "limits", "discovery", "allowed_models", "cache", "guardrails", "capture"],
         about: "one upstream account",
     },
     Row {

@@ -6,7 +6,7 @@ use gateway_model::kind::provider::Provider;
 use http::Uri;
 
 use super::url::{Base, Url};
-use super::{azure, base_url, gemini_models};
+use super::{azure, base_url, google_models};
 
 /// An operation at a provider.
 pub(super) struct Offer {
@@ -45,7 +45,7 @@ pub(super) fn offers(provider: &Provider, row: &Row) -> Vec<Offer> {
         let form = Form::parse(&task.form)?;
         let url = match (task.path.as_deref().unwrap_or(tail(form)), form) {
             (tail, _) if row.id == "azure" => azure::operation(provider, base.clone(), tail),
-            (tail, Form::GeminiEmbed) => base.clone().around_model(gemini_models(&base), tail),
+            (tail, Form::GeminiEmbed) => base.clone().around_model(&google_models(provider, &base), tail),
             (tail, _) => base.clone().fixed(tail),
         };
         Some(Offer { form, url: url.ok()?, at_once: task.at_once })

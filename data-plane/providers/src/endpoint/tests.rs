@@ -18,6 +18,7 @@ fn provider(kind: &str, base_url: Option<&str>) -> Provider {
         quirks: Vec::new(),
         azure: None,
         aws: None,
+        gcp: (kind == "vertex").then(|| vertex::gcp("global")),
         retry: None,
         timeouts: None,
         breaker: None,
@@ -246,4 +247,59 @@ fn a_vendor_is_one_row() {
     let keyed = Provider { api_key: Some(key), ..provider("vendor", None) };
     let endpoint = Endpoint::compile(&keyed, &rows[0]).expect("a destination");
     assert_eq!(endpoint.headers()["authorization"], "Bearer sk");
+}
+
+#[test]
+fn vertex_has_project_and_location_in_the_path_and_the_location_in_the_host() {
+    let cases = [
+        (None, "global", "https://aiplatform.googleapis.com/v1"),
+        (None, "us-central1", "https://us-central1-aiplatform.googleapis.com/v1"),
+        (Some("https://proxy.example/v1beta1"), "eu", "https://proxy.example/v1beta1"),
+    ];
+    for (base_url, location, root) in cases {
+        let provider = Provider { gcp: Some(vertex::gcp(location)), api_key: None, ..provider("vertex", base_url) };
+        let endpoint = compiled(&provider);
+        let models = format!("{root}/projects/my-project/locations/{location}/publishers/google/models/m");
+        for (stream, method) in [(false, "generateContent"), (true, "streamGenerateContent?alt=sse")] {
+            assert_eq!(endpoint.uri(Dialect::GeminiGenerate, "m", stream).to_string(), format!("{models}:{method}"));
+        }
+        let (dialect, count) = endpoint.count_uri("m").expect("it counts");
+        assert_eq!((dialect, count.to_string()), (Dialect::GeminiGenerate, format!("{models}:countTokens")));
+    }
+}
+
+#[test]
+fn vertex_takes_a_key_or_tokens_of_an_account_or_of_the_machine() {
+    let by_key = compiled(&provider("vertex", None));
+    assert!(by_key.token_source().is_none() && by_key.headers().contains_key("x-goog-api-key"));
+    let by_machine = compiled(&Provider { api_key: None, ..provider("vertex", None) });
+    let source = by_machine.token_source().expect("a source");
+    assert!(source.is_metadata_server() && source.host().as_ref() == "169.254.169.254");
+    let request = source.request(0);
+    assert_eq!(
+        (request.headers()["metadata-flavor"].as_bytes(), request.method()),
+        (&b"Google"[..], &http::Method::GET)
+    );
+    let (token, lifetime) =
+        source.read(br#"{"access_token":"t","expires_in":3599,"token_type":"Bearer"}"#).expect("one");
+    assert!(token == "Bearer t" && token.is_sensitive() && lifetime.as_secs() == 3599);
+    for answer in
+        [&b"{}"[..], b"x", br#"{"access_token":"","expires_in":1}"#, br#"{"access_token":"a\nb","expires_in":1}"#]
+    {
+        assert!(source.read(answer).is_err());
+    }
+    let invalid = |field: &str, code| vec![(format!("providers[p].gcp.{field}"), code)];
+    let secret = |text: &str| Some(gateway_model::secret::Secret::new(text));
+    for text in
+        ["", "{}", r#"{"client_email":"a","private_key":"-----BEGIN PRIVATE KEY-----AA-----END PRIVATE KEY-----"}"#]
+    {
+        let gcp =
+            Some(gateway_model::kind::provider::Gcp { service_account_json: secret(text), ..vertex::gcp("global") });
+        let broken = Provider { gcp, api_key: None, ..provider("vertex", None) };
+        assert_eq!(problems(&broken), invalid("service_account_json", Code::InvalidValue), "{text}");
+    }
+    let metadata_url = Some("http://127.0.0.1:1".to_owned());
+    let gcp = Some(gateway_model::kind::provider::Gcp { metadata_url, ..vertex::gcp("global") });
+    let in_clear = Provider { gcp, api_key: None, ..provider("vertex", None) };
+    assert_eq!(problems(&in_clear), invalid("metadata_url", Code::InsecureDestination));
 }

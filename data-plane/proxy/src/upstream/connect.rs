@@ -63,8 +63,12 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Box<Failure>> {
         },
     };
     for address in &found {
-        let allowed = if origin.tls { destination::allowed } else { destination::allowed_in_clear };
-        if let Err(denied) = allowed(address.ip(), origin.allow_private) {
+        let allowed = match origin.tls {
+            _ if origin.is_metadata_server => destination::allowed_for_tokens(address.ip()),
+            true => destination::allowed(address.ip(), origin.allow_private),
+            false => destination::allowed_in_clear(address.ip(), origin.allow_private),
+        };
+        if let Err(denied) = allowed {
             let message = format!("`{}` resolves to an address that may not be called: {denied}", origin.host);
             return Err(Box::new(Failure::new(Code::DestinationRefused, message)));
         }
@@ -177,6 +181,7 @@ mod tests {
             authority: bytes::Bytes::copy_from_slice(host.as_bytes()),
             port,
             allow_private,
+            is_metadata_server: false,
         }
     }
 
@@ -193,6 +198,9 @@ mod tests {
             assert_eq!(failure.code, Code::DestinationRefused, "{host}: {failure}");
         }
         assert!(connect(&origin(false, "127.0.0.1", port, true), &tls).await.is_ok());
+        let other = Origin { is_metadata_server: true, ..origin(false, "127.0.0.1", port, true) };
+        let failure = connect(&other, &tls).await.err().expect("refused");
+        assert_eq!(failure.code, Code::DestinationRefused, "{failure}");
         let metadata = connect(&origin(false, "169.254.169.254", 80, true), &tls).await.err().expect("refused");
         assert_eq!(metadata.code, Code::DestinationRefused, "{metadata}");
         let refused_by_peer = {

@@ -3,6 +3,7 @@
 mod gateway;
 mod wires;
 mod gemini;
+mod vertex;
 mod lanes;
 mod responses;
 mod vendors;

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import os
 import unittest
 
@@ -24,9 +25,13 @@ WEATHER = types.Tool(
 PICTURE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
 
-def client(key=os.environ["GATEWAY_KEY"]):
+def new_client(key=os.environ["GATEWAY_KEY"]):
     options = types.HttpOptions(base_url=os.environ["GATEWAY_URL"], timeout=30_000)
     return genai.Client(api_key=key, http_options=options)
+
+
+# A client that nobody holds closes its connections, also under a stream.
+client = functools.cache(new_client)
 
 
 def for_each_model(test):
@@ -62,9 +67,9 @@ class GenerateContent(unittest.TestCase):
     @for_each_model
     def test_async(self, model):
         async def ask():
-            google = client().aio
-            reply = await google.models.generate_content(model=model, contents=QUESTION)
-            stream = await google.models.generate_content_stream(model=model, contents=QUESTION)
+            google = new_client()
+            reply = await google.aio.models.generate_content(model=model, contents=QUESTION)
+            stream = await google.aio.models.generate_content_stream(model=model, contents=QUESTION)
             return reply.text, "".join([chunk.text or "" async for chunk in stream])
 
         self.assertEqual(asyncio.run(ask()), (TEXT, TEXT))

@@ -84,7 +84,7 @@ fn every_finding_has_its_place() {
             &["2:46 invalid_value providers[a].timeouts.idle"],
         ),
         ("providers:\n  - {name: a, kind: opneai}\n", &["2:21 invalid_value providers[a].kind"]),
-        ("providers:\n  - {name: a, kind: vertex}\n", &["2:21 unsupported_yet providers[a].kind"]),
+        ("providers:\n  - {name: a, kind: vertex}\n", &["2:5 missing_field providers[a].gcp"]),
         ("providers:\n  - {name: A, kind: demo}\n", &["2:12 invalid_value providers[A].name"]),
         (
             "providers:\n  - {name: a, kind: demo}\n  - {name: a, kind: demo}\n",

@@ -36,6 +36,8 @@ pub struct Provider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<Aws>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcp: Option<Gcp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -89,6 +91,40 @@ pub struct Aws {
     /// Of temporary credentials.
     #[serde(default, skip_serializing)]
     pub session_token: Option<Secret>,
+}
+
+/// What only `kind: vertex` has. Requests carry an access token, of a service account where its key is given, otherwise of the
+/// machine's own account, as its metadata server hands them out; or `api_key`, which is then a key for Vertex AI.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gcp {
+    /// The project's id.
+    pub project: String,
+    /// `us-central1`, `europe-west4` …
+    #[serde(default = "Gcp::everywhere", skip_serializing_if = "Gcp::is_everywhere")]
+    pub location: String,
+    /// A service account's key: the JSON file that Google Cloud makes, its text.
+    #[serde(default, skip_serializing)]
+    pub service_account_json: Option<Secret>,
+    /// Where tokens of the machine's account come from, if that is not Google's metadata server: the root of a server that
+    /// answers as it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_url: Option<String>,
+}
+
+// === impl Gcp ===
+
+impl Gcp {
+    /// The location that is none in particular.
+    pub const GLOBAL: &str = "global";
+
+    fn everywhere() -> String {
+        Self::GLOBAL.to_owned()
+    }
+
+    fn is_everywhere(location: &str) -> bool {
+        location == Self::GLOBAL
+    }
 }
 
 pub(crate) fn is_false(value: &bool) -> bool {

@@ -148,6 +148,7 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
         findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
     }
     aws(provider, findings);
+    gcp(provider, findings);
     if let Some(key) = &provider.api_key {
         if key.expose().trim().is_empty() {
             findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
@@ -200,11 +201,38 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn unknown_kind(kind: &str, findings: &mut Findings<'_>) {
-    if catalog::UNSUPPORTED.contains(&kind) {
-        let problem = unsupported(String::new(), &format!("a provider of kind `{kind}`"));
-        return findings.error(problem.code, "kind", problem.message);
+fn gcp(provider: &Provider, findings: &mut Findings<'_>) {
+    let Some(gcp) = &provider.gcp else {
+        if provider.kind == "vertex" {
+            findings.error(Code::MissingField, "gcp", "give at least `project`; a provider of kind `vertex` is in one");
+        }
+        return;
+    };
+    if provider.kind != "vertex" {
+        findings.error(Code::Conflict, "gcp", "belongs to providers of kind `vertex`");
     }
+    // Both become parts of a URL, the location also of a host's name.
+    let is_word = |text: &str, more: &[u8]| {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte);
+        !text.is_empty() && text.len() <= 100 && text.bytes().all(is_letter)
+    };
+    if !is_word(&gcp.project, b"-:.") {
+        findings.error(Code::InvalidValue, "gcp.project", "is no project id like `my-project-123`");
+    }
+    if !is_word(&gcp.location, b"-") {
+        findings.error(Code::InvalidValue, "gcp.location", "is no location like `us-central1` or `global`");
+    }
+    if gcp.service_account_json.is_some() && provider.api_key.is_some() {
+        let message = "requests carry either a token of `gcp` or this key; give one of them";
+        findings.error(Code::Conflict, "api_key", message);
+    }
+    if gcp.metadata_url.is_some() && (gcp.service_account_json.is_some() || provider.api_key.is_some()) {
+        let message = "means nothing beside another credential; give one of them";
+        findings.error(Code::Conflict, "gcp.metadata_url", message);
+    }
+}
+
+fn unknown_kind(kind: &str, findings: &mut Findings<'_>) {
     let known: Vec<_> = catalog::rows().iter().map(|row| row.id.as_str()).collect();
     let known = known.join(", ");
     let hint = did_you_mean(kind, &known).map(|close| format!("did you mean `{close}`? ")).unwrap_or_default();
