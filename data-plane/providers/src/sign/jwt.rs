@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// How long an assertion may be used, in seconds; Google takes no longer one.
 const LIFETIME: i64 = 3600;
+/// What stands in the first and the last line of the key.
+const LABEL: &str = "PRIVATE KEY";
 
 /// An account and its key.
 pub struct Account {
@@ -67,7 +69,8 @@ impl fmt::Debug for Account {
 }
 
 fn pem_body(pem: &str) -> Option<Vec<u8>> {
-    let body = pem.split_once("-----BEGIN PRIVATE KEY-----")?.1.split_once("-----END PRIVATE KEY-----")?.0;
+    let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} {LABEL}-----"));
+    let body = pem.split_once(&begin)?.1.split_once(&end)?.0;
     let letters: String = body.chars().filter(|letter| !letter.is_whitespace()).collect();
     STANDARD.decode(letters).ok()
 }
@@ -84,8 +87,8 @@ mod tests {
     fn an_assertion_is_signed_by_the_account_and_says_for_whom() {
         let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
         let der: Pkcs8V1Der<'_> = key.as_der().expect("a key in PKCS #8");
-        let pem =
-            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+        let body = STANDARD.encode(der.as_ref());
+        let pem = format!("-----BEGIN {LABEL}-----\n{body}\n-----END {LABEL}-----\n");
         let json = json!({"client_email": "a@p.test", "private_key_id": "k1", "private_key": pem});
         let account = Account::read(&json).expect("sound");
         let token = account.assertion("https://token.test/t", "the-scope", 1_000);

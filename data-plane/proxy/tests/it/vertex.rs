@@ -34,7 +34,8 @@ fn service_account(token_uri: &str) -> String {
     let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let der: Pkcs8V1Der<'_> = key.as_der().expect("a key in PKCS #8");
     let body = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
-    let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+    let [begin, end] = ["BEGIN", "END"].map(|word| format!("-----{word} {}-----", "PRIVATE KEY"));
+    let pem = format!("{begin}\n{body}\n{end}\n");
     json!({"type": "service_account", "client_email": "a@p.test", "private_key_id": "k1", "private_key": pem, "token_uri": token_uri})
         .to_string()
 }

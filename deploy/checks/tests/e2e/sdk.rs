@@ -76,12 +76,15 @@ models:
 fn special(received: &Received) -> Option<Script> {
     let said = String::from_utf8_lossy(&received.body);
     let asks = |what: &str| said.contains(what);
+    if received.target.ends_with("/count_tokens") {
+        return Some(Script::json(200, &json!({"input_tokens": 31})));
+    }
     if asks("please refuse") {
         return Some(refusal(received));
     }
     if asks("please break off") {
         let mut whole = streamed(received);
-        whole.steps.truncate(4);
+        whole.steps.truncate(whole.steps.len() / 2);
         return Some(whole.close());
     }
     if asks("please check") {
