@@ -10,7 +10,7 @@ TOOL = {
     "description": "The weather in a city",
     "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
-MODELS = ("openai", "anthropic")
+MODELS = ("openai", "anthropic", "gemini")
 QUESTION = [{"role": "user", "content": "How is the weather in Paris?"}]
 TEXT = os.environ["EXPECTED_TEXT"]
 

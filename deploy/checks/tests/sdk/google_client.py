@@ -13,6 +13,8 @@ MODELS = ("openai", "anthropic", "gemini")
 QUESTION = "How is the weather in Paris?"
 TEXT = os.environ["EXPECTED_TEXT"]
 N_WORDS = len(TEXT.split())
+# A client that nobody holds closes its connections under a request.
+HELD = []
 WEATHER = types.Tool(
     function_declarations=[
         types.FunctionDeclaration(
@@ -27,7 +29,8 @@ PICTURE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlE
 
 def new_client(key=os.environ["GATEWAY_KEY"]):
     options = types.HttpOptions(base_url=os.environ["GATEWAY_URL"], timeout=30_000)
-    return genai.Client(api_key=key, http_options=options)
+    HELD.append(genai.Client(api_key=key, http_options=options))
+    return HELD[-1]
 
 
 # A client that nobody holds closes its connections, also under a stream.

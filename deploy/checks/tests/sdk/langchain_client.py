@@ -39,7 +39,7 @@ def streamed(llm, messages):
 
 class ToolLoop(unittest.TestCase):
     def test_streamed_tool_loop(self):
-        for model in ("openai", "anthropic"):
+        for model in ("openai", "anthropic", "gemini"):
             for responses in (False, True):
                 with self.subTest(model=model, responses=responses):
                     self.loop(chat(model, responses))

@@ -13,7 +13,7 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-MODELS = ("openai", "anthropic")
+MODELS = ("openai", "anthropic", "gemini")
 QUESTION = [{"role": "user", "content": "How is the weather in Paris?"}]
 TEXT = os.environ["EXPECTED_TEXT"]
 
