@@ -22,12 +22,13 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FLOORS = HERE / "conformance-floors.json"
-SUITES = ("chat", "responses", "embeddings", "anthropic", "scenarios", "node")
+SUITES = ("chat", "responses", "embeddings", "endpoints", "anthropic", "scenarios", "node")
 # What one core does in about the time in which the other does the rest.
 PARTS = (
     ("openai-chat", "mistral", "cohere-v2", "ollama-chat")
     + ("openai-embeddings", "cohere-embed", "gemini-embed", "ollama-embed"),
-    ("anthropic-messages", "gemini-generate", "bedrock-converse", "openai-responses"),
+    ("anthropic-messages", "gemini-generate", "bedrock-converse", "openai-responses")
+    + ("openai-completions", "openai-images", "openai-audio", "openai-moderations", "openai-files", "openai-batches"),
 )
 # A stream without its end reads as success to some clients and hangs others: not one is tolerated.
 NEVER = ("no [DONE]", "finish_reason 0 times")

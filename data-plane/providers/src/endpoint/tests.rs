@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gateway_ir::task::Form;
 use gateway_model::catalog;
 use gateway_model::kind::provider::{Azure, AzureAuth};
 
@@ -222,6 +223,11 @@ fn every_row_of_the_catalogue_compiles() {
         let base_url = row.base_url.is_none().then_some("https://host.example");
         let endpoint = compiled(&Provider { allow_private_networks: true, ..provider(&row.id, base_url) });
         assert!(endpoint.is_demo() || endpoint.uri(Dialect::OpenAiChat, "m", false).scheme().is_some(), "{}", row.id);
+        for task in &row.tasks {
+            let form = Form::parse(&task.form).unwrap_or_else(|| panic!("{}: no form is named {}", row.id, task.form));
+            let operation = endpoint.task(form.task(), "m").unwrap_or_else(|| panic!("{}: {}", row.id, task.form));
+            assert_eq!((operation.form, operation.at_once), (form, task.at_once), "{}: a task occurs twice", row.id);
+        }
     }
 }
 
