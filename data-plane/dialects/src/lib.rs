@@ -26,5 +26,6 @@ pub mod bedrock_converse;
 mod embeddings;
 mod rerank;
 mod passing;
+pub mod fitting;
 pub mod registry;
 pub mod legal;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gateway_ir::dialect::Dialect;
 use gateway_ir::quirks::Quirks;
+use gateway_model::catalog;
 use gateway_providers::endpoint::Endpoint;
 use http::{HeaderMap, HeaderName};
 use regex::Regex;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub auth_off: bool,
     /// What a chat request without `stream` means.
     pub default_stream: bool,
+    /// A request that its target cannot wholly be told is refused.
+    pub strict: bool,
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
@@ -62,7 +65,10 @@ pub struct Provider {
     pub kind: Arc<str>,
     pub dialect: Dialect,
     pub endpoint: Endpoint,
-    pub quirks: Quirks,
+    /// The row of its kind.
+    pub(crate) row: &'static catalog::Row,
+    /// Those of all its models.
+    pub(crate) quirks: Quirks,
     /// Its place in `Snapshot::providers`.
     pub index: usize,
     /// The provider's level and, behind it, that of the settings.
@@ -78,6 +84,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// The upstream's own name of it.
     pub model: Arc<str>,
+    /// The provider's, and what the catalogue and the configuration say of this model.
+    pub quirks: Quirks,
     pub price: Option<Price>,
 }
 
@@ -155,7 +163,7 @@ impl Snapshot {
             return None;
         }
         let provider = self.providers_by_name.get(provider)?;
-        let group = Group::new(vec![Target::new(provider, model)], Vec::new());
+        let group = Group::new(vec![Target::new(provider, model, Quirks::default())], Vec::new());
         let name = format!("{}/{model}", provider.name).into();
         Some(Arc::new(Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() }))
     }
@@ -173,6 +181,7 @@ impl Default for Settings {
         Self {
             auth_off: false,
             default_stream: false,
+            strict: false,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
         }
@@ -198,8 +207,15 @@ impl Provider {
 // === impl Target ===
 
 impl Target {
-    pub(crate) fn new(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
-        Arc::new(Self { provider: Arc::clone(provider), model: model.into(), price: provider.price(model) })
+    /// `declared` is what the configuration says of this model.
+    pub(crate) fn new(provider: &Arc<Provider>, model: &str, declared: Quirks) -> Arc<Self> {
+        let of_model = gateway_providers::quirks::of_model(provider.row, model);
+        Arc::new(Self {
+            provider: Arc::clone(provider),
+            model: model.into(),
+            quirks: provider.quirks.and(of_model).and(declared),
+            price: provider.price(model),
+        })
     }
 
     /// The same upstream model of the same account.

@@ -40,6 +40,13 @@ impl Extra {
         fields.into_iter().flat_map(|fields| fields.entries.iter().map(|(name, _)| name.as_str()))
     }
 
+    /// Forgets the fields of this name.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(fields) = &mut self.fields {
+            fields.entries.retain(|(known, _)| known != name);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.fields.is_none()
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::failure::{Code, Failure};
 use crate::json::{self, Member};
+use crate::parameters::Parameters;
 
 /// The top-level members that matter before the lane is known. One scan fills it; the body stays untouched.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Facts {
     pub include_usage: bool,
     /// The newest of `max_completion_tokens` and `max_tokens`.
     pub max_output_tokens: Option<u64>,
+    /// What the members may say that some upstream lacks.
+    pub says: Parameters,
     /// Offset of the object's `{`, behind which members are inserted.
     open_brace: usize,
 }
@@ -59,6 +62,7 @@ impl Facts {
             }
         };
         let scanned = json::scan_object(body, |member: Member<'_>| {
+            facts.says = facts.says.with(Parameters::of_member(member.name));
             // Most members are none of ours, and most of those begin with another letter.
             if !matches!(member.name.first(), Some(b'm' | b's' | b'\\')) {
             } else if member.is("model") {

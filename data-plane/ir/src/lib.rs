@@ -5,13 +5,14 @@
 
 pub mod dialect;
 pub mod task;
-pub mod quirks;
 pub mod usage;
 pub mod failure;
 pub mod extra;
 pub mod embeddings;
 pub mod rerank;
 pub mod chat;
+pub mod parameters;
+pub mod quirks;
 pub mod event;
 pub mod legal;
 pub mod fold;

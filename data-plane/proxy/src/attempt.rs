@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
 use gateway_dialects::task::{Asked, Family};
-use gateway_dialects::{registry, signed_id};
+use gateway_dialects::{fitting, registry, signed_id};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing;
@@ -54,11 +54,19 @@ pub(crate) struct Outbound<'a> {
     pub(crate) stream: bool,
     /// Headers of the client that go on (`anthropic-beta`, `x-request-id`).
     pub(crate) forwarded: HeaderMap,
-    /// No target is asked twice; the others still are.
-    pub(crate) once_each: bool,
+    pub(crate) terms: Terms,
     decoded: Option<ChatRequest>,
     /// The same of a request that is no conversation.
     asked: Option<Box<dyn Asked>>,
+}
+
+/// What the client, or the configuration for it, demands of every attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// No target is asked twice; the others still are.
+    pub(crate) once_each: bool,
+    /// A target that cannot be told everything is not asked.
+    pub(crate) strict: bool,
 }
 
 /// What came back, before the client has seen any of it.
@@ -126,12 +134,18 @@ impl Lane {
 
     /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing the target declares needs the
     /// content to be read.
-    pub(crate) fn choose(inbound: gateway_ir::dialect::Dialect, target: &Target, stream: bool, body: &[u8]) -> Self {
-        let provider = &target.provider;
-        let same = inbound == provider.dialect_for(inbound);
-        let folds = provider.quirks.stream_only && !stream;
+    pub(crate) fn choose(
+        inbound: gateway_ir::dialect::Dialect,
+        target: &Target,
+        stream: bool,
+        facts: &Facts,
+        body: &[u8],
+    ) -> Self {
+        let same = inbound == target.provider.dialect_for(inbound);
+        let folds = target.quirks.stream_only && !stream;
+        let must_read = || target.quirks.needs_content(inbound, facts.says, body);
         // Ids that carry another vendor's signature are longer than this one takes.
-        let may_pass = same && !folds && !provider.quirks.needs_content(inbound) && !signed_id::is_in(body);
+        let may_pass = same && !folds && !must_read() && !signed_id::is_in(body);
         if may_pass { Self::Pass } else { Self::Translate }
     }
 }
@@ -146,9 +160,9 @@ impl<'a> Outbound<'a> {
         facts: &'a Facts,
         stream: bool,
         forwarded: HeaderMap,
-        once_each: bool,
+        terms: Terms,
     ) -> Self {
-        Self { client, tokens, errand, inbound, body, facts, stream, forwarded, once_each, decoded: None, asked: None }
+        Self { client, tokens, errand, inbound, body, facts, stream, forwarded, terms, decoded: None, asked: None }
     }
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
@@ -164,7 +178,9 @@ impl<'a> Outbound<'a> {
             let deadline = began + policy.total;
             let lane = match self.errand {
                 Errand::Task(form) => self.task_lane(form, &target),
-                Errand::Chat | Errand::CountTokens => Lane::choose(self.inbound.id(), &target, self.stream, self.body),
+                Errand::Chat | Errand::CountTokens => {
+                    Lane::choose(self.inbound.id(), &target, self.stream, self.facts, self.body)
+                }
             };
             let n_made = record.attempt_began(&target, lane.name());
             let answered = match self.errand {
@@ -183,7 +199,7 @@ impl<'a> Outbound<'a> {
             let spent = Spent {
                 n_attempts: n_made,
                 max_attempts: policy.max_attempts,
-                once_each: self.once_each,
+                once_each: self.terms.once_each,
                 elapsed: began.elapsed(),
                 total: policy.total,
             };
@@ -204,7 +220,7 @@ impl<'a> Outbound<'a> {
         request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let dialect = registry::dialect(target.provider.dialect_for(self.inbound.id()));
-        let upstream_streams = self.stream || target.provider.quirks.stream_only;
+        let upstream_streams = self.stream || target.quirks.stream_only;
         let Sent { body, headers, dropped } = self.encode(target, lane, upstream_streams, dialect)?;
         let response = if target.provider.endpoint.is_demo() {
             demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
@@ -261,7 +277,7 @@ impl<'a> Outbound<'a> {
         if lane == Lane::Pass {
             use gateway_ir::dialect::Dialect::{OpenAiChat, OpenAiCompletions};
             let may_ask = matches!(dialect.id(), OpenAiChat | OpenAiCompletions);
-            let ask_usage = stream && may_ask && !target.provider.quirks.no_stream_options;
+            let ask_usage = stream && may_ask && !target.quirks.no_stream_options;
             let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
             let pieces = self.facts.rewrite(self.body, &rewrite);
             return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
@@ -270,9 +286,14 @@ impl<'a> Outbound<'a> {
             Some(request) => request,
             None => self.decoded.insert(self.inbound.decode_request(self.body)?),
         };
-        let upstream = Upstream { model: &target.model, stream, quirks: &target.provider.quirks };
-        let encoded = dialect.encode_request(request, &upstream)?;
-        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
+        let upstream = Upstream { model: &target.model, stream, quirks: &target.quirks };
+        let fitted = fitting::fit(request, &target.quirks);
+        let encoded = dialect.encode_request(&fitted.request, &upstream)?;
+        let dropped = fitted.with(encoded.dropped);
+        if self.terms.strict && !dropped.is_empty() {
+            return Err(fitting::refusal(&dropped, &target.provider.name, &target.model));
+        }
+        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped })
     }
 
     fn request(
@@ -316,7 +337,7 @@ impl<'a> Outbound<'a> {
     async fn streamed(&self, lane: Lane, reading: Reading<'_>, body: UpstreamBody) -> Result<Answer, Box<Failure>> {
         match (lane, self.stream) {
             (Lane::Pass, true) => {
-                let asked = !self.facts.include_usage && !reading.target.provider.quirks.no_stream_options;
+                let asked = !self.facts.include_usage && !reading.target.quirks.no_stream_options;
                 Ok(Answer::Passing { body, strip_usage: asked })
             }
             (Lane::Translate, true) => Ok(Answer::Translating { body, decoder: reading.dialect.stream_decoder() }),

@@ -12,6 +12,8 @@ pub(crate) struct Hints<'a> {
     /// Correlates requests in logs; never changes routing.
     pub(crate) session: Option<&'a str>,
     pub(crate) no_retry: bool,
+    /// Refuse what the target cannot wholly be told; `None`: as the settings say.
+    pub(crate) strict: Option<bool>,
 }
 
 /// One header in both spellings.
@@ -35,6 +37,7 @@ pairs! {
     ROUTE "route";
     SESSION "sessionid";
     NO_RETRY "no-retry";
+    STRICT "strict";
     REQUEST_ID "request-id";
     LATENCY_MS "latency-ms";
     OVERHEAD_MS "overhead-duration-ms";
@@ -66,6 +69,7 @@ impl<'a> Hints<'a> {
             route: text(headers, &ROUTE),
             session: text(headers, &SESSION).filter(|session| session.len() <= 256),
             no_retry: text(headers, &NO_RETRY).is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            strict: text(headers, &STRICT).and_then(|value| value.to_ascii_lowercase().parse().ok()),
         }
     }
 }

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{ANTHROPIC_BETA, Outbound};
+use crate::attempt::{ANTHROPIC_BETA, Outbound, Terms};
 use crate::body::ReplyBody;
 use crate::headers::Hints;
 use crate::ingress::{self, Errand, Operation};
@@ -166,15 +166,10 @@ impl Gateway {
         record.admitted(permit, errand);
         let forwarded = forwarded(&head.headers, dialect, &head.id);
         let inbound = ingress::spoken(dialect);
-        let mut outbound = Outbound::new(
-            (&self.client, &self.tokens),
-            (errand, inbound),
-            &body,
-            &facts,
-            stream,
-            forwarded,
-            hints.no_retry,
-        );
+        let strict = hints.strict.unwrap_or(snapshot.settings.strict);
+        let terms = Terms { once_each: hints.no_retry, strict };
+        let clients = (&self.client, &*self.tokens);
+        let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
         let answered = outbound.run(&resolved, record).await?;
         Ok(reply::Outcome {
             answered,

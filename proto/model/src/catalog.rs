@@ -44,6 +44,11 @@ pub struct Row {
     /// Names out of [`QUIRKS`].
     #[serde(default)]
     pub quirks: Vec<String>,
+    /// How many stop texts it takes.
+    pub max_stops: Option<usize>,
+    /// What some of its models depart by besides.
+    #[serde(default)]
+    pub profiles: Vec<Profile>,
     pub docs: String,
 }
 
@@ -57,6 +62,17 @@ pub struct TaskRow {
     pub path: Option<String>,
     /// How many inputs it takes in one request, where it says so.
     pub at_once: Option<usize>,
+}
+
+/// Departures of some models of a provider.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Names; a `*` at the end stands for any letters.
+    pub models: Vec<String>,
+    #[serde(default)]
+    pub quirks: Vec<String>,
+    pub max_stops: Option<usize>,
 }
 
 /// How a credential is presented.
@@ -78,11 +94,32 @@ pub enum Auth {
 pub const QUIRKS: &[(&str, &str)] = &[
     ("no_stream_options", "does not accept `stream_options`"),
     ("max_tokens_name", "wants `max_tokens`, not `max_completion_tokens`"),
+    ("max_completion_tokens_name", "wants `max_completion_tokens`, not `max_tokens`"),
+    ("random_seed_name", "wants `random_seed`, not `seed`"),
     ("no_developer_role", "knows no `developer` role"),
     ("no_tools", "knows no tools"),
     ("no_content_arrays", "wants message content as one string"),
     ("stream_only", "answers only as a stream"),
     ("no_completions", "has no `/completions`, though others of its kind have"),
+    ("own_replies", "answers not quite in its dialect, so that each reply is read and written anew"),
+    ("no_temperature", "takes no `temperature` but 1"),
+    ("no_top_p", "takes no `top_p` but 1"),
+    ("no_top_k", "takes no `top_k`"),
+    ("no_stop", "takes no stop texts"),
+    ("no_n", "gives one choice only"),
+    ("no_seed", "takes no `seed`"),
+    ("no_penalties", "takes no `presence_penalty` and no `frequency_penalty`"),
+    ("no_logprobs", "gives no `logprobs`"),
+    ("no_logit_bias", "takes no `logit_bias`"),
+    ("no_parallel_tool_calls", "takes no `parallel_tool_calls`"),
+    ("no_tool_choice", "takes no `tool_choice` but `auto`"),
+    ("no_required_tool_choice", "takes no `tool_choice: required`"),
+    ("no_strict_tools", "takes no `strict` on tools"),
+    ("no_json_object", "takes no `response_format` of type `json_object`"),
+    ("no_json_schema", "takes no `response_format` of type `json_schema`"),
+    ("no_reasoning_effort", "takes no `reasoning_effort`"),
+    ("no_user", "takes no `user`"),
+    ("no_metadata", "takes no `metadata`"),
 ];
 
 #[derive(Deserialize)]
@@ -106,6 +143,18 @@ pub fn parse(text: &str) -> Result<Vec<Row>, toml::de::Error> {
 /// The row of a kind.
 pub fn row(kind: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.id == kind)
+}
+
+// === impl Profile ===
+
+impl Profile {
+    /// Whether it is about a model of this name.
+    pub fn covers(&self, model: &str) -> bool {
+        self.models.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => model.starts_with(beginning),
+            None => model == pattern,
+        })
+    }
 }
 
 #[cfg(test)]

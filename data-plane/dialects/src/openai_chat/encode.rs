@@ -186,7 +186,7 @@ fn write_sampling(sampling: &Sampling, body: &mut Object<'_>, context: &mut Cont
         body.array("stop", |array| sampling.stop.iter().for_each(|text| array.string(text)));
     }
     if let Some(seed) = sampling.seed {
-        body.raw("seed", &seed.to_string());
+        body.raw(if context.upstream.quirks.random_seed_name { "random_seed" } else { "seed" }, &seed.to_string());
     }
     if let Some(logprobs) = sampling.logprobs {
         body.raw("logprobs", if logprobs { "true" } else { "false" });

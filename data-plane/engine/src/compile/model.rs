@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use gateway_ir::quirks::Quirks;
 use gateway_model::kind::model::{Model as Document, Strategy};
 use gateway_model::problem::{Code, Problem};
+use gateway_providers::quirks;
 
+use super::provider::unknown_quirk;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
 use crate::snapshot::{Group, Index, Model, Provider, PublicModel, Target};
@@ -63,11 +66,17 @@ fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut 
             problems.push(Problem::error(Code::UnknownReference, path, message));
             continue;
         };
+        let quirks = quirks::declared(&target.quirks, None).unwrap_or_else(|name| {
+            let path = format!("models[{}].targets[{position}].quirks", document.name);
+            problems.push(unknown_quirk(path, name));
+            Quirks::default()
+        });
         let targets = by_priority.entry(target.priority).or_default();
-        let place = *places.entry((target.priority, provider.index, &target.model)).or_insert(targets.len());
+        let place =
+            *places.entry((target.priority, provider.index, &target.model, &target.quirks)).or_insert(targets.len());
         match targets.get_mut(place) {
             Some((_, weight)) => *weight = weight.saturating_add(target.weight),
-            None => targets.push((Target::new(provider, &target.model), target.weight)),
+            None => targets.push((Target::new(provider, &target.model, quirks), target.weight)),
         }
     }
     let group = match document.strategy {
@@ -99,7 +108,7 @@ fn with_fallbacks<'a>(
             groups.extend(named.groups.iter().cloned());
             pending.extend(named.document.fallbacks.iter().rev().map(String::as_str));
         } else if let Some((provider, model)) = addressed() {
-            groups.push(Arc::new(Group::new(vec![Target::new(provider, model)], Vec::new())));
+            groups.push(Arc::new(Group::new(vec![Target::new(provider, model, Quirks::default())], Vec::new())));
         } else {
             let path = format!("models[{}].fallbacks", document.name);
             let message = format!("`{name}` is neither a model nor `provider/model` of a known provider");

@@ -44,11 +44,9 @@ fn one(
         let message = format!("this version does not know the kind `{}`", document.kind);
         return Err(vec![Problem::error(Code::InvalidValue, at("kind"), message)]);
     };
-    let names = row.quirks.iter().chain(&document.quirks).map(String::as_str);
-    let quirks = quirks::named(names).map_err(|name| {
-        let message = format!("this version does not know the quirk `{name}`");
-        vec![Problem::error(Code::InvalidValue, at("quirks"), message)]
-    })?;
+    let of_kind = quirks::declared(&row.quirks, row.max_stops);
+    let quirks = of_kind.and_then(|of_kind| Ok(of_kind.and(quirks::declared(&document.quirks, None)?)));
+    let quirks = quirks.map_err(|name| vec![unknown_quirk(at("quirks"), name)])?;
     let of_models = prices.iter().filter(|price| price.model != "*");
     let of_others = prices.iter().find(|price| price.model == "*");
     Ok(Provider {
@@ -56,10 +54,16 @@ fn one(
         kind: document.kind.as_str().into(),
         dialect,
         endpoint: Endpoint::compile(document, row)?,
+        row,
         quirks,
         index,
         overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()).or(of_settings),
         prices: of_models.map(|price| (price.model.as_str().into(), Price::compile(price))).collect(),
         other_price: of_others.map(|price| Price::compile(price)),
     })
+}
+
+/// The node is older than who wrote the configuration.
+pub(super) fn unknown_quirk(path: String, name: &str) -> Problem {
+    Problem::error(Code::InvalidValue, path, format!("this version does not know the quirk `{name}`"))
 }

@@ -14,6 +14,7 @@ pub(super) fn compile(document: &Document) -> Settings {
     Settings {
         auth_off: document.auth == Some(Auth::Off),
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
+        strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
     }

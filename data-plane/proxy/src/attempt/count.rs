@@ -55,8 +55,9 @@ impl Outbound<'_> {
 
     /// Bytes pass on the same terms as in [`super::Lane::choose`].
     fn count_passes(&self, dialect: Dialect, target: &Target) -> bool {
-        let is_foreign = signed_id::is_in(self.body) || !ingress::counted(self.inbound.id()).may_pass(self.body);
-        self.inbound.id() == dialect && !target.provider.quirks.needs_content(dialect) && !is_foreign
+        let must_read = || target.quirks.needs_content(dialect, self.facts.says, self.body);
+        let is_foreign = || signed_id::is_in(self.body) || !ingress::counted(self.inbound.id()).may_pass(self.body);
+        self.inbound.id() == dialect && !must_read() && !is_foreign()
     }
 
     fn encode_count(
@@ -70,7 +71,7 @@ impl Outbound<'_> {
             let pieces = self.facts.rewrite(self.body, &rewrite);
             return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
         }
-        let upstream = Upstream { model: &target.model, stream: false, quirks: &target.provider.quirks };
+        let upstream = Upstream { model: &target.model, stream: false, quirks: &target.quirks };
         let encoded = counter.encode_count(self.counted()?, &upstream)?;
         Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
     }

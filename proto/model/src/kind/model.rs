@@ -51,6 +51,9 @@ pub struct Target {
     pub priority: u32,
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub enabled: bool,
+    /// What this model departs by, beside its provider's `quirks`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quirks: Vec<String>,
 }
 
 fn one() -> u32 {

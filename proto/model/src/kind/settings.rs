@@ -39,6 +39,10 @@ pub struct Chat {
     /// What a chat request without `stream` means. Default false, on which every OpenAI client relies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_stream: Option<bool>,
+    /// Refuse a request whose parameters its target cannot all be told, rather than drop them and say so in
+    /// `x-gateway-dropped-parameters`. Default false. A request's header `x-gateway-strict` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -137,13 +137,7 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     for (name, value) in &provider.headers {
         header(name, value, findings);
     }
-    for (index, quirk) in provider.quirks.iter().enumerate() {
-        if !QUIRKS.iter().any(|(name, _)| name == quirk) {
-            let known: Vec<_> = QUIRKS.iter().map(|(name, _)| *name).collect();
-            let message = format!("there is no quirk `{quirk}`; known are {}", known.join(", "));
-            findings.error(Code::InvalidValue, &format!("quirks[{index}]"), message);
-        }
-    }
+    quirks(&provider.quirks, "quirks", findings);
     if provider.azure.is_some() && provider.kind != "azure" {
         findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
     }
@@ -162,6 +156,16 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
         findings.error(problem.code, "breaker.enabled", problem.message);
     }
     policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
+}
+
+fn quirks(quirks: &[String], path: &str, findings: &mut Findings<'_>) {
+    for (index, quirk) in quirks.iter().enumerate() {
+        if !QUIRKS.iter().any(|(name, _)| name == quirk) {
+            let known: Vec<_> = QUIRKS.iter().map(|(name, _)| *name).collect();
+            let message = format!("there is no quirk `{quirk}`; known are {}", known.join(", "));
+            findings.error(Code::InvalidValue, &format!("{path}[{index}]"), message);
+        }
+    }
 }
 
 fn aws(provider: &Provider, findings: &mut Findings<'_>) {
@@ -286,6 +290,7 @@ fn model(model: &Model, findings: &mut Findings<'_>) {
         if target.model.is_empty() {
             findings.error(Code::InvalidValue, &format!("targets[{index}].model"), "must not be empty");
         }
+        quirks(&target.quirks, &format!("targets[{index}].quirks"), findings);
         if target.weight > 10_000 {
             findings.error(Code::InvalidValue, &format!("targets[{index}].weight"), "must be at most 10000");
         }
