@@ -85,6 +85,12 @@ fn every_finding_has_its_place() {
         ),
         ("providers:\n  - {name: a, kind: opneai}\n", &["2:21 invalid_value providers[a].kind"]),
         ("providers:\n  - {name: a, kind: vertex}\n", &["2:5 missing_field providers[a].gcp"]),
+        ("providers:\n  - {name: a, kind: vertex, gcp: {project: p}}\n", &[]),
+        ("providers:\n  - {name: a, kind: bedrock, aws: {region: us-east-1}}\n", &[]),
+        (
+            "providers:\n  - {name: a, kind: vertex, gcp: {project: 'a/b', location: X}}\n",
+            &["2:44 invalid_value providers[a].gcp.project", "2:61 invalid_value providers[a].gcp.location"],
+        ),
         ("providers:\n  - {name: A, kind: demo}\n", &["2:12 invalid_value providers[A].name"]),
         (
             "providers:\n  - {name: a, kind: demo}\n  - {name: a, kind: demo}\n",

@@ -122,9 +122,8 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
         None if row.id == "demo" => {}
         None => match &row.base_url {
             Some(default) => {
-                // A region that is missing or no name is a finding of its own.
-                let region = provider.aws.as_ref().map_or("region", |aws| &aws.region);
-                let default = default.replace("{region}", if is_word(region) { region } else { "region" });
+                // What stands for a region or a location is checked where those are.
+                let default = default.replace("{region}", "region").replace("{location}", "");
                 url::check(&default, provider.allow_private_networks, row.root, findings);
             }
             None => {
