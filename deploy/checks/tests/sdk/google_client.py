@@ -13,8 +13,6 @@ MODELS = ("openai", "anthropic", "gemini")
 QUESTION = "How is the weather in Paris?"
 TEXT = os.environ["EXPECTED_TEXT"]
 N_WORDS = len(TEXT.split())
-# A client that nobody holds closes its connections under a request.
-HELD = []
 WEATHER = types.Tool(
     function_declarations=[
         types.FunctionDeclaration(
@@ -29,8 +27,7 @@ PICTURE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlE
 
 def new_client(key=os.environ["GATEWAY_KEY"]):
     options = types.HttpOptions(base_url=os.environ["GATEWAY_URL"], timeout=30_000)
-    HELD.append(genai.Client(api_key=key, http_options=options))
-    return HELD[-1]
+    return genai.Client(api_key=key, http_options=options)
 
 
 # A client that nobody holds closes its connections, also under a stream.
