@@ -43,6 +43,11 @@ pub trait ClientDialect: Dialect {
 
     // ---- same dialect on both sides: the bytes pass
 
+    /// Whether a request holds words of another vendor in fields that are this one's own, so that its bytes may not just pass.
+    /// One scan; beside [`crate::signed_id::is_in`], which concerns every dialect.
+    fn holds_foreign(&self, _body: &[u8]) -> bool {
+        false
+    }
     /// Watches a passing stream (usage, finish, end) and edits only what must differ.
     fn stream_tap(&self, options: TapOptions) -> Box<dyn StreamTap>;
     /// Usage in the tail of a passing whole reply, without building it.

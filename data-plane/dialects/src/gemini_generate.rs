@@ -76,6 +76,11 @@ impl ClientDialect for GeminiGenerate {
         error::encode(failure, Some(request_id))
     }
 
+    /// Google refuses a signature that it has not made.
+    fn holds_foreign(&self, body: &[u8]) -> bool {
+        signature::is_in(body)
+    }
+
     /// Google always says usage, and no client minds.
     fn stream_tap(&self, _: TapOptions) -> Box<dyn StreamTap> {
         Box::new(tap::Tap::default())

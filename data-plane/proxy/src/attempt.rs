@@ -135,17 +135,19 @@ impl Lane {
     /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing the target declares needs the
     /// content to be read.
     pub(crate) fn choose(
-        inbound: gateway_ir::dialect::Dialect,
+        client: &dyn ClientDialect,
         target: &Target,
         stream: bool,
         facts: &Facts,
         body: &[u8],
     ) -> Self {
+        let inbound = client.id();
         let same = inbound == target.provider.dialect_for(inbound);
         let folds = target.quirks.stream_only && !stream;
         let must_read = || target.quirks.needs_content(inbound, facts.says, body);
         // Ids that carry another vendor's signature are longer than this one takes.
-        let may_pass = same && !folds && !must_read() && !signed_id::is_in(body);
+        let is_foreign = || signed_id::is_in(body) || client.holds_foreign(body);
+        let may_pass = same && !folds && !must_read() && !is_foreign();
         if may_pass { Self::Pass } else { Self::Translate }
     }
 }
@@ -179,7 +181,7 @@ impl<'a> Outbound<'a> {
             let lane = match self.errand {
                 Errand::Task(form) => self.task_lane(form, &target),
                 Errand::Chat | Errand::CountTokens => {
-                    Lane::choose(self.inbound.id(), &target, self.stream, self.facts, self.body)
+                    Lane::choose(self.inbound, &target, self.stream, self.facts, self.body)
                 }
             };
             let n_made = record.attempt_began(&target, lane.name());

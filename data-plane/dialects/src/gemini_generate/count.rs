@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::failure::Failure;
 
-use super::{GeminiGenerate, decode, encode};
+use super::{GeminiGenerate, decode, encode, signature};
 use crate::counting;
 use crate::dialect::{ClientCounter, Counter, Encoded, Upstream};
 use crate::writer::object;
@@ -38,11 +38,12 @@ impl ClientCounter for GeminiGenerate {
         decode::counted(body)
     }
 
-    /// A whole request within the question names the model again, by the name that the client knows.
+    /// A whole request within the question names the model again, by the name that the client knows; and Google refuses a
+    /// signature that it has not made.
     fn may_pass(&self, body: &[u8]) -> bool {
         const SNAKE_CASE: &[u8] = b"generate_content_request";
         let holds = |name: &[u8]| memchr::memmem::find(body, name).is_some();
-        !holds(decode::WHOLE.as_bytes()) && !holds(SNAKE_CASE)
+        !holds(decode::WHOLE.as_bytes()) && !holds(SNAKE_CASE) && !signature::is_in(body)
     }
 
     fn encode_counted(&self, n_tokens: u64) -> Bytes {

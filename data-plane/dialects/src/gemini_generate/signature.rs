@@ -8,6 +8,8 @@ use base64::engine::{DecodePaddingMode, general_purpose};
 /// Of another vendor: over thoughts that can be read, or the encrypted thoughts themselves.
 const SIGNATURE: &str = "gateway.signature:";
 const REDACTED: &str = "gateway.redacted:";
+/// How both begin in base64 of either alphabet, as far as they agree.
+const OPENING: &[u8] = b"Z2F0ZXdheS5";
 
 /// What a client's signature is.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +47,11 @@ pub(super) fn read(given: &str) -> Signature {
     }
 }
 
+/// Whether a request holds such a signature anywhere.
+pub(super) fn is_in(body: &[u8]) -> bool {
+    memchr::memmem::find(body, OPENING).is_some()
+}
+
 /// Base64 of either alphabet, with and without padding.
 pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
     let engine: &general_purpose::GeneralPurpose = if text.contains(['-', '_']) { &URL_SAFE } else { &PLAIN };
@@ -63,11 +70,13 @@ mod tests {
                 (foreign(text), Signature::Foreign(text.to_owned())),
                 (redacted(text), Signature::Redacted(text.to_owned())),
             ] {
+                assert!(is_in(wrapped.as_bytes()), "{wrapped}");
                 assert_eq!(read(&url_safe(wrapped.clone())), expected);
                 assert_eq!(read(&wrapped), expected);
             }
         }
         for own in ["QQ==", "CuQaAY89a18OpAEL0vNK", "no base64!"] {
+            assert!(!is_in(own.as_bytes()));
             assert_eq!(read(own), Signature::Own(own.to_owned()));
         }
     }

@@ -146,6 +146,40 @@ async fn bytes_pass_to_google_and_the_model_stands_in_the_path() {
     assert!(records.iter().all(|record| !record.to_string().contains(KEY)), "the key of the query is in the log");
 }
 
+/// A conversation that went to Anthropic and goes on at Google, which takes no signatures but its own.
+#[tokio::test]
+async fn thoughts_of_another_vendor_do_not_pass_to_google() {
+    let (anthropic, google) = (Upstream::start().await, Upstream::start().await);
+    let mut reply = anthropic::reply("x", "an answer", 7);
+    reply["content"] = json!([
+        {"type": "thinking", "thinking": "hm", "signature": "foreign+signature="},
+        {"type": "redacted_thinking", "data": "foreign-data"},
+        {"type": "text", "text": "an answer"}
+    ]);
+    anthropic.push(Script::json(200, &reply));
+    google.respond_with(|received| match received.target.contains("countTokens") {
+        true => Script::json(200, &json!({"totalTokens": 5})),
+        false => gemini::answer(received, "more"),
+    });
+    let first = Gateway::start(&anthropic_at(&anthropic.url())).await;
+    let answer = read(first.post("/v1beta/models/m:generateContent", &question())).await.json();
+    let mut turn = answer["candidates"][0]["content"].clone();
+    assert_eq!(turn["parts"].as_array().map(Vec::len), Some(3), "{turn}");
+    turn["parts"][2]["thoughtSignature"] = json!("QQ==");
+
+    let second = Gateway::start(&gemini_at(&google.url())).await;
+    let mut body = question();
+    body["contents"].as_array_mut().expect("a list").extend([turn, question()["contents"][0].clone()]);
+    for method in ["generateContent", "countTokens"] {
+        let told = read(second.post(&format!("/v1beta/models/m:{method}"), &body)).await;
+        assert_eq!(told.status, 200, "{}", told.text);
+        let sent = google.requests().last().expect("it was asked").json();
+        let sent = sent.get("generateContentRequest").unwrap_or(&sent);
+        assert_eq!(sent["contents"][1]["parts"], json!([{"text": "an answer", "thoughtSignature": "QQ=="}]));
+    }
+    assert_eq!(second.records(2).await[0]["lane"], "translate");
+}
+
 #[tokio::test]
 async fn errors_are_googles_and_a_count_is_an_estimate_elsewhere() {
     let upstream = Upstream::start().await;
