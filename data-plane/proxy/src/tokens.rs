@@ -1,6 +1,6 @@
 //! Access tokens for upstreams that take no lasting key: fetched when first needed, kept for the whole node, renewed in the
 //! background before they run out. Reading one takes no lock; only where there is none at all do the requests for that provider
-//! wait, for one fetch that they share.
+//! wait, for one fetch that they share, also where it fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,8 +29,8 @@ pub(crate) struct Tokens {
 #[derive(Default)]
 struct Kept {
     current: ArcSwapOption<Token>,
-    /// Held while the first one, or one after a long silence, is fetched.
-    fetching: Mutex<()>,
+    /// Held while the first one, or one after a long silence, is fetched; and how the last fetch failed, for all who waited.
+    fetching: Mutex<Option<(Instant, Box<Failure>)>>,
     is_renewing: AtomicBool,
 }
 
@@ -64,11 +64,17 @@ impl Tokens {
         if let Some(value) = self.held(&kept, source) {
             return Ok(value);
         }
-        let _one = kept.fetching.lock().await;
+        let asked = Instant::now();
+        let mut failed = kept.fetching.lock().await;
         if let Some(value) = self.held(&kept, source) {
             return Ok(value);
         }
-        let token = fetch(&self.tls, source).await?;
+        if let Some((_, failure)) = failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(failure.clone());
+        }
+        let token =
+            fetch(&self.tls, source).await.inspect_err(|failure| *failed = Some((Instant::now(), failure.clone())))?;
+        *failed = None;
         let value = token.value.clone();
         kept.current.store(Some(Arc::new(token)));
         Ok(value)
@@ -131,7 +137,11 @@ async fn fetch(tls: &Arc<rustls::ClientConfig>, source: &TokenSource) -> Result<
         .await
         .unwrap_or_else(|_| Err(failed(Code::UpstreamUnreachable, format!("no answer within {WHOLE:?}"))))?;
     if !status.is_success() {
-        let code = if status.is_client_error() { Code::UpstreamCredential } else { Code::UpstreamUnreachable };
+        let code = match status.as_u16() {
+            429 => Code::UpstreamRateLimited,
+            400..=499 => Code::UpstreamCredential,
+            _ => Code::UpstreamUnreachable,
+        };
         return Err(failed(code, format!("it answered with status {status}{}", reason(&answer))));
     }
     let (value, lifetime) =
@@ -148,4 +158,48 @@ fn reason(answer: &[u8]) -> String {
     let mut reason: String = ["error", "error_description"].iter().filter_map(|name| word(name)).collect();
     reason.truncate(reason.floor_char_boundary(400));
     reason
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use gateway_fake::{Script, Upstream};
+    use gateway_model::catalog;
+    use gateway_providers::endpoint::Endpoint;
+    use serde_json::json;
+
+    use super::*;
+    use crate::upstream::tls_client_config;
+
+    fn source(url: &str) -> Arc<TokenSource> {
+        let provider = serde_json::from_value(json!({"name": "p", "kind": "vertex", "allow_private_networks": true,
+            "gcp": {"project": "x", "metadata_url": url}}));
+        let row = catalog::row("vertex").expect("a row");
+        let endpoint = Endpoint::compile(&provider.expect("a provider"), row).expect("an endpoint");
+        Arc::clone(endpoint.token_source().expect("a source"))
+    }
+
+    /// All begin before the first answer can be read, because they are polled one after the other.
+    #[tokio::test]
+    async fn whoever_waited_for_a_fetch_shares_how_it_ended() {
+        let refused = || Script::json(403, &json!({"error": "access_denied"}));
+        let busy = || Script::json(429, &json!({}));
+        let token = || Script::json(200, &json!({"access_token": "t", "expires_in": 3600}));
+        let cases = [
+            (refused(), Err(Code::UpstreamCredential)),
+            (busy(), Err(Code::UpstreamRateLimited)),
+            (Script::json(503, &json!({})), Err(Code::UpstreamUnreachable)),
+            (Script::json(200, &json!({})), Err(Code::UpstreamGarbage)),
+            (token(), Ok(())),
+        ];
+        let server = Upstream::start().await;
+        let (source, tokens) = (source(&server.url()), Tokens::new(tls_client_config()));
+        for (n_before, (script, expected)) in cases.into_iter().enumerate() {
+            server.push(script);
+            for found in join_all((0..20).map(|_| tokens.get(&source))).await {
+                assert_eq!(found.map(drop).map_err(|failure| failure.code), expected);
+            }
+            assert_eq!(server.requests().len(), n_before + 1, "one fetch for all");
+        }
+    }
 }

@@ -67,10 +67,14 @@ pub(super) fn token_source(provider: &Provider) -> Result<Option<TokenSource>, (
         let json: Value = serde_json::from_str(secret.expose()).map_err(|_| invalid("is no JSON"))?;
         let account = Account::read(&json).map_err(invalid)?;
         let audience = json.get("token_uri").and_then(Value::as_str).unwrap_or(TOKEN_URI).to_owned();
+        if !is_private && !is_googles(&audience) {
+            return Err(invalid("its `token_uri` is not Google's, which takes `allow_private_networks: true`"));
+        }
         let server = Base::parse(&audience, is_private)
             .and_then(|base| base.fixed(""))
             .map_err(|fault| (FIELD, Fault { message: format!("its `token_uri`: {}", fault.message), ..fault }))?;
-        let id = format!("{} {} {audience}", account.email(), account.key_id()).into();
+        // With the key: who has only heard of an account may not have its tokens.
+        let id = format!("{} {} {audience}", account.email(), account.fingerprint()).into();
         let asks = Asks::Account { account: Box::new(account), audience };
         return Ok(Some(TokenSource { id, server, allow_private_networks: is_private, asks }));
     }
@@ -81,6 +85,12 @@ pub(super) fn token_source(provider: &Provider) -> Result<Option<TokenSource>, (
     let id = format!("metadata {}", root.unwrap_or(METADATA_ROOT)).into();
     let asks = Asks::Metadata { is_googles: root.is_none() };
     Ok(Some(TokenSource { id, server, allow_private_networks: is_private, asks }))
+}
+
+/// A credential says where to send what proves it; it may not send that just anywhere.
+fn is_googles(token_uri: &str) -> bool {
+    let host = token_uri.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_ascii_lowercase));
+    host.is_some_and(|host| host == "accounts.google.com" || host.ends_with(".googleapis.com"))
 }
 
 // === impl TokenSource ===
@@ -163,4 +173,26 @@ impl fmt::Debug for TokenSource {
 pub(super) fn gcp(location: &str) -> Gcp {
     let project = "my-project".to_owned();
     Gcp { project, location: location.to_owned(), service_account_json: None, metadata_url: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_names_no_token_server_but_googles() {
+        for (token_uri, expected) in [
+            (TOKEN_URI, true),
+            ("https://accounts.google.com/o/oauth2/token", true),
+            ("https://OAUTH2.googleapis.com/token", true),
+            ("https://sts.us-east1.rep.googleapis.com/token", true),
+            ("https://googleapis.com.example/token", false),
+            ("https://oauth2.googleapis.com@example/token", false),
+            ("https://notgoogleapis.com/token", false),
+            ("oauth2.googleapis.com/token", false),
+            ("", false),
+        ] {
+            assert_eq!(is_googles(token_uri), expected, "{token_uri}");
+        }
+    }
 }

@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
@@ -39,8 +40,9 @@ impl Account {
         &self.email
     }
 
-    pub fn key_id(&self) -> &str {
-        self.key_id.as_deref().unwrap_or_default()
+    /// SHA-256 of the public key, base64url: no secret, and another one for every key.
+    pub fn fingerprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, self.key.public_key().as_ref()))
     }
 
     /// A token that asks `audience` for the right to do what `scope` names, from `unix_seconds` on.
@@ -104,6 +106,8 @@ mod tests {
             json!({"iss": "a@p.test", "scope": "the-scope", "aud": "https://token.test/t", "iat": 1000, "exp": 4600});
         assert_eq!(part(claims), expected);
         assert!(!format!("{account:?}").contains("PRIVATE"));
+        let expected = digest(&SHA256, key.public_key().as_ref());
+        assert_eq!(account.fingerprint(), URL_SAFE_NO_PAD.encode(expected));
         for (member, value) in
             [("client_email", json!(1)), ("private_key", json!("none")), ("private_key", Value::Null)]
         {
