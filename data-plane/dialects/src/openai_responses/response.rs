@@ -83,7 +83,7 @@ impl Head {
 pub(super) fn cut_short(reason: &FinishReason) -> Option<&'static str> {
     match reason {
         FinishReason::Length => Some("max_output_tokens"),
-        FinishReason::ContentFilter => Some("content_filter"),
+        FinishReason::ContentFilter | FinishReason::Refusal => Some("content_filter"),
         _ => None,
     }
 }

@@ -5,3 +5,4 @@ mod openai_chat;
 mod openai_completions;
 mod counting;
 mod tasks;
+mod pairs;
