@@ -29,6 +29,9 @@ pub struct ChatRequest {
     pub user: Option<String>,
     pub metadata: Option<Map<String, Value>>,
     pub extra: Extra,
+    /// What was taken out so that the conversation is sound (every call has its result, right behind it, and every result its
+    /// call): reported as dropped.
+    pub repaired: Vec<String>,
 }
 
 /// How to pick tokens. Numbers keep the caller's spelling.

@@ -23,6 +23,14 @@ pub struct Facts {
     pub max_output_tokens: Option<u64>,
     /// What the members may say that some upstream lacks.
     pub says: Parameters,
+    /// `messages` and `tools`, for those who judge whether they may pass.
+    pub messages_at: Option<Range<usize>>,
+    pub tools_at: Option<Range<usize>>,
+    pub has_input: bool,
+    /// `functions` or `function_call`, the form before `tools`.
+    pub has_functions: bool,
+    /// Both `max_completion_tokens` and `max_tokens`.
+    pub has_two_limits: bool,
     /// Offset of the object's `{`, behind which members are inserted.
     open_brace: usize,
 }
@@ -64,7 +72,7 @@ impl Facts {
         let scanned = json::scan_object(body, |member: Member<'_>| {
             facts.says = facts.says.with(Parameters::of_member(member.name));
             // Most members are none of ours, and most of those begin with another letter.
-            if !matches!(member.name.first(), Some(b'm' | b's' | b'\\')) {
+            if !matches!(member.name.first(), Some(b'm' | b's' | b't' | b'f' | b'i' | b'\\')) {
             } else if member.is("model") {
                 once(&mut model, "model", member.value);
             } else if member.is("stream") {
@@ -75,6 +83,13 @@ impl Facts {
                 once(&mut max_tokens, "max_tokens", member.value);
             } else if member.is("max_completion_tokens") {
                 once(&mut max_completion_tokens, "max_completion_tokens", member.value);
+            } else if member.is("messages") {
+                once(&mut facts.messages_at, "messages", member.value);
+            } else if member.is("tools") {
+                once(&mut facts.tools_at, "tools", member.value);
+            } else {
+                facts.has_input |= member.is("input");
+                facts.has_functions |= member.is("functions") || member.is("function_call");
             }
         });
         if let Err(fault) = scanned {
@@ -84,6 +99,7 @@ impl Facts {
         if let Some(name) = twice {
             return Err(Box::new(Failure::invalid(format!("`{name}` is given twice")).at(name)));
         }
+        facts.has_two_limits = max_completion_tokens.is_some() && max_tokens.is_some();
         facts.read_model(body, model)?;
         facts.stream = boolean(body, stream, "stream")?;
         facts.max_output_tokens = match integer(body, max_completion_tokens, "max_completion_tokens")? {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_dialects::dialect::{ClientDialect, Dialect, ReplyContext, StreamDecoder, Upstream};
+use gateway_dialects::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, Upstream};
 use gateway_dialects::task::{Asked, Family};
-use gateway_dialects::{fitting, registry, signed_id};
+use gateway_dialects::{fitting, registry, repair, signed_id};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing;
@@ -115,6 +115,16 @@ struct Sent {
     dropped: Vec<String>,
 }
 
+// === impl Sent ===
+
+impl Sent {
+    /// With what was lost on the way in and on the way out.
+    fn translated(encoded: Encoded, request: &ChatRequest) -> Self {
+        let dropped = request.repaired.iter().cloned().chain(encoded.dropped).collect();
+        Self { body: Pieces::from(encoded.body), headers: encoded.headers, dropped }
+    }
+}
+
 /// Bytes pass, or the conversation is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
@@ -132,8 +142,8 @@ impl Lane {
         }
     }
 
-    /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing the target declares needs the
-    /// content to be read.
+    /// The one place that decides. Bytes pass if both sides speak the same dialect and nothing in them, and nothing that the target
+    /// declares, needs the content to be read.
     pub(crate) fn choose(
         client: &dyn ClientDialect,
         target: &Target,
@@ -147,7 +157,7 @@ impl Lane {
         let must_read = || target.quirks.needs_content(inbound, facts.says, body);
         // Ids that carry another vendor's signature are longer than this one takes.
         let is_foreign = || signed_id::is_in(body) || client.holds_foreign(body);
-        let may_pass = same && !folds && !must_read() && !is_foreign();
+        let may_pass = same && !folds && !must_read() && !is_foreign() && !repair::is_needed(inbound, facts, body);
         if may_pass { Self::Pass } else { Self::Translate }
     }
 }
@@ -290,12 +300,12 @@ impl<'a> Outbound<'a> {
         };
         let upstream = Upstream { model: &target.model, stream, quirks: &target.quirks };
         let fitted = fitting::fit(request, &target.quirks);
-        let encoded = dialect.encode_request(&fitted.request, &upstream)?;
-        let dropped = fitted.with(encoded.dropped);
-        if self.terms.strict && !dropped.is_empty() {
-            return Err(fitting::refusal(&dropped, &target.provider.name, &target.model));
+        let mut encoded = dialect.encode_request(&fitted.request, &upstream)?;
+        encoded.dropped = fitted.with(encoded.dropped);
+        if self.terms.strict && !encoded.dropped.is_empty() {
+            return Err(fitting::refusal(&encoded.dropped, &target.provider.name, &target.model));
         }
-        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped })
+        Ok(Sent::translated(encoded, request))
     }
 
     fn request(

@@ -12,6 +12,7 @@ use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
+use crate::repair;
 
 type Entries = Vec<(String, Box<RawValue>)>;
 
@@ -47,6 +48,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
     read_reasoning(&mut top, &mut request, &mut kept)?;
     kept.extend(top.rest());
     request.extra = Extra::new(Dialect::AnthropicMessages, kept);
+    repair::transcript(&mut request);
     Ok(request)
 }
 

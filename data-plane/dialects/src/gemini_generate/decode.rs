@@ -9,6 +9,7 @@ use gateway_ir::failure::{Code, Failure};
 use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
+use crate::repair;
 
 mod contents;
 mod schema;
@@ -56,6 +57,7 @@ fn read(raw: &RawValue, path: &Path<'_>) -> Result<ChatRequest, Box<Failure>> {
     top.take("model");
     kept.extend(top.rest());
     request.extra = Extra::new(SELF, kept);
+    repair::transcript(&mut request);
     Ok(request)
 }
 

@@ -1,13 +1,14 @@
 //! A client's request, strictly: a wrong type is refused with the field's path. What is not understood is kept for an upstream
 //! of the same dialect.
 
-use gateway_ir::chat::{ChatRequest, Reasoning, ResponseFormat, Sampling};
+use gateway_ir::chat::{ChatRequest, Message, Part, Reasoning, ResponseFormat, Role, Sampling};
 use gateway_ir::dialect::Dialect;
 use gateway_ir::extra::Extra;
 use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
+use crate::{items, repair};
 
 mod tools;
 mod content;
@@ -26,7 +27,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
     let mut request = ChatRequest {
         origin: Some(Dialect::OpenAiChat),
         model: top.required_string("model")?.into_owned(),
-        messages: messages::read(&mut top)?,
+        messages: conversation(&mut top)?,
         stream: top.boolean("stream")?,
         sampling: Sampling {
             logprobs: top.boolean("logprobs")?,
@@ -44,7 +45,20 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
     request.metadata = metadata(&mut top)?;
     kept.extend(top.rest());
     request.extra = Extra::new(Dialect::OpenAiChat, kept);
+    repair::transcript(&mut request);
     Ok(request)
+}
+
+/// `messages`; or, from clients that send the body of a Responses request here, `instructions` and `input`.
+fn conversation(top: &mut Fields<'_, '_>) -> Result<Vec<Message>, Box<Failure>> {
+    if top.peek("messages").is_some() || top.peek("input").is_none() {
+        return messages::read(top);
+    }
+    let instructions = top.string("instructions")?;
+    let mut messages: Vec<Message> =
+        instructions.map(|text| Message::new(Role::System, vec![Part::text(text)])).into_iter().collect();
+    items::read(top, &mut messages)?;
+    Ok(messages)
 }
 
 /// What says how to pick tokens, but for `logprobs`, which the legacy dialect writes in another form.

@@ -10,8 +10,7 @@ use gateway_ir::failure::{Code, Failure};
 use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
-
-mod items;
+use crate::{items, repair};
 
 pub(super) const SELF: Dialect = Dialect::OpenAiResponses;
 
@@ -58,6 +57,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
     top.take("include");
     kept.extend(top.rest());
     request.extra = Extra::new(SELF, kept);
+    repair::transcript(&mut request);
     Ok(request)
 }
 

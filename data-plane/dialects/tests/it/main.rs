@@ -6,3 +6,4 @@ mod openai_completions;
 mod counting;
 mod tasks;
 mod pairs;
+mod normalisation;

@@ -72,8 +72,8 @@ impl Outbound<'_> {
             return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
         }
         let upstream = Upstream { model: &target.model, stream: false, quirks: &target.quirks };
-        let encoded = counter.encode_count(self.counted()?, &upstream)?;
-        Ok(Sent { body: Pieces::from(encoded.body), headers: encoded.headers, dropped: encoded.dropped })
+        let request = self.counted()?;
+        Ok(Sent::translated(counter.encode_count(request, &upstream)?, request))
     }
 
     fn counted(&mut self) -> Result<&ChatRequest, Box<Failure>> {

@@ -109,8 +109,8 @@ fn merge(turns: Vec<Turn<'_>>) -> Vec<Turn<'_>> {
     merged
 }
 
-/// Pairs calls with the results in the next turn; removes calls without a result, and results that answer nothing or answer
-/// twice. Anthropic refuses what is not paired.
+/// Removes calls without a result in the next turn, and results that answer nothing. A decoded conversation is sound, but not
+/// all of it could be said; Anthropic refuses what is not paired.
 fn pair_calls(turns: &mut [Turn<'_>], dropped: &mut Dropped) {
     let talk: Vec<usize> = (0..turns.len()).filter(|index| turns[*index].role != "system").collect();
     // The calls of the turn before.
@@ -125,8 +125,7 @@ fn pair_calls(turns: &mut [Turn<'_>], dropped: &mut Dropped) {
             turns[index].blocks.iter().filter_map(|block| block.calls().map(str::to_owned)).collect();
         let mut answered = HashSet::new();
         if let Some(next) = talk.get(position + 1) {
-            let next = &mut turns[*next].blocks;
-            pair_by_position(&calls, next);
+            let next = &turns[*next].blocks;
             answered = next.iter().filter_map(|block| block.answers().map(str::to_owned)).collect();
         }
         turns[index].blocks.retain(|block| {
@@ -135,23 +134,6 @@ fn pair_calls(turns: &mut [Turn<'_>], dropped: &mut Dropped) {
             !is_orphan
         });
         open = calls.into_iter().filter(|id| answered.contains(id)).collect();
-    }
-}
-
-/// Some clients lose or rename ids. If as many results as calls are left without a partner, they belong together in order.
-fn pair_by_position(calls: &[String], results: &mut [Block<'_>]) {
-    let known: HashSet<&str> = calls.iter().map(String::as_str).collect();
-    let answered: HashSet<String> = results.iter().filter_map(|block| block.answers().map(str::to_owned)).collect();
-    let lonely_calls: Vec<&String> = calls.iter().filter(|id| !answered.contains(*id)).collect();
-    let lonely_results = results.iter_mut().filter_map(|block| match &mut block.kind {
-        Kind::ToolResult { id, .. } if !known.contains(id.as_ref()) => Some(id),
-        _ => None,
-    });
-    let lonely_results: Vec<_> = lonely_results.collect();
-    if lonely_results.len() == lonely_calls.len() {
-        for (id, call) in lonely_results.into_iter().zip(lonely_calls) {
-            *id = Cow::Owned(call.clone());
-        }
     }
 }
 

@@ -17,7 +17,10 @@ pub(super) fn context() -> ReplyContext {
 /// A request of `inbound` as it goes to an Anthropic upstream.
 pub(super) fn translate(inbound: &dyn ClientDialect, body: &Value, quirks: &Quirks) -> Result<Encoded, Box<Failure>> {
     let request = inbound.decode_request(body.to_string().as_bytes())?;
-    AnthropicMessages.encode_request(&request, &Upstream { model: "claude", stream: false, quirks })
+    let mut encoded =
+        AnthropicMessages.encode_request(&request, &Upstream { model: "claude", stream: false, quirks })?;
+    encoded.dropped.splice(0..0, request.repaired);
+    Ok(encoded)
 }
 
 pub(super) fn value(bytes: &[u8]) -> Value {

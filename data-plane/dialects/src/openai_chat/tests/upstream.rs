@@ -158,7 +158,7 @@ fn what_cannot_be_left_out_is_refused() {
         ),
         (
             &no_tools,
-            r#"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"tool","tool_call_id":"c","content":"r"}]}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f"}}]},{"role":"tool","tool_call_id":"c","content":"r"}]}"#,
             "messages[1]",
         ),
         (

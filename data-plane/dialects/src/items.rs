@@ -1,17 +1,19 @@
-//! `input`: a text, or items. What one turn of the model said in several items becomes one message.
+//! `input` of the Responses dialect: a text, or items. What one turn of the model said in several items becomes one message.
 
 use std::borrow::Cow;
 
 use gateway_ir::chat::{Content, Document, Media, Message, Part, ReasoningPart, Role, Source, ToolCall, ToolResult};
+use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
-use super::SELF;
 use crate::fields::{self, Fields, Path};
 use crate::media;
 
+const SELF: Dialect = Dialect::OpenAiResponses;
+
 /// Takes `input` and appends its messages.
-pub(super) fn read(top: &mut Fields<'_, '_>, messages: &mut Vec<Message>) -> Result<(), Box<Failure>> {
+pub(crate) fn read(top: &mut Fields<'_, '_>, messages: &mut Vec<Message>) -> Result<(), Box<Failure>> {
     let Some(raw) = top.take("input") else { return Err(top.missing("input")) };
     let path = top.path().name("input");
     match raw.get().as_bytes()[0] {
