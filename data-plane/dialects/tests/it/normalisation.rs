@@ -59,7 +59,7 @@ fn text_variants_normalised() {
         ]}),
         json!({"messages": [
             {"role": "user", "content": [text("text", "a"), text("text", "b")]},
-            {"role": "assistant", "content": [text("text", "c")]},
+            {"role": "assistant", "content": "c"},
             user("d"),
         ]}),
     );
@@ -144,8 +144,7 @@ fn responses_items_on_the_chat_path() {
             {"type": "function_call_output", "call_id": "c1", "output": "1"},
         ], "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}]}),
         json!({"messages": [
-            {"role": "system", "content": "be brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]},
-            calling(&[call("c1", "f")]), result("c1", "1"),
+            {"role": "system", "content": "be brief"}, user("hi"), calling(&[call("c1", "f")]), result("c1", "1"),
         ], "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], "input": null}),
     );
 }

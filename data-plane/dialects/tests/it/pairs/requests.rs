@@ -60,7 +60,8 @@ fn body(id: Id, asked: &Asked) -> Option<Value> {
         Id::OpenAiCompletions => Some(completions(asked)),
         Id::OpenAiResponses => Some(responses(asked)),
         Id::AnthropicMessages => Some(anthropic(asked)),
-        Id::GeminiGenerate | Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
+        Id::GeminiGenerate => Some(gemini(asked)),
+        Id::CohereV2 | Id::OllamaChat | Id::BedrockConverse => None,
     }
 }
 
@@ -184,6 +185,39 @@ fn anthropic(asked: &Asked) -> Value {
     members.extend(asked.user.as_ref().map(|user| ("metadata".to_owned(), json!({"user_id": user}))));
     let word = |choice| if choice == "required" { "any" } else { choice };
     members.extend(asked.choice.map(|choice| ("tool_choice".to_owned(), json!({"type": word(choice)}))));
+    body
+}
+
+fn gemini(asked: &Asked) -> Value {
+    let mut contents = Vec::new();
+    let mut open: Vec<Value> = Vec::new();
+    for turn in &asked.turns {
+        let mut parts = std::mem::take(&mut open);
+        parts.push(json!({"text": turn.text}));
+        if turn.image {
+            parts.push(json!({"inlineData": {"mimeType": "image/png", "data": IMAGE}}));
+        }
+        contents.push(json!({"role": "user", "parts": parts}));
+        let mut parts = vec![json!({"text": turn.answer})];
+        for (arguments, result) in &turn.calls {
+            let args: Value = serde_json::from_str(arguments).expect("an object");
+            parts.push(json!({"functionCall": {"name": "f", "args": args}}));
+            open.push(json!({"functionResponse": {"name": "f", "response": {"output": result}}}));
+        }
+        contents.push(json!({"role": "model", "parts": parts}));
+    }
+    open.push(json!({"text": asked.last}));
+    contents.push(json!({"role": "user", "parts": open}));
+    let tool = json!({"functionDeclarations": [{"name": "f", "description": "d", "parametersJsonSchema": schema()}]});
+    let mut config = json!({"maxOutputTokens": asked.max_tokens});
+    temperature(asked, config.as_object_mut().expect("an object"));
+    let mut body = json!({"contents": contents, "tools": [tool], "generationConfig": config});
+    let members = body.as_object_mut().expect("an object");
+    let system = |text| json!({"parts": [{"text": text}]});
+    members.extend(asked.system.as_ref().map(|text| ("systemInstruction".to_owned(), system(text))));
+    let word = |choice: &str| if choice == "required" { "ANY".to_owned() } else { choice.to_ascii_uppercase() };
+    let choice = |choice| json!({"functionCallingConfig": {"mode": word(choice)}});
+    members.extend(asked.choice.map(|said| ("toolConfig".to_owned(), choice(said))));
     body
 }
 
