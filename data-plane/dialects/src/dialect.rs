@@ -89,6 +89,8 @@ pub struct ReplyContext {
     pub created: i64,
     /// The client asked for usage in the stream.
     pub include_usage: bool,
+    /// The client asked in OpenAI's form before tools: its call is told as `function_call`.
+    pub functions: bool,
 }
 
 /// What the encoder must know of the target. Quirks are declared in the provider catalogue, never guessed from names.

@@ -398,11 +398,12 @@ fn origin(target: &Target) -> Origin {
 }
 
 /// What a reply must say about itself where the upstream said nothing.
-pub(crate) fn reply_context(request_id: &str, model: &str, include_usage: bool) -> ReplyContext {
+pub(crate) fn reply_context(request_id: &str, model: &str, include_usage: bool, functions: bool) -> ReplyContext {
     ReplyContext {
         request_id: request_id.to_owned(),
         model: model.to_owned(),
         created: clock::unix_seconds(),
         include_usage,
+        functions,
     }
 }

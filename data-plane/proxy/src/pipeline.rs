@@ -177,6 +177,7 @@ impl Gateway {
             model: facts.model,
             stream,
             include_usage: facts.include_usage,
+            functions: facts.has_functions,
             rate,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Asked in the form before tools.
+    pub(crate) functions: bool,
     /// The limit nearest to its end, for `x-ratelimit-*`.
     pub(crate) rate: Option<Rate>,
 }
@@ -40,9 +42,9 @@ pub(crate) fn response(
     outcome: Outcome,
     mut record: Record,
 ) -> Response<ReplyBody> {
-    let Outcome { answered, route, model, stream, include_usage, rate } = outcome;
+    let Outcome { answered, route, model, stream, include_usage, functions, rate } = outcome;
     let Answered { answer, target, status, idle, deadline, dropped } = answered;
-    let context = reply_context(&head.id, &model, include_usage);
+    let context = reply_context(&head.id, &model, include_usage, functions);
     let inbound = ingress::spoken(dialect);
     record.status(status);
     let mut response = Response::new(ReplyBody::empty());

@@ -35,7 +35,7 @@ pub fn dialect(id: Id, input: &[u8]) {
 }
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r".to_owned(), model: "m".to_owned(), created: 7, include_usage: true }
+    ReplyContext { request_id: "r".to_owned(), model: "m".to_owned(), created: 7, include_usage: true, functions: false }
 }
 
 fn clients() -> impl Iterator<Item = Id> {

@@ -36,7 +36,7 @@ struct Gist {
 }
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage: true }
+    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage: true, functions: false }
 }
 
 /// Quotes, line ends, words of the framings and letters of several bytes are where framing goes wrong.

@@ -24,3 +24,8 @@ pub(crate) fn word(reason: &FinishReason) -> &str {
         FinishReason::Other(word) => word,
     }
 }
+
+/// The word for a client that asked in the form before tools.
+pub(super) fn spoken(word: &str, functions: bool) -> &str {
+    if functions && word == "tool_calls" { "function_call" } else { word }
+}

@@ -37,7 +37,7 @@ pub(super) fn encode(reply: &Reply, context: &ReplyContext) -> Bytes {
         body.string("model", if reply.model.is_empty() { &context.model } else { &reply.model });
         body.array("choices", |choices| {
             for choice in &reply.choices {
-                choices.object(|object| write_choice(choice, object));
+                choices.object(|object| write_choice(choice, context.functions, object));
             }
         });
         usage::write(reply.usage, body);
@@ -63,9 +63,9 @@ pub(crate) fn is_free(name: &str) -> bool {
     !name.contains('.') && !matches!(name, "id" | "object" | "created" | "model" | "choices" | "usage" | "error")
 }
 
-fn write_choice(choice: &Choice, object: &mut Object<'_>) {
+fn write_choice(choice: &Choice, functions: bool, object: &mut Object<'_>) {
     object.unsigned("index", choice.index.into());
-    object.object("message", |message| write_message(choice, message));
+    object.object("message", |message| write_message(choice, functions, message));
     write_logprobs(&choice.logprobs, object);
     let has_calls = choice.blocks.iter().any(|block| matches!(block, Block::ToolCall { .. }));
     let reason = match &choice.finish {
@@ -73,10 +73,11 @@ fn write_choice(choice: &Choice, object: &mut Object<'_>) {
         None if has_calls => "tool_calls",
         None => "stop",
     };
+    let reason = finish::spoken(reason, functions);
     object.string("finish_reason", reason);
 }
 
-fn write_message(choice: &Choice, message: &mut Object<'_>) {
+fn write_message(choice: &Choice, functions: bool, message: &mut Object<'_>) {
     let (mut text, mut refusal, mut thinking) = (String::new(), String::new(), String::new());
     let mut calls = Vec::new();
     for block in &choice.blocks {
@@ -104,19 +105,25 @@ fn write_message(choice: &Choice, message: &mut Object<'_>) {
     }
     reasoning::write_details(&choice.blocks, message);
     annotation::write_all(&choice.blocks, message);
-    if !calls.is_empty() {
-        message.array("tool_calls", |array| {
+    let write_function = |name: &str, arguments: &str, function: &mut Object<'_>| {
+        function.string("name", name);
+        function.string("arguments", if arguments.is_empty() { "{}" } else { arguments });
+    };
+    match calls.as_slice() {
+        [] => {}
+        // That form has room for one.
+        [(_, name, arguments), ..] if functions => {
+            message.object("function_call", |function| write_function(name, arguments, function));
+        }
+        calls => message.array("tool_calls", |array| {
             for (id, name, arguments) in calls {
                 array.object(|call| {
                     call.string("id", id);
                     call.string("type", "function");
-                    call.object("function", |function| {
-                        function.string("name", name);
-                        function.string("arguments", if arguments.is_empty() { "{}" } else { arguments });
-                    });
+                    call.object("function", |function| write_function(name, arguments, function));
                 });
             }
-        });
+        }),
     }
     write_opaque(&choice.blocks, message);
 }

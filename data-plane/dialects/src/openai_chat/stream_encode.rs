@@ -163,8 +163,26 @@ impl Encoder {
         });
     }
 
+    /// The form before tools has room for one call.
+    fn function_call(&mut self, choice: u32, call: u32, name: Option<&str>, arguments: &str, out: &mut BytesMut) {
+        if call > 0 {
+            return;
+        }
+        self.chunk(choice, None, out, |delta| {
+            delta.object("function_call", |function| {
+                if let Some(name) = name {
+                    function.string("name", name);
+                }
+                function.string("arguments", arguments);
+            });
+        });
+    }
+
     fn call_start(&mut self, choice: u32, call: u32, id: &str, name: &str, out: &mut BytesMut) {
         self.choice(choice).calls.push((call, false));
+        if self.context.functions {
+            return self.function_call(choice, call, Some(name), "", out);
+        }
         self.call(choice, call, out, |object| {
             object.string("id", id);
             object.string("type", "function");
@@ -178,6 +196,9 @@ impl Encoder {
     fn arguments(&mut self, choice: u32, call: u32, json: &str, out: &mut BytesMut) {
         if let Some((_, has_arguments)) = self.choice(choice).calls.iter_mut().find(|(known, _)| *known == call) {
             *has_arguments = true;
+        }
+        if self.context.functions {
+            return self.function_call(choice, call, None, json, out);
         }
         self.call(choice, call, out, |object| {
             object.object("function", |function| function.string("arguments", json));
@@ -193,7 +214,7 @@ impl Encoder {
         for call in without {
             self.arguments(index, call, "{}", out);
         }
-        self.chunk(index, Some(reason), out, |delta| {
+        self.chunk(index, Some(finish::spoken(reason, self.context.functions)), out, |delta| {
             if !has_role {
                 delta.string("content", "");
             }

@@ -14,7 +14,13 @@ mod stream;
 mod passing;
 
 fn context(include_usage: bool) -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "public".to_owned(), created: 7, include_usage }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "public".to_owned(),
+        created: 7,
+        include_usage,
+        functions: false,
+    }
 }
 
 /// A client's request as an upstream gets it; the request's own `stream` decides.

@@ -12,7 +12,7 @@ use crate::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, TapOptions, 
 use crate::openai_chat::OpenAiChat;
 
 fn context(include_usage: bool) -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage }
+    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage, functions: false }
 }
 
 /// A client's request for an upstream of another dialect.

@@ -1,8 +1,11 @@
 //! What clients spell in older, other or broken ways, and what upstreams get of it. One test for each kind.
 
-use gateway_dialects::dialect::Upstream;
-use gateway_dialects::registry;
+use bytes::BytesMut;
+use gateway_dialects::dialect::{ReplyContext, Upstream};
+use gateway_dialects::{legal, registry};
 use gateway_ir::dialect::Dialect as Id;
+use gateway_ir::event::{Event, FinishReason};
+use gateway_ir::fold::fold;
 use gateway_ir::quirks::Quirks;
 use serde_json::{Value, json};
 
@@ -83,6 +86,36 @@ fn functions_to_tools() {
     let both = json!({"messages": messages, "functions": [function], "tools": tools});
     let refusal = sent(Id::OpenAiChat, &Quirks::default(), &both).expect_err("both forms");
     assert!(refusal.starts_with("invalid tool/function calling payload"), "{refusal}");
+}
+
+/// Who asks in that form reads no `tool_calls`.
+#[test]
+fn a_call_is_told_in_the_form_in_which_functions_were_given() {
+    let client = registry::client_dialect(Id::OpenAiChat).expect("clients speak it");
+    let context = ReplyContext {
+        request_id: "r".to_owned(),
+        model: "m".to_owned(),
+        created: 7,
+        include_usage: false,
+        functions: true,
+    };
+    let call = |call: u32| Event::ToolCallStart { choice: 0, call, id: format!("c{call}"), name: "f".to_owned() };
+    let piece = |call: u32, json: &str| Event::ToolCallArguments { choice: 0, call, json: json.to_owned() };
+    let finish = Event::Finish { choice: 0, reason: FinishReason::ToolCalls, stop_sequence: None };
+    let events = [call(0), piece(0, "{\"a\":"), piece(0, "1}"), call(1), piece(1, "{}"), finish, Event::End];
+    let whole: Value = serde_json::from_slice(&client.encode_reply(&fold(events.clone()), &context)).expect("JSON");
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["message"]["function_call"], json!({"name": "f", "arguments": "{\"a\":1}"}));
+    assert_eq!((&choice["message"]["tool_calls"], &choice["finish_reason"]), (&Value::Null, &json!("function_call")));
+    let (mut encoder, mut out) = (client.stream_encoder(&context), BytesMut::new());
+    events.iter().for_each(|event| encoder.push(event, &mut out));
+    encoder.end(&mut out);
+    let told = legal::check(Id::OpenAiChat, &out, false).expect("a legal stream").events;
+    let deltas: Vec<&Value> = told.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    let arguments: String = deltas.iter().filter_map(|delta| delta["function_call"]["arguments"].as_str()).collect();
+    assert_eq!((arguments.as_str(), &deltas[0]["function_call"]["name"]), ("{\"a\":1}", &json!("f")));
+    assert!(deltas.iter().all(|delta| delta["tool_calls"].is_null()), "{deltas:?}");
+    assert_eq!(told.last().map(|chunk| &chunk["choices"][0]["finish_reason"]), Some(&json!("function_call")));
 }
 
 #[test]

@@ -59,8 +59,13 @@ fn recorded_replies_are_told_again() {
         }
         let recorded = in_objects(&objects(&fixture.reply));
         let reply = decoded(&fixture);
-        let context =
-            ReplyContext { request_id: "r".to_owned(), model: "m".to_owned(), created: 7, include_usage: true };
+        let context = ReplyContext {
+            request_id: "r".to_owned(),
+            model: "m".to_owned(),
+            created: 7,
+            include_usage: true,
+            functions: false,
+        };
         let whole = OpenAiCompletions.encode_reply(&reply, &context);
         let whole = std::str::from_utf8(&whole).expect("text");
         assert_eq!(in_objects(&objects(whole)), recorded, "{} whole", fixture.id);

@@ -24,7 +24,7 @@ pub(crate) fn clients() -> impl Iterator<Item = &'static dyn ClientDialect> {
 }
 
 fn context(include_usage: bool) -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "asked".to_owned(), created: 7, include_usage }
+    ReplyContext { request_id: "r1".to_owned(), model: "asked".to_owned(), created: 7, include_usage, functions: false }
 }
 
 /// The events of an upstream's stream that comes in pieces, and whether all that came was understood.

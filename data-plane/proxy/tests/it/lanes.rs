@@ -29,6 +29,43 @@ async fn bytes_pass_with_the_model_replaced_and_nothing_else() {
     assert_eq!(record["tokens"]["input"], 7);
 }
 
+/// What an upstream of the same dialect would refuse is repaired on the way; what is sound passes as it is.
+#[tokio::test]
+async fn what_equals_would_refuse_is_repaired_on_the_way() {
+    let call = json!({"role": "assistant", "content": null,
+        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "1"});
+    let ask = json!({"role": "user", "content": "hi"});
+    let function = json!({"name": "f"});
+    let tools = json!([{"type": "function", "function": function}]);
+    let dropped = Some("messages[] (tool result without its call)");
+    let cases = [
+        (json!({"messages": [ask, call, result("a")]}), "/messages/2/tool_call_id", json!("a"), "pass", None),
+        (json!({"messages": [ask, result("x"), ask]}), "/messages/1", ask.clone(), "translate", dropped),
+        (json!({"messages": [ask], "functions": [function]}), "/tools", tools, "translate", None),
+        (
+            json!({"messages": [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]}),
+            "/messages/0/content",
+            json!("hi"),
+            "translate",
+            None,
+        ),
+        (json!({"input": "hi"}), "/messages/0/content", json!("hi"), "translate", None),
+    ];
+    for (mut body, place, expected, lane, dropped) in cases {
+        let upstream = Upstream::start().await;
+        upstream.push(Script::json(200, &openai::reply("own-name", "hello", 7)));
+        let gateway = Gateway::start(&openai_at(&upstream.url())).await;
+        body["model"] = "m".into();
+        let answer = gateway.chat(&body).await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text);
+        let received = upstream.request(0).await.json();
+        assert_eq!(received.pointer(place), Some(&expected), "{body}: {received}");
+        assert_eq!(answer.header("x-gateway-dropped-parameters"), dropped, "{body}");
+        assert_eq!(gateway.records(1).await[0]["lane"], lane, "{body}");
+    }
+}
+
 #[tokio::test]
 async fn an_openai_client_on_an_anthropic_upstream() {
     let upstream = Upstream::start().await;

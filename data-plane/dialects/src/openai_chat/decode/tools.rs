@@ -22,6 +22,10 @@ pub(super) fn read(top: &mut Fields<'_, '_>, request: &mut ChatRequest, kept: &m
     for (index, raw) in tools.unwrap_or_default().into_iter().enumerate() {
         request.tools.push(tool(raw, &path.index(index))?);
     }
+    if functions.is_some() {
+        // That form knows one call at a time.
+        request.parallel_tool_calls = request.parallel_tool_calls.or(Some(false));
+    }
     let path = top.path().name("functions");
     for (index, raw) in functions.unwrap_or_default().into_iter().enumerate() {
         request.tools.push(Tool::Function(function(raw, &path.index(index))?));
