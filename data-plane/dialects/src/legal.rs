@@ -11,8 +11,6 @@ mod gemini_generate;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;
-#[cfg(test)]
-mod pairs;
 
 /// How a legal stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

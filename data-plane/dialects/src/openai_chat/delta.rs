@@ -35,6 +35,8 @@ struct Choice {
     index: u32,
     calls: Calls,
     finish: Option<FinishReason>,
+    /// `finish_reason` was said, as an empty text: some servers know no other word.
+    is_wordless: bool,
 }
 
 /// The members of a reply object that are understood.
@@ -90,6 +92,16 @@ impl Reader {
         }
     }
 
+    /// The same behind the terminal mark, which says for servers without words that they have finished.
+    pub(super) fn end_marked(&mut self, events: &mut Vec<Event>) {
+        self.end(events);
+        for choice in self.choices.iter_mut().filter(|choice| choice.is_wordless && choice.finish.is_none()) {
+            let reason = FinishReason::Other(String::new());
+            choice.finish = Some(reason.clone());
+            events.push(Event::Finish { choice: choice.index, reason, stop_sequence: None });
+        }
+    }
+
     fn start(&mut self, parts: &Parts<'_>, events: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.started, true) {
             let said = |raw: Option<&RawValue>| raw.and_then(text).unwrap_or_default().into_owned();
@@ -135,7 +147,7 @@ impl Reader {
         events: &mut Vec<Event>,
     ) -> Result<(), Box<Failure>> {
         let failed = self.failed;
-        let mut index = None;
+        let (mut index, mut is_wordless) = (None, false);
         let (mut delta, mut message, mut legacy, mut logprobs, mut reason) = (None, None, None, None, None);
         members_of(raw, |name, value| match name {
             "index" => index = unsigned(value),
@@ -143,11 +155,15 @@ impl Reader {
             "message" => message = Some(value),
             "text" => legacy = text(value),
             "logprobs" => logprobs = Some(value).filter(|value| is_meant(value)),
-            "finish_reason" => reason = text(value).and_then(|reason| finish::read(&reason)),
+            "finish_reason" => {
+                reason = text(value).and_then(|reason| finish::read(&reason));
+                is_wordless = value.get() == "\"\"";
+            }
             _ => {}
         });
         let index = index.and_then(|index| u32::try_from(index).ok()).unwrap_or(position as u32);
         let choice = self.choice_at(index)?;
+        choice.is_wordless |= is_wordless;
         if let Some(json) = logprobs {
             events.push(Event::Logprobs { choice: index, json: json.to_owned() });
         }
@@ -188,7 +204,7 @@ impl Reader {
                 return Err(garbage("the upstream's reply has too many choices"));
             }
             None => {
-                self.choices.push(Choice { index, calls: Calls::default(), finish: None });
+                self.choices.push(Choice { index, calls: Calls::default(), finish: None, is_wordless: false });
                 self.choices.len() - 1
             }
         };

@@ -53,7 +53,7 @@ impl State {
         }
         if data == TERMINAL_MARK {
             self.ended = true;
-            self.reader.end(events);
+            self.reader.end_marked(events);
             events.push(Event::End);
             return Ok(());
         }

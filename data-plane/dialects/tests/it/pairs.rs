@@ -14,9 +14,10 @@ use proptest::prelude::*;
 
 use self::plan::{Plan, Said, Shape, plans, shapes};
 
-pub(crate) mod plan;
-pub(crate) mod render;
+mod plan;
+mod render;
 mod requests;
+mod nasty;
 
 /// Every dialect that clients speak.
 pub(crate) fn clients() -> impl Iterator<Item = &'static dyn ClientDialect> {
@@ -48,6 +49,28 @@ fn encode(client: &dyn ClientDialect, events: &[Event], include_usage: bool, is_
         false => encoder.fail(&Failure::new(Code::UpstreamCut, "cut"), &mut out),
     }
     out.to_vec()
+}
+
+/// What a node makes of events, `read` to their end or not: what the client gets as a stream, how that ends, and whether a caller of
+/// whole replies gets one.
+fn told_by_a_node(client: &dyn ClientDialect, events: &[Event], read: bool) -> (Vec<u8>, Result<Ending, String>, bool) {
+    let (mut legality, mut kept, mut failed) = (Legality::default(), Vec::new(), !read);
+    for event in events {
+        match legality.judge(event) {
+            Verdict::Drop(_) => continue,
+            Verdict::Refuse(_) => failed = true,
+            Verdict::Legal | Verdict::Open => failed |= matches!(event, Event::Error(_)),
+        }
+        if failed {
+            break;
+        }
+        kept.push(event.clone());
+    }
+    let is_whole = !failed && legality.is_finished();
+    let told = encode(client, &kept, true, is_whole);
+    let ending = legal::check(client.id(), &told, true).map(|told| told.ending);
+    let reply = fold(kept);
+    (told, ending, !failed && (reply.ended || reply.choices.iter().any(|choice| choice.finish.is_some())))
 }
 
 /// What a client understands of a stream.

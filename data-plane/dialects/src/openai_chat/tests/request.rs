@@ -96,7 +96,9 @@ fn tools_in_every_form_become_todays() {
     let legacy = r#""functions":[{"name":"f","description":"d","parameters":{"type" :"object"},"x":1}],"function_call":{"name":"f"}"#;
     check(
         &format!("{{{messages},{legacy}}}"),
-        &format!(r#"{expected},"tool_choice":{{"type":"function","function":{{"name":"f"}}}}}}"#),
+        &format!(
+            r#"{expected},"tool_choice":{{"type":"function","function":{{"name":"f"}}}},"parallel_tool_calls":false}}"#
+        ),
     );
     let own = r#""tools":[{"type":"custom","custom":{"name":"c"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}"#;
     check(&format!("{{{messages},{own}}}"), &format!(r#"{{"model":"own","messages":[],{own}}}"#));

@@ -9,7 +9,7 @@ mod openai;
 mod anthropic;
 mod responses;
 mod google;
-mod frames;
+pub(crate) mod frames;
 mod lines;
 
 /// The whole stream of an upstream. Exhaustive: a new dialect is not tested without its writer.

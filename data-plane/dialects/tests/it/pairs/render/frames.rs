@@ -8,13 +8,13 @@ use crate::pairs::plan::{Piece, Plan, Word};
 
 pub(super) fn stream(plan: &Plan) -> Vec<u8> {
     let mut out = BytesMut::new();
-    frame("messageStart", &json!({"role": "assistant"}), &mut out);
+    event("messageStart", &json!({"role": "assistant"}), &mut out);
     let mut index = 0;
     for piece in &plan.pieces {
         if let Piece::Calls(calls) = piece {
             for call in calls {
                 let start = json!({"toolUse": {"toolUseId": call.id, "name": call.name}});
-                frame("contentBlockStart", &json!({"contentBlockIndex": index, "start": start}), &mut out);
+                event("contentBlockStart", &json!({"contentBlockIndex": index, "start": start}), &mut out);
                 let deltas = call.arguments.iter().map(|json| json!({"toolUse": {"input": json}}));
                 block(&mut index, deltas, &mut out);
             }
@@ -35,24 +35,29 @@ pub(super) fn stream(plan: &Plan) -> Vec<u8> {
     let usage = &plan.usage;
     let counts = json!({"inputTokens": usage.input, "cacheReadInputTokens": usage.cache_read, "outputTokens": usage.output,
         "totalTokens": usage.total()});
-    frame("messageStop", &json!({"stopReason": reason}), &mut out);
-    frame("metadata", &json!({"usage": counts, "metrics": {"latencyMs": 1}}), &mut out);
+    event("messageStop", &json!({"stopReason": reason}), &mut out);
+    event("metadata", &json!({"usage": counts, "metrics": {"latencyMs": 1}}), &mut out);
     out.to_vec()
 }
 
 fn block(index: &mut u64, deltas: impl Iterator<Item = Value>, out: &mut BytesMut) {
     for delta in deltas {
-        frame("contentBlockDelta", &json!({"contentBlockIndex": *index, "delta": delta}), out);
+        event("contentBlockDelta", &json!({"contentBlockIndex": *index, "delta": delta}), out);
     }
-    frame("contentBlockStop", &json!({"contentBlockIndex": *index}), out);
+    event("contentBlockStop", &json!({"contentBlockIndex": *index}), out);
     *index += 1;
 }
 
-/// One message, <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html>.
-pub(crate) fn frame(name: &str, payload: &Value, out: &mut BytesMut) {
+fn event(name: &str, payload: &Value, out: &mut BytesMut) {
+    out.extend_from_slice(&message("event", name, payload));
+}
+
+/// An `event` or an `exception`, <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html>.
+pub(crate) fn message(kind: &str, name: &str, payload: &Value) -> BytesMut {
     let payload = payload.to_string();
     let mut headers = BytesMut::new();
-    for (key, value) in [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")] {
+    let of = if kind == "event" { ":event-type" } else { ":exception-type" };
+    for (key, value) in [(of, name), (":content-type", "application/json"), (":message-type", kind)] {
         headers.put_u8(u8::try_from(key.len()).expect("short"));
         headers.put_slice(key.as_bytes());
         headers.put_u8(7);
@@ -66,5 +71,5 @@ pub(crate) fn frame(name: &str, payload: &Value, out: &mut BytesMut) {
     message.put_slice(&headers);
     message.put_slice(payload.as_bytes());
     message.put_u32(crc32fast::hash(&message));
-    out.extend_from_slice(&message);
+    message
 }
