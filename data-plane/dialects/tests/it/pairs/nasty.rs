@@ -65,7 +65,7 @@ fn replaced(wire: &[u8], from: &str, to: &str) -> Vec<u8> {
 fn other_spellings_of_the_same_stream() {
     for upstream in Id::ALL.into_iter().filter(|id| is_sse(*id)) {
         let wire = plain(upstream);
-        same(upstream, &replaced(&wire, "data: ", "id: 7\nretry: 5\ndata:"));
+        same(upstream, &replaced(&wire, "\ndata: ", "\nid: 7\nretry: 5\ndata:"));
         same(upstream, &[b"\xef\xbb\xbf".as_slice(), &wire].concat());
         same(upstream, &[b"\n\r\n\r".as_slice(), &wire, b"\n: bye\n\n"].concat());
         // The blank line behind the last event is missing.
