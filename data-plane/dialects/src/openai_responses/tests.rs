@@ -14,7 +14,13 @@ use crate::framing::sse;
 use crate::openai_chat::OpenAiChat;
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r-1".to_owned(), model: "asked".to_owned(), created: 7, include_usage: true, functions: false }
+    ReplyContext {
+        request_id: "r-1".to_owned(),
+        model: "asked".to_owned(),
+        created: 7,
+        include_usage: true,
+        functions: false,
+    }
 }
 
 fn chat_of(responses: &Value) -> Result<Value, Box<Failure>> {

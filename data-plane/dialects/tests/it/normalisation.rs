@@ -205,25 +205,48 @@ fn tool_transcript_repair() {
     check(sound.clone(), sound, &[]);
     // A result without a call, one that comes twice, a call without a result.
     check(
-        json!([user("hi"), result("x", "0"), calling(&[f.clone()]), result("a", "1"), result("a", "2"), user("and")]),
-        json!([user("hi"), calling(&[f.clone()]), result("a", "1"), user("and")]),
+        json!([
+            user("hi"),
+            result("x", "0"),
+            calling(std::slice::from_ref(&f)),
+            result("a", "1"),
+            result("a", "2"),
+            user("and")
+        ]),
+        json!([user("hi"), calling(std::slice::from_ref(&f)), result("a", "1"), user("and")]),
         &[lost_result],
     );
     check(
         json!([user("hi"), calling(&[f.clone(), g.clone()]), result("b", "2")]),
-        json!([user("hi"), calling(&[g.clone()]), result("b", "2")]),
+        json!([user("hi"), calling(std::slice::from_ref(&g)), result("b", "2")]),
         &[lost_call],
     );
-    check(json!([user("hi"), calling(&[f.clone()]), user("and")]), json!([user("hi"), user("and")]), &[lost_call]);
+    check(
+        json!([user("hi"), calling(std::slice::from_ref(&f)), user("and")]),
+        json!([user("hi"), user("and")]),
+        &[lost_call],
+    );
     // Something between a call and its result; two calls before their results.
     check(
-        json!([user("hi"), calling(&[f.clone()]), user("well?"), {"role": "assistant", "content": "wait"}, result("a", "1")]),
-        json!([user("hi"), calling(&[f.clone()]), result("a", "1"), user("well?"), {"role": "assistant", "content": "wait"}]),
+        json!([user("hi"), calling(std::slice::from_ref(&f)), user("well?"), {"role": "assistant", "content": "wait"}, result("a", "1")]),
+        json!([user("hi"), calling(std::slice::from_ref(&f)), result("a", "1"), user("well?"), {"role": "assistant", "content": "wait"}]),
         &[],
     );
     check(
-        json!([user("hi"), calling(&[f.clone()]), calling(&[g.clone()]), result("b", "2"), result("a", "1")]),
-        json!([user("hi"), calling(&[f.clone()]), result("a", "1"), calling(&[g.clone()]), result("b", "2")]),
+        json!([
+            user("hi"),
+            calling(std::slice::from_ref(&f)),
+            calling(std::slice::from_ref(&g)),
+            result("b", "2"),
+            result("a", "1")
+        ]),
+        json!([
+            user("hi"),
+            calling(std::slice::from_ref(&f)),
+            result("a", "1"),
+            calling(std::slice::from_ref(&g)),
+            result("b", "2")
+        ]),
         &[],
     );
     // Ids that do not match, but as many results as calls.
@@ -235,7 +258,7 @@ fn tool_transcript_repair() {
     // Ids that come again in each turn belong to the nearest call.
     let again = json!([
         user("hi"),
-        calling(&[f.clone()]),
+        calling(std::slice::from_ref(&f)),
         result("a", "1"),
         user("and"),
         calling(&[f]),

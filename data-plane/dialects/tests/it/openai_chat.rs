@@ -12,7 +12,13 @@ mod properties;
 mod traffic;
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage: true, functions: false }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "m".to_owned(),
+        created: 7,
+        include_usage: true,
+        functions: false,
+    }
 }
 
 /// Ends the test where a stream is not what clients rely on.

@@ -11,7 +11,13 @@ use crate::anthropic_messages::AnthropicMessages;
 use crate::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, Seen, TapOptions, Upstream};
 
 pub(super) fn context() -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "asked".to_owned(), created: 7, include_usage: true, functions: false }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "asked".to_owned(),
+        created: 7,
+        include_usage: true,
+        functions: false,
+    }
 }
 
 /// A request of `inbound` as it goes to an Anthropic upstream.

@@ -16,7 +16,13 @@ use crate::gemini_generate::GeminiGenerate;
 use crate::openai_chat::OpenAiChat;
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage: true, functions: false }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "m".to_owned(),
+        created: 7,
+        include_usage: true,
+        functions: false,
+    }
 }
 
 fn said_to(dialect: &dyn Dialect, body: &Value) -> Value {
