@@ -1,19 +1,31 @@
 //! Usage × price = cost, in integers: nano-dollars, rounded up once per request.
 
 use gateway_ir::usage::Usage;
+use gateway_model::catalog::models;
 use gateway_model::kind;
+use gateway_model::unit::UsdPerMillion;
 
 /// Prices are per this many tokens.
 const TOKENS_PER_PRICE: u128 = 1_000_000;
 
-/// What a target charges, in nano-dollars per million tokens, with no class left open.
+/// What a target charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
-    pub input: u64,
-    pub output: u64,
-    pub cache_read: u64,
-    pub cache_write: u64,
-    pub cache_write_1h: u64,
+    base: Rates,
+    /// For the whole of a request whose prompt has more tokens than this.
+    long: Option<(u64, Rates)>,
+}
+
+/// Nano-dollars per million tokens, with no class left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rates {
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_write: u64,
+    cache_write_1h: u64,
+    input_audio: u64,
+    output_audio: u64,
 }
 
 // === impl Price ===
@@ -21,29 +33,71 @@ pub struct Price {
 impl Price {
     /// Cache classes that the document leaves open are charged like input.
     pub fn compile(price: &kind::price::Price) -> Self {
+        let base = models::Rates {
+            input: Some(price.input_per_1m),
+            output: Some(price.output_per_1m),
+            cache_read: price.cache_read_per_1m,
+            cache_write: price.cache_write_per_1m,
+            cache_write_1h: price.cache_write_1h_per_1m,
+            ..models::Rates::default()
+        };
+        Self { base: Rates::compile(&base, None), long: None }
+    }
+
+    /// The vendor's public price; `None` where it is not by tokens, or not known.
+    pub fn listed(kind: &str, model: &str) -> Option<Self> {
+        let prices = models::model(kind, model)?.prices?;
+        prices.base.input.or(prices.base.output)?;
+        let base = Rates::compile(&prices.base, None);
+        Some(Self { base, long: prices.long.map(|(above, rates)| (above, Rates::compile(&rates, Some(base)))) })
+    }
+
+    fn rates(&self, usage: &Usage) -> &Rates {
+        match &self.long {
+            Some((above, rates)) if usage.prompt() > *above => rates,
+            _ => &self.base,
+        }
+    }
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// What is left open is as in `below`, else the caches and audio are charged like text.
+    fn compile(rates: &models::Rates, below: Option<Self>) -> Self {
         // The validator refuses negative prices; nothing is ever paid back here in any case.
-        let nano = |price: gateway_model::unit::UsdPerMillion| u64::try_from(price.0).unwrap_or_default();
-        let input = nano(price.input_per_1m);
+        let nano = |price: UsdPerMillion| u64::try_from(price.0).unwrap_or_default();
+        let class =
+            |price: Option<UsdPerMillion>, below: Option<u64>, usual: u64| price.map(nano).or(below).unwrap_or(usual);
+        let input = class(rates.input, below.map(|below| below.input), 0);
+        let output = class(rates.output, below.map(|below| below.output), 0);
         Self {
             input,
-            output: nano(price.output_per_1m),
-            cache_read: price.cache_read_per_1m.map_or(input, nano),
-            cache_write: price.cache_write_per_1m.map_or(input, nano),
-            cache_write_1h: price.cache_write_1h_per_1m.map_or(input, nano),
+            output,
+            cache_read: class(rates.cache_read, below.map(|below| below.cache_read), input),
+            cache_write: class(rates.cache_write, below.map(|below| below.cache_write), input),
+            cache_write_1h: class(rates.cache_write_1h, below.map(|below| below.cache_write_1h), input),
+            input_audio: class(rates.input_audio, below.map(|below| below.input_audio), input),
+            output_audio: class(rates.output_audio, below.map(|below| below.output_audio), output),
         }
     }
 }
 
 /// Cost in nano-dollars, rounded up, so that no request with a price is free. Exact up to `i64::MAX`, which it never exceeds.
 ///
-/// Reasoning and audio tokens are parts of the classes that are charged and are not charged again.
+/// Reasoning tokens are a part of the output and are not charged again; audio tokens are taken out of theirs.
 pub fn cost(usage: &Usage, price: &Price) -> i64 {
+    let rates = price.rates(usage);
+    let input_audio = usage.input_audio.min(usage.input);
+    let output_audio = usage.output_audio.min(usage.output);
     let classes = [
-        (usage.input, price.input),
-        (usage.output, price.output),
-        (usage.cache_read, price.cache_read),
-        (usage.cache_write, price.cache_write),
-        (usage.cache_write_1h, price.cache_write_1h),
+        (usage.input - input_audio, rates.input),
+        (input_audio, rates.input_audio),
+        (usage.output - output_audio, rates.output),
+        (output_audio, rates.output_audio),
+        (usage.cache_read, rates.cache_read),
+        (usage.cache_write, rates.cache_write),
+        (usage.cache_write_1h, rates.cache_write_1h),
     ];
     let products = classes.iter().map(|(tokens, price)| u128::from(*tokens) * u128::from(*price));
     let sum = products.fold(0_u128, u128::saturating_add);
@@ -52,13 +106,28 @@ pub fn cost(usage: &Usage, price: &Price) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use gateway_model::unit::UsdPerMillion;
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Rates of input, output, cache reads and both cache writes; audio is charged like text.
+    fn of(rates: [u64; 5]) -> Price {
+        let [input, output, cache_read, cache_write, cache_write_1h] = rates;
+        let audio = (input, output);
+        let base = Rates {
+            input,
+            output,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            input_audio: audio.0,
+            output_audio: audio.1,
+        };
+        Price { base, long: None }
+    }
+
     fn price(input: u64, output: u64) -> Price {
-        Price { input, output, cache_read: input / 10, cache_write: input, cache_write_1h: 2 * input }
+        of([input, output, input / 10, input, 2 * input])
     }
 
     #[test]
@@ -81,7 +150,7 @@ mod tests {
     fn rounds_up_once() {
         let usage = Usage { input: 1, output: 1, ..Usage::default() };
         // 0.6 + 0.6 nano-dollars are 2, not 1 + 1 by rounding each, and not 1 by rounding down.
-        let tiny = |input, output| Price { input, output, cache_read: 0, cache_write: 0, cache_write_1h: 0 };
+        let tiny = |input, output| of([input, output, 0, 0, 0]);
         assert_eq!(cost(&usage, &tiny(600_000, 600_000)), 2);
         assert_eq!(cost(&usage, &tiny(400_000, 400_000)), 1);
         assert_eq!(cost(&usage, &tiny(1, 0)), 1);
@@ -99,8 +168,47 @@ mod tests {
             cache_write_per_1m: Some(UsdPerMillion(8)),
             cache_write_1h_per_1m: None,
         };
-        let expected = Price { input: 7, output: 9, cache_read: 7, cache_write: 8, cache_write_1h: 7 };
-        assert_eq!(Price::compile(&document), expected);
+        assert_eq!(Price::compile(&document), of([7, 9, 7, 8, 7]));
+    }
+
+    #[test]
+    fn audio_and_long_prompts_have_rates_of_their_own() {
+        let base = Rates { input_audio: 20, output_audio: 40, ..price(10, 30).base };
+        let long = Rates { input: 100, cache_read: 50, ..base };
+        let price = Price { base, long: Some((1_000_000, long)) };
+        let million = 1_000_000;
+        let cases = [
+            (Usage { input: million, input_audio: million / 2, ..Usage::default() }, 5 + 10),
+            (Usage { output: million, output_audio: million, ..Usage::default() }, 40),
+            // Audio that was read from the cache is no part of the input.
+            (Usage { input: 0, cache_read: million, input_audio: million, ..Usage::default() }, 1),
+            (Usage { input: 2 * million, ..Usage::default() }, 200),
+            (Usage { input: million, cache_read: million, ..Usage::default() }, 100 + 50),
+        ];
+        for (usage, expected) in cases {
+            assert_eq!(cost(&usage, &price), expected, "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn public_prices_are_read_from_the_catalogue() {
+        let sonnet = Price::listed("anthropic", "claude-sonnet-4-5").expect("a known model");
+        let usage = Usage {
+            input: 1_000,
+            output: 100,
+            cache_read: 1_000,
+            cache_write: 1_000,
+            cache_write_1h: 1_000,
+            ..Usage::default()
+        };
+        // 3 + 1.5 + 0.3 + 3.75 + 6 dollars per thousand thousand.
+        assert_eq!(cost(&usage, &sonnet), 3_000_000 + 1_500_000 + 300_000 + 3_750_000 + 6_000_000);
+        let gemini = Price::listed("gemini", "gemini-2.5-pro").expect("a known model");
+        assert_eq!(cost(&Usage { input: 200_000, ..Usage::default() }, &gemini), 250_000_000);
+        assert_eq!(cost(&Usage { input: 300_000, ..Usage::default() }, &gemini), 750_000_000);
+        for (kind, model) in [("openai", "no-such-model"), ("openai-compatible", "gpt-5"), ("demo", "chat")] {
+            assert_eq!(Price::listed(kind, model), None, "{kind}/{model}");
+        }
     }
 
     proptest! {
@@ -109,8 +217,7 @@ mod tests {
         fn exact_for_any_usage(tokens: [u64; 5], prices: [u64; 5]) {
             let usage = Usage { input: tokens[0], output: tokens[1], cache_read: tokens[2], cache_write: tokens[3],
                 cache_write_1h: tokens[4], ..Usage::default() };
-            let price = Price { input: prices[0], output: prices[1], cache_read: prices[2], cache_write: prices[3],
-                cache_write_1h: prices[4] };
+            let price = of(prices);
             prop_assert_eq!(cost(&usage, &price), oracle(&tokens, &prices));
         }
 
@@ -118,8 +225,7 @@ mod tests {
         fn exact_for_everyday_usage(tokens: [u32; 5], prices: [u32; 5]) {
             let usage = Usage { input: tokens[0].into(), output: tokens[1].into(), cache_read: tokens[2].into(),
                 cache_write: tokens[3].into(), cache_write_1h: tokens[4].into(), ..Usage::default() };
-            let price = Price { input: prices[0].into(), output: prices[1].into(), cache_read: prices[2].into(),
-                cache_write: prices[3].into(), cache_write_1h: prices[4].into() };
+            let price = of(prices.map(u64::from));
             let exact: i128 = (0..5).map(|class| i128::from(tokens[class]) * i128::from(prices[class])).sum();
             let ceiling = exact / 1_000_000 + i128::from(exact % 1_000_000 != 0);
             prop_assert_eq!(i128::from(cost(&usage, &price)), ceiling.min(i128::from(i64::MAX)));

@@ -198,9 +198,9 @@ impl Provider {
         if is_native { inbound } else { self.dialect }
     }
 
-    /// What this provider charges for one of its models.
+    /// What this provider charges for one of its models: as configured, else by the vendor's public list.
     pub fn price(&self, model: &str) -> Option<Price> {
-        self.prices.get(model).copied().or(self.other_price)
+        self.prices.get(model).copied().or(self.other_price).or_else(|| Price::listed(&self.kind, model))
     }
 }
 

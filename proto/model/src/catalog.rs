@@ -1,4 +1,7 @@
-//! The provider catalogue: one row per kind of provider (`catalog/providers.toml`), read once.
+//! The provider catalogue: one row per kind of provider (`catalog/providers.toml`), read once. What is known of their models is
+//! in [`models`].
+
+pub mod models;
 
 use std::sync::LazyLock;
 

@@ -113,7 +113,7 @@ impl fmt::Display for Timestamp {
 // === impl UsdPerMillion ===
 
 impl UsdPerMillion {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const WANTED: &str = "a price in US dollars per million tokens like `2.50`, with at most nine decimals";
         let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
         let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());

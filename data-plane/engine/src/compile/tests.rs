@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use gateway_ir::usage::Usage;
 use gateway_model::kind::provider::Provider as ProviderDocument;
 use gateway_model::problem::Code;
 use gateway_model::secret::Secret;
 
 use super::*;
 use crate::identity::Caller;
+use crate::price::cost;
 use crate::testing;
 
 #[test]
@@ -35,15 +37,19 @@ models:
   - {name: m, targets: [{provider: openai, model: gpt}, {provider: claude, model: gpt}]}
 ";
     let snapshot = testing::snapshot(yaml);
-    let prices = |name: &str| -> Vec<Option<u64>> {
+    // Of a million tokens, in dollars.
+    let million = Usage { input: 1_000_000, ..Usage::default() };
+    let prices = |name: &str| -> Vec<Option<i64>> {
         let model = snapshot.model(name).expect("a model");
         let targets = model.groups.iter().flat_map(|group| &group.members);
-        targets.map(|target| target.price.map(|price| price.input)).collect()
+        targets.map(|target| target.price.map(|price| cost(&million, &price) / 1_000_000_000)).collect()
     };
-    assert_eq!(prices("m"), [Some(1_000_000_000), None]);
-    assert_eq!(prices("openai/gpt"), [Some(1_000_000_000)]);
-    assert_eq!(prices("openai/other"), [Some(3_000_000_000)]);
+    assert_eq!(prices("m"), [Some(1), None]);
+    assert_eq!(prices("openai/gpt"), [Some(1)]);
+    assert_eq!(prices("openai/other"), [Some(3)]);
+    assert_eq!(prices("openai/gpt-4o"), [Some(3)], "a configured price goes before the catalogue's");
     assert_eq!(prices("claude/opus"), [None]);
+    assert_eq!(prices("claude/claude-sonnet-4-5"), [Some(3)], "the catalogue knows it");
 }
 
 #[test]

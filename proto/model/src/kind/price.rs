@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::UsdPerMillion;
 
-/// USD per million tokens, by class. An absent class is charged like `input` (cache classes) or not at all.
+/// USD per million tokens, by class. An absent class is charged like `input` (cache classes) or not at all. A model without a
+/// price here has the one of its vendor's public list, where the catalogue knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {

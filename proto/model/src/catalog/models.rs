@@ -1,0 +1,263 @@
+//! What is known of models: context window, output cap, modalities, capabilities, prices. The facts are public data sets'
+//! (`catalog/models.txt`, written by `catalog/refresh.py`); the text is searched where it lies, so that nothing is built at start.
+
+use std::sync::LazyLock;
+
+use crate::unit::UsdPerMillion;
+
+static TEXT: &str = include_str!("../../catalog/models.txt");
+
+/// Kinds and the lines of their models. One pass over the text, some tens of microseconds.
+static SECTIONS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    let sections = TEXT.split("\n=").skip(1);
+    sections.map(|section| section.split_once('\n').unwrap_or((section, ""))).collect()
+});
+
+/// One model of a kind of provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub name: &'static str,
+    /// `chat`, `completion`, `embedding`, `image`, `transcription`, `speech`, `rerank` or `moderation`.
+    pub mode: &'static str,
+    /// Largest prompt, in tokens.
+    pub context: Option<u64>,
+    /// Longest answer, in tokens.
+    pub output: Option<u64>,
+    modalities: &'static str,
+    capabilities: &'static str,
+    pub prices: Option<Prices>,
+}
+
+/// What a vendor charges by its public list, on the day that the head of the text tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prices {
+    pub base: Rates,
+    /// For a whole request whose prompt has more tokens than this.
+    pub long: Option<(u64, Rates)>,
+    pub batch: Option<Rates>,
+    /// For one picture made: dollars, not dollars per million.
+    pub image: Option<UsdPerMillion>,
+}
+
+/// Prices by class; what is absent is not charged by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub input: Option<UsdPerMillion>,
+    pub output: Option<UsdPerMillion>,
+    pub cache_read: Option<UsdPerMillion>,
+    pub cache_write: Option<UsdPerMillion>,
+    pub cache_write_1h: Option<UsdPerMillion>,
+    pub input_audio: Option<UsdPerMillion>,
+    pub output_audio: Option<UsdPerMillion>,
+    pub input_image: Option<UsdPerMillion>,
+    pub output_image: Option<UsdPerMillion>,
+}
+
+/// A model by its exact name. Costs a binary search and the reading of one line; allocates nothing.
+pub fn model(kind: &str, name: &str) -> Option<Model> {
+    let (_, lines) = SECTIONS.iter().find(|(known, _)| *known == kind)?;
+    find(lines, name).and_then(Model::read)
+}
+
+/// Every model of a kind, by name.
+pub fn of_kind(kind: &str) -> impl Iterator<Item = Model> {
+    let section = SECTIONS.iter().find(|(known, _)| *known == kind);
+    section.into_iter().flat_map(|(_, lines)| lines.lines()).filter_map(Model::read)
+}
+
+/// Which data sets the facts are from, in which versions, and when they were taken.
+pub fn source() -> &'static str {
+    TEXT.lines().find_map(|line| line.strip_prefix("# taken ")).unwrap_or_default()
+}
+
+/// The line of `name` among lines that are sorted by the bytes of their names.
+fn find<'a>(lines: &'a str, name: &str) -> Option<&'a str> {
+    let (mut low, mut high) = (0, lines.len());
+    while low < high {
+        let middle = lines.floor_char_boundary(low + (high - low) / 2);
+        let start = lines[low..middle].rfind('\n').map_or(low, |at| low + at + 1);
+        let end = lines[middle..high].find('\n').map_or(high, |at| middle + at);
+        let line = &lines[start..end];
+        let known = line.split('\t').next().unwrap_or_default();
+        match known.cmp(name) {
+            std::cmp::Ordering::Equal => return Some(line),
+            std::cmp::Ordering::Less => low = (end + 1).min(high),
+            std::cmp::Ordering::Greater => high = start,
+        }
+    }
+    None
+}
+
+// === impl Model ===
+
+impl Model {
+    /// Reads one line; `None` if it is none.
+    fn read(line: &'static str) -> Option<Self> {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next();
+        let (name, mode) = (next()?, next()?);
+        Some(Self {
+            name,
+            mode: mode.trim_end_matches(['1', '2']),
+            context: next()?.parse().ok(),
+            output: next()?.parse().ok(),
+            modalities: next()?,
+            capabilities: next()?,
+            prices: Prices::read(next()?),
+        })
+    }
+
+    /// Kinds of content that it reads, and that it makes.
+    pub fn modalities(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let (read, made) = self.modalities.split_once('>').unwrap_or_default();
+        let words = |letters: &str| letters.chars().filter_map(|letter| word(MODALITIES, letter)).collect();
+        (words(read), words(made))
+    }
+
+    pub fn capabilities(&self) -> impl Iterator<Item = &'static str> {
+        self.capabilities.chars().filter_map(|letter| word(CAPABILITIES, letter))
+    }
+}
+
+const MODALITIES: &[(char, &str)] = &[('t', "text"), ('i', "image"), ('a', "audio"), ('v', "video"), ('d', "document")];
+
+const CAPABILITIES: &[(char, &str)] = &[
+    ('T', "tools"),
+    ('P', "parallel_tool_calls"),
+    ('C', "tool_choice"),
+    ('S', "json_schema"),
+    ('R', "reasoning"),
+    ('K', "prompt_cache"),
+    ('W', "web_search"),
+    ('U', "computer_use"),
+];
+
+fn word(words: &[(char, &'static str)], letter: char) -> Option<&'static str> {
+    words.iter().find(|(known, _)| *known == letter).map(|(_, word)| *word)
+}
+
+// === impl Prices ===
+
+impl Prices {
+    /// `None` where nothing is known.
+    fn read(text: &str) -> Option<Self> {
+        let mut prices = Self::default();
+        let mut tier = Tier::Base;
+        for part in text.split_ascii_whitespace() {
+            if let Some(above) = part.strip_prefix('>') {
+                tier = Tier::Long;
+                prices.long = Some((above.parse().ok()?, Rates::default()));
+            } else if part == "batch" {
+                tier = Tier::Batch;
+                prices.batch = Some(Rates::default());
+            } else {
+                let (class, price) = part.split_once('=')?;
+                let price = UsdPerMillion::parse(price).ok()?;
+                if class == "image" {
+                    prices.image = Some(price);
+                    continue;
+                }
+                let rates = match tier {
+                    Tier::Base => &mut prices.base,
+                    Tier::Long => &mut prices.long.as_mut()?.1,
+                    Tier::Batch => prices.batch.as_mut()?,
+                };
+                *rates.class(class)? = Some(price);
+            }
+        }
+        (prices != Self::default()).then_some(prices)
+    }
+}
+
+/// What the classes behind belong to.
+#[derive(Clone, Copy)]
+enum Tier {
+    Base,
+    Long,
+    Batch,
+}
+
+// === impl Rates ===
+
+impl Rates {
+    fn class(&mut self, name: &str) -> Option<&mut Option<UsdPerMillion>> {
+        Some(match name {
+            "in" => &mut self.input,
+            "out" => &mut self.output,
+            "read" => &mut self.cache_read,
+            "write" => &mut self.cache_write,
+            "write1h" => &mut self.cache_write_1h,
+            "audio_in" => &mut self.input_audio,
+            "audio_out" => &mut self.output_audio,
+            "image_in" => &mut self.input_image,
+            "image_out" => &mut self.output_image,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog;
+
+    /// Binary size is paid for this text by everybody.
+    const MAX_BYTES: usize = 300 * 1024;
+
+    #[test]
+    fn every_line_is_sound_and_found() {
+        assert!(TEXT.len() <= MAX_BYTES, "{} bytes", TEXT.len());
+        let mut n_models = 0;
+        for (kind, lines) in SECTIONS.iter() {
+            let is_known = catalog::row(kind).is_some() || catalog::UNSUPPORTED.contains(kind);
+            assert!(is_known, "`{kind}` is no kind of provider");
+            let mut before = "";
+            for line in lines.lines() {
+                let model = Model::read(line).unwrap_or_else(|| panic!("{kind}: {line}"));
+                assert!(before < model.name, "{kind}: `{}` is out of order", model.name);
+                before = model.name;
+                let told = line.rsplit('\t').next().unwrap_or_default();
+                assert_eq!(told.is_empty(), model.prices.is_none(), "{line}");
+                let (read, made) = model.modalities();
+                assert!(!read.is_empty() && !made.is_empty(), "{line}");
+                assert_eq!(model.capabilities().count(), model.capabilities.len(), "{line}");
+                assert!(model.context.is_none_or(|tokens| (1..=20_000_000).contains(&tokens)), "{line}");
+                let input = model.prices.as_ref().and_then(|prices| prices.base.input);
+                assert!(input.is_none_or(|price| price.0 <= 1_000 * 1_000_000_000), "{line}: dear beyond belief");
+                assert_eq!(super::model(kind, model.name).as_ref(), Some(&model));
+                n_models += 1;
+            }
+            assert_eq!(super::model(kind, "no-such-model"), None);
+            assert_eq!(super::model(kind, ""), None);
+        }
+        assert!(n_models > 3_000, "{n_models} models");
+        assert!(source().contains("litellm ") && source().contains("genai-prices "), "{}", source());
+        for kind in ["openai", "anthropic", "gemini", "bedrock", "groq", "mistral", "deepseek", "xai", "openrouter"] {
+            assert!(of_kind(kind).count() >= 5, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_whole() {
+        let line = "m\tchat1\t1000\t\ttia>ta\tTR\tin=1.25 out=10 read=0.125 write1h=2 audio_in=3 image=0.04 >200000 in=2.5 batch out=5";
+        let model = Model::read(line).expect("a line");
+        let usd = |text| UsdPerMillion::parse(text).ok();
+        let prices = model.prices.clone().expect("prices");
+        assert_eq!((model.mode, model.context, model.output), ("chat", Some(1000), None));
+        assert_eq!(model.modalities(), (vec!["text", "image", "audio"], vec!["text", "audio"]));
+        assert_eq!(model.capabilities().collect::<Vec<_>>(), ["tools", "reasoning"]);
+        assert_eq!((prices.base.input, prices.base.cache_read), (usd("1.25"), usd("0.125")));
+        assert_eq!((prices.base.cache_write, prices.base.cache_write_1h), (None, usd("2")));
+        assert_eq!((prices.base.input_audio, prices.image), (usd("3"), usd("0.04")));
+        assert_eq!(
+            prices.long.map(|(above, rates)| (above, rates.input, rates.output)),
+            Some((200_000, usd("2.5"), None))
+        );
+        assert_eq!(prices.batch.and_then(|rates| rates.output), usd("5"));
+        for bad in ["m", "m\tchat\t\t\t", ""] {
+            assert_eq!(Model::read(bad), None);
+        }
+        assert_eq!(Prices::read("in=x"), None);
+        assert_eq!(Prices::read("colour=1"), None);
+    }
+}
