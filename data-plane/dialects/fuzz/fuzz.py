@@ -13,13 +13,14 @@ import json
 import os
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 # As in src/lib.rs.
-REPLY, STREAM, REQUEST = 0, 1, 2
+REPLY, STREAM, REQUEST, LINES = 0, 1, 2, 4
 # What libFuzzer needs from the compiler; all of these are flags of stable Rust.
 COVERAGE = [
     "-Cpasses=sancov-module",
@@ -79,11 +80,25 @@ def messages(exchange):
     yield REQUEST, json.dumps(exchange["request"].get("body")).encode()
     for form in ("sse", "ndjson"):
         if form in response:
+            lines = [line.removeprefix("data:").strip() for line in response[form].splitlines()]
             yield STREAM, response[form].encode()
+            yield LINES, "\n".join(line for line in lines if line.startswith(("{", "["))).encode()
     if "body_base64" in response:
-        yield STREAM, base64.b64decode(response["body_base64"])
+        data = base64.b64decode(response["body_base64"])
+        yield STREAM, data
+        yield LINES, b"\n".join(frames(data))
     if "body" in response:
         yield REPLY, json.dumps(response["body"]).encode()
+
+
+def frames(data):
+    """The name and the payload of each message of an AWS event stream."""
+    while len(data) >= 16:
+        length, n_headers = struct.unpack(">II", data[:8])
+        name = re.search(rb":e(?:vent|xception)-type\x07(..)", data[12 : 12 + n_headers], re.DOTALL)
+        end = name.end() + int.from_bytes(name.group(1), "big") if name else 0
+        yield data[12 + name.end() : 12 + end] + b" " + data[12 + n_headers : length - 4] if name else b""
+        data = data[max(length, 16) :]
 
 
 def fuzz(binary, home, seconds):

@@ -1,6 +1,6 @@
 //! How a stream of bytes is cut into messages. Knows no dialect.
 
-pub(crate) mod eventstream;
+pub mod eventstream;
 pub(crate) mod ndjson;
 pub mod sse;
 pub(crate) mod passing;

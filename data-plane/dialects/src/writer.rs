@@ -98,6 +98,16 @@ impl Array<'_> {
     }
 }
 
+/// Line ends in JSON that was taken over as it stood. They can only stand between its tokens, and would cut an event of a stream
+/// in two; spaces take their place.
+pub(crate) fn one_line(json: &mut [u8]) {
+    let mut from = 0;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', &json[from..]) {
+        json[from + at] = b' ';
+        from += at + 1;
+    }
+}
+
 /// A decimal number.
 pub(crate) fn unsigned(out: &mut BytesMut, number: u64) {
     write!(out, "{number}").expect("a growable buffer takes all");

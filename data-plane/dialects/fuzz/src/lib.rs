@@ -4,10 +4,12 @@
 
 use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{ReplyContext, TapOptions, Upstream};
+use gateway_dialects::framing::eventstream;
 use gateway_dialects::legal::{Ending, check};
-use gateway_dialects::{registry, signed_id};
+use gateway_dialects::{registry, repair, signed_id};
 use gateway_ir::dialect::Dialect as Id;
 use gateway_ir::event::Event;
+use gateway_ir::facts::{Facts, Rewrite};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::fold::fold;
 use gateway_ir::legal::{Legality, Verdict};
@@ -19,7 +21,8 @@ const REPLY: u8 = 0;
 const STREAM: u8 = 1;
 const REQUEST: u8 = 2;
 const PASSING: u8 = 3;
-const N_KINDS: u8 = 4;
+const LINES: u8 = 4;
+const N_KINDS: u8 = 5;
 
 /// One input for all that decodes a dialect.
 pub fn dialect(id: Id, input: &[u8]) {
@@ -30,12 +33,22 @@ pub fn dialect(id: Id, input: &[u8]) {
         STREAM => stream(id, data, at),
         REQUEST => request(id, data),
         PASSING => passing(id, data, at),
+        LINES => {
+            let framed = framed(id, data);
+            stream(id, &framed, framed.len() * usize::from(*split) / 255);
+        }
         _ => {}
     }
 }
 
 fn context() -> ReplyContext {
-    ReplyContext { request_id: "r".to_owned(), model: "m".to_owned(), created: 7, include_usage: true, functions: false }
+    ReplyContext {
+        request_id: "r".to_owned(),
+        model: "m".to_owned(),
+        created: 7,
+        include_usage: true,
+        functions: false,
+    }
 }
 
 fn clients() -> impl Iterator<Item = Id> {
@@ -53,6 +66,21 @@ fn reply(id: Id, data: &[u8]) {
         let told = client.encode_reply(&reply, &context());
         serde_json::from_slice::<&RawValue>(&told).expect("what clients are told is JSON");
     }
+}
+
+/// Each line as one event, framed as the dialect wants it, so that changes reach what is behind the framing. For Bedrock a line
+/// begins with the event's name.
+fn framed(id: Id, data: &[u8]) -> Vec<u8> {
+    let frame = |line: &[u8]| match id {
+        Id::BedrockConverse => {
+            let name = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
+            let (name, payload) = line.split_at(name);
+            eventstream::message("event", &String::from_utf8_lossy(&name[..name.len().min(64)]), payload.trim_ascii())
+        }
+        Id::OllamaChat => [line, b"\n"].concat(),
+        _ => [b"data: ", line, b"\n\n"].concat(),
+    };
+    data.split(|byte| *byte == b'\n').flat_map(frame).collect()
 }
 
 fn decode(id: Id, pieces: [&[u8]; 2]) -> Result<Vec<Event>, Box<Failure>> {
@@ -115,6 +143,7 @@ fn tell(id: Id, events: &[Event]) {
 
 fn request(id: Id, data: &[u8]) {
     signed_id::is_in(data);
+    scan(id, data);
     let Some(client) = registry::client_dialect(id) else { return };
     let Ok(request) = client.decode_request(data) else { return };
     for upstream in Id::ALL.map(registry::dialect) {
@@ -122,8 +151,22 @@ fn request(id: Id, data: &[u8]) {
             let target = Upstream { model: "m", stream, quirks: &Quirks::default() };
             let Ok(encoded) = upstream.encode_request(&request, &target) else { continue };
             serde_json::from_slice::<&RawValue>(&encoded.body).expect("what upstreams are told is JSON");
+            if upstream.id() == id {
+                let again = client.decode_request(&encoded.body).expect("what we write we read");
+                assert!(again.repaired.is_empty(), "repaired twice: {:?}", again.repaired);
+            }
         }
     }
+}
+
+/// What routing reads of a body that may pass, and the body that goes on.
+fn scan(id: Id, data: &[u8]) {
+    let Ok(facts) = Facts::scan(data) else { return };
+    repair::is_needed(id, &facts, data);
+    let rewrite = Rewrite { model: "other", ask_usage: true, stream: Some(true) };
+    let body = facts.rewrite(&Bytes::copy_from_slice(data), &rewrite).concat();
+    let again = Facts::scan(&body).expect("a body stays a body");
+    assert!(again.model == "other" && again.include_usage, "{}", String::from_utf8_lossy(&body));
 }
 
 fn passing(id: Id, data: &[u8], at: usize) {

@@ -222,7 +222,9 @@ impl Writing {
         out.put_slice(b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":");
         writer::unsigned(out, self.n_blocks);
         out.put_slice(b",\"content_block\":");
+        let from = out.len();
         block(out);
+        writer::one_line(&mut out[from..]);
         out.put_slice(b"}\n\n");
         self.open = Some(kind);
         self.n_blocks += 1;
@@ -254,7 +256,9 @@ impl Writing {
         out.put_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
         writer::unsigned(out, self.n_blocks - 1);
         out.put_slice(b",\"delta\":{\"type\":");
+        let from = out.len();
         rest(out);
+        writer::one_line(&mut out[from..]);
         out.put_slice(b"}}\n\n");
     }
 
@@ -262,6 +266,7 @@ impl Writing {
         self.close(out);
         let (reason, stop_sequence) = self.finish.take().unwrap_or((FinishReason::Stop, None));
         out.put_slice(b"event: message_delta\ndata: ");
+        let from = out.len();
         writer::object(out, |event| {
             event.string("type", "message_delta");
             event.object("delta", |delta| {
@@ -273,6 +278,7 @@ impl Writing {
             });
             event.object("usage", |object| message::write_usage(object, &self.usage, &self.meta));
         });
+        writer::one_line(&mut out[from..]);
         out.put_slice(b"\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 }

@@ -112,9 +112,8 @@ fn garbage(what: &'static str) -> Box<Failure> {
     Box::new(Failure::new(Code::UpstreamGarbage, format!("the upstream's event stream is damaged: {what}")))
 }
 
-/// A message as AWS would send it; tests make their streams of these.
-#[cfg(test)]
-pub(crate) fn message(kind: &str, name: &str, payload: &[u8]) -> Vec<u8> {
+/// A message as AWS would send it, an `event` or an `exception`. Tests and fuzzing make their streams of these.
+pub fn message(kind: &str, name: &str, payload: &[u8]) -> Vec<u8> {
     let mut headers = Vec::new();
     let of = if kind == "event" { ":event-type" } else { ":exception-type" };
     for (header, value) in [(":message-type", kind), (of, name), (":content-type", "application/json")] {

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{candidate::META, error, response, signature};
 use crate::dialect::{ReplyContext, StreamEncoder};
-use crate::writer::{Array, Object, object};
+use crate::writer::{Array, Object, object, one_line};
 
 /// Bytes of arguments that may wait to be whole, over all open calls.
 const MAX_WAITING: usize = 4 << 20;
@@ -83,6 +83,7 @@ impl Encoder {
 
     fn write(&self, index: u32, out: &mut BytesMut, members: impl FnOnce(&mut Object<'_>)) {
         out.put_slice(b"data: ");
+        let from = out.len();
         object(out, |body| {
             body.array("candidates", |candidates| {
                 candidates.object(|candidate| {
@@ -92,6 +93,7 @@ impl Encoder {
             });
             response::write_rest(None, &self.model, &self.id, body);
         });
+        one_line(&mut out[from..]);
         out.put_slice(b"\r\n\r\n");
     }
 
@@ -121,6 +123,7 @@ impl Encoder {
 
     fn last(&self, out: &mut BytesMut) {
         out.put_slice(b"data: ");
+        let from = out.len();
         object(out, |body| {
             if !self.candidates.is_empty() {
                 body.array("candidates", |candidates| {
@@ -137,6 +140,7 @@ impl Encoder {
             self.metas.iter().for_each(|(name, json)| body.raw(name, json.get()));
             response::write_rest(self.usage.as_ref(), &self.model, &self.id, body);
         });
+        one_line(&mut out[from..]);
         out.put_slice(b"\r\n\r\n");
     }
 }

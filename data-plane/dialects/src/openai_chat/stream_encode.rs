@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{annotation, error, finish, reasoning, reply, usage};
 use crate::dialect::{ReplyContext, StreamEncoder};
-use crate::writer::{Object, object, quoted, unsigned};
+use crate::writer::{Object, object, one_line, quoted, unsigned};
 
 /// What ends a stream that is whole.
 pub(crate) const END: &[u8] = b"data: [DONE]\n\n";
@@ -114,7 +114,7 @@ impl Encoder {
         choice.is_finished = reason.is_some();
         let is_first = !std::mem::replace(&mut choice.has_role, true);
         let logprobs = choice.logprobs.take();
-        self.begin_chunk(out);
+        let from = self.begin_chunk(out);
         out.put_slice(b",\"choices\":[{\"index\":");
         unsigned(out, index.into());
         out.put_slice(b",\"delta\":");
@@ -132,23 +132,27 @@ impl Encoder {
             None => out.put_slice(b"null"),
         }
         out.put_slice(if self.context.include_usage { b"}],\"usage\":null" } else { b"}]" });
-        self.end_chunk(out);
+        self.end_chunk(from, out);
     }
 
-    fn begin_chunk(&mut self, out: &mut BytesMut) {
+    /// Returns where it begins.
+    fn begin_chunk(&mut self, out: &mut BytesMut) -> usize {
         if self.head.is_empty() {
             self.render_head();
         }
+        let from = out.len();
         out.put_slice(&self.head);
+        from
     }
 
-    fn end_chunk(&mut self, out: &mut BytesMut) {
+    fn end_chunk(&mut self, from: usize, out: &mut BytesMut) {
         for (name, json) in self.waiting.drain(..) {
             out.put_u8(b',');
             quoted(out, &name);
             out.put_u8(b':');
             out.put_slice(json.get().as_bytes());
         }
+        one_line(&mut out[from..]);
         out.put_slice(b"}\n\n");
     }
 
@@ -290,12 +294,12 @@ impl StreamEncoder for Encoder {
             self.finish(choice, None, out);
         }
         if self.context.include_usage && self.usage.is_some() {
-            self.begin_chunk(out);
+            let from = self.begin_chunk(out);
             out.put_slice(b",\"choices\":[],");
             let mut whole = BytesMut::new();
             object(&mut whole, |object| usage::write(self.usage, object));
             out.put_slice(&whole[1..whole.len() - 1]);
-            self.end_chunk(out);
+            self.end_chunk(from, out);
         }
         out.put_slice(END);
         self.closed = true;

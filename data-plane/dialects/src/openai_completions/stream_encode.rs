@@ -11,7 +11,7 @@ use crate::dialect::{ReplyContext, StreamEncoder};
 use crate::openai_chat::reply::{created, is_free};
 use crate::openai_chat::stream_encode::END;
 use crate::openai_chat::{error, usage};
-use crate::writer::{Object, object};
+use crate::writer::{Object, object, one_line};
 
 /// State of one stream.
 pub(super) struct Encoder {
@@ -64,6 +64,7 @@ impl Encoder {
     /// Writes an event whose object `write` fills behind what every one begins with.
     fn event(&mut self, out: &mut BytesMut, write: impl FnOnce(&mut Object<'_>)) {
         out.put_slice(b"data: ");
+        let from = out.len();
         object(out, |body| {
             body.string("id", &self.id);
             body.string("object", "text_completion");
@@ -74,6 +75,7 @@ impl Encoder {
                 body.raw(&name, json.get());
             }
         });
+        one_line(&mut out[from..]);
         out.put_slice(b"\n\n");
     }
 

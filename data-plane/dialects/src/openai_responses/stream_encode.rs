@@ -12,7 +12,7 @@ use super::item::{self, Item, Kind, Status};
 use super::response::{Head, cut_short, settled};
 use crate::dialect::{ReplyContext, StreamEncoder};
 use crate::sequence::Sequence;
-use crate::writer::{Object, object};
+use crate::writer::{Object, object, one_line};
 
 /// State of one stream. Responses have one choice; events of others are passed over.
 pub(super) struct Encoder {
@@ -62,11 +62,13 @@ impl Writing {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\ndata: ");
+        let from = out.len();
         object(out, |event| {
             event.string("type", name);
             write(self, event);
             event.unsigned("sequence_number", self.sequence);
         });
+        one_line(&mut out[from..]);
         out.extend_from_slice(b"\n\n");
         self.sequence += 1;
     }

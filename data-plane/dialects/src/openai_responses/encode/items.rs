@@ -11,7 +11,13 @@ use crate::writer::{Array, Object};
 pub(super) fn write(message: &Message, input: &mut Array<'_>, dropped: &mut Dropped) {
     dropped.note_if(message.name.is_some(), "messages[].name");
     dropped.note_if(message.parts.iter().any(|part| part.cache.is_some()), "cache_control");
-    let said: Vec<&Part> = message.parts.iter().filter(|part| is_said(&part.content)).collect();
+    // What only this dialect knows is an item of its own where the model said it, else a part of the message.
+    let is_own_part = |content: &Content| {
+        let is_own = matches!(content, Content::Opaque { dialect, .. } if *dialect == SELF);
+        is_own && message.role != Role::Assistant
+    };
+    let is_in_message = |part: &&Part| is_said(&part.content) || is_own_part(&part.content);
+    let said: Vec<&Part> = message.parts.iter().filter(is_in_message).collect();
     if !said.is_empty() {
         let role = match message.role {
             Role::System => "system",
@@ -23,7 +29,10 @@ pub(super) fn write(message: &Message, input: &mut Array<'_>, dropped: &mut Drop
             item.string("type", "message");
             item.string("role", role);
             item.array("content", |content| {
-                said.iter().for_each(|part| content.object(|object| write_part(&part.content, role, object)));
+                said.iter().for_each(|part| match &part.content {
+                    Content::Opaque { json, .. } => content.raw(json.get()),
+                    said => content.object(|object| write_part(said, role, object)),
+                });
             });
         });
     }
@@ -50,6 +59,7 @@ pub(super) fn write(message: &Message, input: &mut Array<'_>, dropped: &mut Drop
                     });
                 }
             }),
+            own if is_own_part(own) => {}
             Content::Opaque { json, dialect, .. } if *dialect == SELF => input.raw(json.get()),
             Content::Opaque { kind, .. } => dropped.note(format!("messages[].content ({kind})")),
             _ => {}

@@ -1,14 +1,16 @@
 //! Streams of nasty shape, and what becomes of each: the same for every client, streamed or folded. docs/translation.md is
 //! this as a table.
 
+use gateway_dialects::framing::eventstream;
 use gateway_dialects::legal::Ending;
 use gateway_ir::dialect::Dialect as Id;
+use gateway_ir::event::{CitationKind, Event};
 use gateway_ir::fold::fold;
 use gateway_ir::usage::Usage;
 use serde_json::{Value, json};
 
 use super::plan::{Call, Piece, Place, Plan, Said, Shape, Word};
-use super::render::{self, frames};
+use super::render;
 use super::{clients, decode, told_by_a_node};
 
 fn plan() -> Plan {
@@ -135,7 +137,7 @@ fn errors_as_the_first_frame_and_in_the_middle() {
             Id::CohereV2 => data(json!({"message": "broke"})),
             Id::OllamaChat => b"{\"error\":\"out of memory\"}\n".to_vec(),
             Id::BedrockConverse => {
-                frames::message("exception", "throttlingException", &json!({"message": "slow down"})).to_vec()
+                eventstream::message("exception", "throttlingException", br#"{"message":"slow down"}"#)
             }
         };
         tell(upstream, &error, Ending::Failed);
@@ -151,6 +153,41 @@ fn first_event(upstream: Id, wire: &[u8]) -> usize {
         Id::OllamaChat => end(b"\n"),
         Id::BedrockConverse => u32::from_be_bytes(wire[..4].try_into().expect("a length")) as usize,
         _ => end(b"\n\n"),
+    }
+}
+
+/// JSON that is taken over as it stood may have line ends, which would cut an event in two.
+#[test]
+fn json_over_several_lines_stays_in_its_event() {
+    let call = |arguments: &str| {
+        let call = Call { id: "c0".to_owned(), name: "f".to_owned(), arguments: vec![arguments.to_owned()] };
+        Plan { pieces: vec![Piece::Calls(vec![call])], ..plan() }
+    };
+    let wire = render::stream(Id::CohereV2, &call("{\n  \"a\":\r\n 1\n}"), &shape());
+    let raw = |json: &str| serde_json::value::RawValue::from_string(json.to_owned()).expect("JSON");
+    let json = || raw("{\"type\":\n\"url_citation\",\r\n\"url_citation\":{\"url\":\"u\",\"title\":\"t\"}}");
+    let (choice, name) = (0, "system_fingerprint".to_owned());
+    let mut events = decode(Id::CohereV2, [wire.as_slice()]).0;
+    let details = [
+        Event::Meta { name, json: raw("[\n1]") },
+        Event::Meta { name: "gemini.x".to_owned(), json: raw("[\n1]") },
+        Event::Meta { name: "anthropic.x".to_owned(), json: raw("[\n1]") },
+        Event::Text { choice, text: "a\nb".to_owned() },
+        Event::Citation { choice, kind: CitationKind::OpenAi, json: json() },
+        Event::Citation { choice, kind: CitationKind::Anthropic, json: json() },
+        Event::Logprobs { choice, json: raw("{\"content\":\n[]}") },
+    ];
+    let own =
+        Id::ALL.map(|dialect| Event::Opaque { choice, kind: "x".to_owned(), json: raw("{\n\"type\":\"x\"}"), dialect });
+    events.splice(1..1, details.into_iter().chain(own));
+    for client in clients() {
+        let (told, ending, _) = told_by_a_node(client, &events, true);
+        assert_eq!(ending, Ok(Ending::Finished), "{}: {}", client.id(), String::from_utf8_lossy(&told));
+        assert!(told.ends_with(b"\n\n") || told.ends_with(b"\r\n\r\n"));
+        let n_lines = told.iter().filter(|byte| **byte == b'\n').count();
+        let n_events = told.windows(5).filter(|at| at == b"data:").count();
+        let with_names = matches!(client.id(), Id::AnthropicMessages | Id::OpenAiResponses);
+        assert_eq!(n_lines, n_events * if with_names { 3 } else { 2 }, "{}", String::from_utf8_lossy(&told));
     }
 }
 

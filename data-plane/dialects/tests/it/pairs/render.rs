@@ -9,7 +9,7 @@ mod openai;
 mod anthropic;
 mod responses;
 mod google;
-pub(crate) mod frames;
+mod frames;
 mod lines;
 
 /// The whole stream of an upstream. Exhaustive: a new dialect is not tested without its writer.
