@@ -79,7 +79,7 @@ fn is_sound(messages: &RawValue) -> bool {
         elements(calls, |call| {
             let mut id = None;
             members_of(call, |name, value| id = if name == "id" { Some(value.get()) } else { id });
-            is_sound &= id.is_some_and(|id| id.len() > 2 && id.starts_with('"'));
+            is_sound &= id.is_some_and(|id| id.len() > 2 && id.starts_with('"') && !open.contains(&id));
             open.extend(id);
         });
     });
@@ -129,6 +129,14 @@ mod tests {
             (vec![both.clone(), result("b"), result("a"), call("a"), result("a")], true),
             (vec![both, result("a")], false),
             (vec![call("a")], false),
+            (
+                vec![
+                    r#"{"role":"assistant","tool_calls":[{"id":"a"},{"id":"a"}]}"#.to_owned(),
+                    result("a"),
+                    result("a"),
+                ],
+                false,
+            ),
             (vec![call(""), result("")], false),
             (vec![result("a")], false),
             (vec![call("a"), result("b")], false),

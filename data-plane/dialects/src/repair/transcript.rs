@@ -8,7 +8,7 @@ use gateway_ir::json;
 use serde_json::value::RawValue;
 
 use crate::reading::members_of;
-use crate::signed_id;
+use crate::{call_id, signed_id};
 
 const LONELY_RESULT: &str = "messages[] (tool result without its call)";
 const LONELY_CALL: &str = "messages[].tool_calls[] (without its result)";
@@ -25,9 +25,15 @@ struct Answer {
 struct Turn {
     at: usize,
     message: Message,
-    /// Ids of the calls that no answer has been found for.
-    open: Vec<String>,
+    /// The calls that no answer has been found for.
+    open: Vec<Open>,
     answers: Vec<Answer>,
+}
+
+/// A call's id as the client wrote it, and as it is now: an id that comes twice in a turn is replaced the second time.
+struct Open {
+    said: String,
+    id: String,
 }
 
 pub(super) fn repair(messages: &mut Vec<Message>, repaired: &mut Vec<String>) {
@@ -47,10 +53,9 @@ pub(super) fn repair(messages: &mut Vec<Message>, repaired: &mut Vec<String>) {
     }
     for Turn { mut message, open, answers, .. } in turns {
         let was_empty = message.parts.is_empty();
-        for id in &open {
+        for call in &open {
             note(LONELY_CALL);
-            // The last of its name: an earlier one may have been answered.
-            let call = message.parts.iter().rposition(|part| call_id(part).is_some_and(|known| known == *id));
+            let call = message.parts.iter().rposition(|part| call_id(part).is_some_and(|id| id == call.id));
             call.map(|call| message.parts.remove(call));
         }
         if was_empty || !message.parts.is_empty() {
@@ -67,7 +72,12 @@ fn is_sound(messages: &[Message]) -> bool {
             if !open.is_empty() {
                 return false;
             }
-            open.extend(message.parts.iter().filter_map(call_id));
+            for id in message.parts.iter().filter_map(call_id) {
+                if open.contains(&id) {
+                    return false;
+                }
+                open.push(id);
+            }
             continue;
         }
         for part in &message.parts {
@@ -106,9 +116,9 @@ fn id_of(json: &RawValue) -> Option<String> {
 /// Turns without results, and the results one by one, in their order.
 fn taken_apart(messages: Vec<Message>) -> (Vec<Turn>, Vec<Answer>) {
     let (mut turns, mut answers) = (Vec::with_capacity(messages.len()), Vec::new());
-    for (at, message) in messages.into_iter().enumerate() {
+    for (at, mut message) in messages.into_iter().enumerate() {
         if message.role != Role::Tool {
-            let open = message.parts.iter().filter_map(call_id).collect();
+            let open = opened(&mut message.parts);
             turns.push(Turn { at, message, open, answers: Vec::new() });
             continue;
         }
@@ -124,19 +134,37 @@ fn taken_apart(messages: Vec<Message>) -> (Vec<Turn>, Vec<Answer>) {
     (turns, answers)
 }
 
+/// The calls of a turn, each with an id of its own.
+fn opened(parts: &mut [Part]) -> Vec<Open> {
+    let mut open: Vec<Open> = Vec::new();
+    for part in parts {
+        let Some(said) = call_id(part) else { continue };
+        let is_taken = open.iter().any(|call| call.id == said);
+        let id = if is_taken { call_id::call_id(&[&said, &open.len().to_string()]) } else { said.clone() };
+        if let Content::ToolCall(call) = &mut part.content
+            && is_taken
+        {
+            let (_, signature) = signed_id::split(&call.id);
+            call.id = signature.map_or_else(|| id.clone(), |signature| signed_id::join(&id, &signature));
+        }
+        open.push(Open { said, id });
+    }
+    open
+}
+
 /// Gives each result to the nearest call before it that has its id, else to one behind it. Returns the others.
 fn by_id(answers: Vec<Answer>, turns: &mut [Turn]) -> Vec<Answer> {
     let mut lonely = Vec::new();
-    for answer in answers {
+    for mut answer in answers {
         let n_before = turns.partition_point(|turn| turn.at < answer.at);
         let (before, behind) = turns.split_at_mut(n_before);
         let found = before.iter_mut().rev().chain(behind).find_map(|turn| {
-            let call = turn.open.iter().position(|id| *id == answer.call_id)?;
+            let call = turn.open.iter().position(|call| call.said == answer.call_id)?;
             Some((turn, call))
         });
         match found {
             Some((turn, call)) => {
-                turn.open.remove(call);
+                answer.belongs_to(turn.open.remove(call));
                 turn.answers.push(answer);
             }
             None => lonely.push(answer),
@@ -162,10 +190,8 @@ fn by_position(mut lonely: Vec<Answer>, turns: &mut [Turn]) -> Vec<Answer> {
         let (near, others) = lonely.into_iter().partition(is_near);
         lonely = others;
         let near: Vec<Answer> = near;
-        for (mut answer, id) in near.into_iter().zip(std::mem::take(&mut turn.open)) {
-            if let Some(Part { content: Content::ToolResult(result), .. }) = answer.message.parts.first_mut() {
-                result.call_id = id;
-            }
+        for (mut answer, call) in near.into_iter().zip(std::mem::take(&mut turn.open)) {
+            answer.belongs_to(call);
             turn.answers.push(answer);
         }
     }
@@ -174,4 +200,14 @@ fn by_position(mut lonely: Vec<Answer>, turns: &mut [Turn]) -> Vec<Answer> {
 
 fn is_call(part: &Part) -> bool {
     call_id(part).is_some()
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn belongs_to(&mut self, call: Open) {
+        if let Some(Part { content: Content::ToolResult(result), .. }) = self.message.parts.first_mut() {
+            result.call_id = call.id;
+        }
+    }
 }

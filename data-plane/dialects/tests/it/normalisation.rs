@@ -255,6 +255,12 @@ fn tool_transcript_repair() {
         json!([user("hi"), calling(&[f.clone(), g]), result("a", "1"), result("b", "2")]),
         &[],
     );
+    // One id for two calls.
+    let twice = json!([user("hi"), calling(&[f.clone(), call("a", "g")]), result("a", "1"), result("a", "2")]);
+    let (got, dropped) = sent(Id::OpenAiChat, &Quirks::default(), &json!({"messages": twice})).expect("a request");
+    let other = got["messages"][1]["tool_calls"][1]["id"].as_str().expect("an id").to_owned();
+    assert!(other != "a" && dropped.is_empty(), "{got}");
+    assert_eq!(got["messages"][3], result(&other, "2"));
     // Ids that come again in each turn belong to the nearest call.
     let again = json!([
         user("hi"),
