@@ -2,12 +2,15 @@
 
 use bytes::BytesMut;
 use gateway_dialects::dialect::{ReplyContext, Upstream};
-use gateway_dialects::{legal, registry};
+use gateway_dialects::{legal, registry, repair};
 use gateway_ir::dialect::Dialect as Id;
 use gateway_ir::event::{Event, FinishReason};
+use gateway_ir::facts::Facts;
 use gateway_ir::fold::fold;
 use gateway_ir::quirks::Quirks;
 use serde_json::{Value, json};
+
+use crate::recorded::fixtures;
 
 /// What an upstream gets of a chat client's body, and what it is told less. `Err` is the message of the refusal.
 fn sent(upstream: Id, quirks: &Quirks, body: &Value) -> Result<(Value, Vec<String>), String> {
@@ -374,4 +377,15 @@ fn garbage_behind_the_document_is_refused() {
     let client = registry::client_dialect(Id::OpenAiChat).expect("clients speak it");
     let refusal = client.decode_request(br#"{"model":"m","messages":[]} x"#).expect_err("garbage");
     assert_eq!(refusal.status, 400);
+}
+
+/// What vendors took passes as it is.
+#[test]
+fn recorded_requests_need_no_repair() {
+    let all = ["openai-chat", "mistral"].into_iter().flat_map(fixtures);
+    for fixture in all.filter(|fixture| fixture.status == 200 && fixture.request["model"].is_string()) {
+        let body = fixture.request.to_string();
+        let facts = Facts::scan(body.as_bytes()).expect("a body that was taken");
+        assert!(!repair::is_needed(Id::OpenAiChat, &facts, body.as_bytes()), "{}", fixture.id);
+    }
 }
