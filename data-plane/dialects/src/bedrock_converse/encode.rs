@@ -33,7 +33,7 @@ pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<
         write_inference(request, body);
         write_tools(request, upstream, body, &mut dropped)?;
         write_additional(request, upstream, body, &mut dropped);
-        write_format(request, body);
+        write_format(request, body, &mut dropped);
         for (name, raw) in request.extra.of(SELF) {
             body.raw(name, raw.get());
         }
@@ -183,10 +183,12 @@ fn write_additional(request: &ChatRequest, upstream: &Upstream<'_>, body: &mut O
 }
 
 /// Here a schema is a text that holds JSON.
-fn write_format(request: &ChatRequest, body: &mut Object<'_>) {
-    let Some(ResponseFormat::JsonSchema { name, description, schema: Some(schema), .. }) = &request.response_format
-    else {
-        return;
+fn write_format(request: &ChatRequest, body: &mut Object<'_>, dropped: &mut Dropped) {
+    let (name, description, schema) = match &request.response_format {
+        Some(ResponseFormat::JsonSchema { name, description, schema: Some(schema), .. }) => (name, description, schema),
+        // Without a schema there is nothing to say it by.
+        Some(ResponseFormat::JsonObject | ResponseFormat::JsonSchema { .. }) => return dropped.note("response_format"),
+        Some(ResponseFormat::Text) | None => return,
     };
     body.object("outputConfig", |config| {
         config.object("textFormat", |format| {

@@ -187,7 +187,10 @@ fn write_tools(
         dropped.note_if(!functions.is_empty(), "tools");
         return Ok(());
     }
-    dropped.note_if(matches!(request.tool_choice, Some(ToolChoice::Required)), "tool_choice");
+    // A model that is shown one tool may still answer without it.
+    let demands_one = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Function(_)));
+    dropped.note_if(demands_one, "tool_choice");
+    dropped.note_if(functions.iter().any(|function| function.strict == Some(true)), "tools[].strict");
     body.array("tools", |array| {
         for function in functions {
             array.object(|object| {

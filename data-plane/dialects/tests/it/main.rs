@@ -7,3 +7,4 @@ mod counting;
 mod tasks;
 mod pairs;
 mod normalisation;
+mod matrix;
