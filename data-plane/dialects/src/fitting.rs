@@ -11,12 +11,16 @@ use serde_json::value::RawValue;
 
 use crate::dropped::Dropped;
 
+pub mod answer_tool;
+
 /// A request that an upstream can be told.
 #[derive(Debug)]
 pub struct Fitted<'a> {
     pub request: Cow<'a, ChatRequest>,
     /// Names of what was taken out.
     pub dropped: Vec<&'static str>,
+    /// The answer comes as a call of the answer's tool, and [`answer_tool`] makes text of it again.
+    pub by_tool: bool,
 }
 
 /// The one refusal of a request in strict mode, with every parameter that `provider/model` cannot be told. Another target may
@@ -36,11 +40,11 @@ pub fn fit<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Fitted<'a> {
     let most_stops = quirks.max_stops.unwrap_or(usize::MAX);
     let has_too_many_stops = request.sampling.stop.len() > most_stops;
     if quirks.lacks.is_empty() && !has_too_many_stops {
-        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new() };
+        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false };
     }
     let lacking = Parameters::of_request(request).both(quirks.lacks);
     if lacking.is_empty() && !has_too_many_stops {
-        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new() };
+        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false };
     }
     let mut request = request.clone();
     let mut dropped = Vec::new();
@@ -49,10 +53,14 @@ pub fn fit<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Fitted<'a> {
         request.sampling.stop.truncate(most_stops);
         dropped.push("stop");
     }
+    let asked = lacking.meets(Parameters::JSON_SCHEMA).then(|| answer_tool::ask(&request, quirks)).flatten();
+    let by_tool = asked.is_some();
+    request = asked.unwrap_or(request);
+    let lacking = if by_tool { Parameters::of_request(&request).both(quirks.lacks) } else { lacking };
     tools(&mut request, lacking, &mut dropped);
     format(&mut request, lacking, quirks.lacks, &mut dropped);
     others(&mut request, lacking, &mut dropped);
-    Fitted { request: Cow::Owned(request), dropped }
+    Fitted { request: Cow::Owned(request), dropped, by_tool }
 }
 
 fn sampling(request: &mut ChatRequest, lacking: Parameters, dropped: &mut Vec<&'static str>) {
@@ -122,7 +130,7 @@ fn tools(request: &mut ChatRequest, lacking: Parameters, dropped: &mut Vec<&'sta
     }
 }
 
-/// A schema that cannot be enforced is asked for in words; any object is a schema that every object keeps to.
+/// A schema that cannot be enforced, and cannot be the answer's tool's either, is asked for in words; any object is a schema that every object keeps to.
 fn format(request: &mut ChatRequest, lacking: Parameters, lacks: Parameters, dropped: &mut Vec<&'static str>) {
     if lacking.meets(Parameters::JSON_SCHEMA) {
         if let Some(ResponseFormat::JsonSchema { schema, .. }) = request.response_format.take() {
@@ -325,13 +333,13 @@ mod tests {
             {"role": "user", "content": "Hi"}]);
         check(&[
             (
-                lacks(Parameters::JSON_SCHEMA),
+                lacks(Parameters::JSON_SCHEMA.with(Parameters::TOOL_CHOICE)),
                 json!({"response_format": schema}),
                 json!({"messages": asking, "response_format": {"type": "json_object"}}),
                 &["response_format.json_schema"],
             ),
             (
-                lacks(formats),
+                lacks(formats.with(Parameters::TOOL_CHOICE)),
                 json!({"response_format": schema}),
                 json!({"messages": asking}),
                 &["response_format.json_schema"],

@@ -113,6 +113,8 @@ struct Sent {
     /// Headers that belong to the body.
     headers: Vec<(&'static str, String)>,
     dropped: Vec<String>,
+    /// The answer comes as a tool's call.
+    by_tool: bool,
 }
 
 // === impl Sent ===
@@ -121,7 +123,7 @@ impl Sent {
     /// With what was lost on the way in and on the way out.
     fn translated(encoded: Encoded, request: &ChatRequest) -> Self {
         let dropped = request.repaired.iter().cloned().chain(encoded.dropped).collect();
-        Self { body: Pieces::from(encoded.body), headers: encoded.headers, dropped }
+        Self { body: Pieces::from(encoded.body), headers: encoded.headers, dropped, by_tool: false }
     }
 }
 
@@ -233,7 +235,7 @@ impl<'a> Outbound<'a> {
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let dialect = registry::dialect(target.provider.dialect_for(self.inbound.id()));
         let upstream_streams = self.stream || target.quirks.stream_only;
-        let Sent { body, headers, dropped } = self.encode(target, lane, upstream_streams, dialect)?;
+        let Sent { body, headers, dropped, by_tool } = self.encode(target, lane, upstream_streams, dialect)?;
         let response = if target.provider.endpoint.is_demo() {
             demo_answer(request_id, &target.model, upstream_streams, self.body.len(), clock::unix_seconds())
         } else {
@@ -244,7 +246,7 @@ impl<'a> Outbound<'a> {
         if !response.status().is_success() {
             return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
         }
-        let reading = Reading { target, dialect, idle: policy.idle, deadline };
+        let reading = Reading { target, dialect, by_tool, idle: policy.idle, deadline };
         let answer = match (upstream_streams, is_json(response.headers())) {
             // Asked for a stream, answered with a whole reply: still an answer.
             (true, false) => {
@@ -292,7 +294,12 @@ impl<'a> Outbound<'a> {
             let ask_usage = stream && may_ask && !target.quirks.no_stream_options;
             let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
             let pieces = self.facts.rewrite(self.body, &rewrite);
-            return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
+            return Ok(Sent {
+                body: Pieces::joined_if_small(pieces),
+                headers: Vec::new(),
+                dropped: Vec::new(),
+                by_tool: false,
+            });
         }
         let request = match &mut self.decoded {
             Some(request) => request,
@@ -301,11 +308,12 @@ impl<'a> Outbound<'a> {
         let upstream = Upstream { model: &target.model, stream, quirks: &target.quirks };
         let fitted = fitting::fit(request, &target.quirks);
         let mut encoded = dialect.encode_request(&fitted.request, &upstream)?;
+        let by_tool = fitted.by_tool;
         encoded.dropped = fitted.with(encoded.dropped);
         if self.terms.strict && !encoded.dropped.is_empty() {
             return Err(fitting::refusal(&encoded.dropped, &target.provider.name, &target.model));
         }
-        Ok(Sent::translated(encoded, request))
+        Ok(Sent { by_tool, ..Sent::translated(encoded, request) })
     }
 
     fn request(
@@ -352,7 +360,7 @@ impl<'a> Outbound<'a> {
                 let asked = !self.facts.include_usage && !reading.target.quirks.no_stream_options;
                 Ok(Answer::Passing { body, strip_usage: asked })
             }
-            (Lane::Translate, true) => Ok(Answer::Translating { body, decoder: reading.dialect.stream_decoder() }),
+            (Lane::Translate, true) => Ok(Answer::Translating { body, decoder: reading.decoder() }),
             (_, false) => reading.fold_stream(body).await.map(|reply| Answer::Folded(Box::new(reply))),
         }
     }
@@ -380,7 +388,7 @@ impl<'a> Outbound<'a> {
             let usage = self.inbound.usage_of_reply(&bytes);
             return Ok(Answer::Whole { bytes, usage });
         }
-        let events = reading.dialect.decode_reply(&bytes)?;
+        let events = reading.events(&bytes)?;
         reading.complete(gateway_ir::fold::fold(events)).map(|reply| Answer::Folded(Box::new(reply)))
     }
 }

@@ -35,14 +35,14 @@ impl Outbound<'_> {
         };
         let counter = registry::counter(dialect).expect("endpoints name only dialects whose upstreams count");
         let passes = self.count_passes(dialect, target);
-        let Sent { body, headers, dropped } = self.encode_count(counter, target, passes)?;
+        let Sent { body, headers, dropped, .. } = self.encode_count(counter, target, passes)?;
         let response = self.send(target, self.request(target, uri, body, headers), policy, deadline).await?;
         let status = response.status().as_u16();
         let dialect = registry::dialect(dialect);
         if !response.status().is_success() {
             return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
         }
-        let reading = Reading { target, dialect, idle: policy.idle, deadline };
+        let reading = Reading { target, dialect, by_tool: false, idle: policy.idle, deadline };
         // A number is no longer than an error.
         let (bytes, whole) = reading.collect(&mut response.into_body(), MAX_ERROR_BODY).await?;
         if !whole {
@@ -69,7 +69,12 @@ impl Outbound<'_> {
         if passes {
             let rewrite = Rewrite { model: &target.model, ..Rewrite::default() };
             let pieces = self.facts.rewrite(self.body, &rewrite);
-            return Ok(Sent { body: Pieces::joined_if_small(pieces), headers: Vec::new(), dropped: Vec::new() });
+            return Ok(Sent {
+                body: Pieces::joined_if_small(pieces),
+                headers: Vec::new(),
+                dropped: Vec::new(),
+                by_tool: false,
+            });
         }
         let upstream = Upstream { model: &target.model, stream: false, quirks: &target.quirks };
         let request = self.counted()?;

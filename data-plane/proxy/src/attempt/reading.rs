@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_dialects::dialect::Dialect;
+use gateway_dialects::dialect::{Dialect, StreamDecoder};
+use gateway_dialects::fitting::answer_tool::{Unwrapping, UnwrappingDecoder};
 use gateway_engine::snapshot::Target;
 use gateway_ir::event::Event;
 use gateway_ir::failure::{Code, Failure};
@@ -26,6 +27,8 @@ pub(super) const MAX_ERROR_BODY: usize = 64 * 1024;
 pub(super) struct Reading<'a> {
     pub(super) target: &'a Target,
     pub(super) dialect: &'static dyn Dialect,
+    /// The answer comes as a tool's call.
+    pub(super) by_tool: bool,
     pub(super) idle: Duration,
     pub(super) deadline: Instant,
 }
@@ -33,6 +36,17 @@ pub(super) struct Reading<'a> {
 // === impl Reading ===
 
 impl Reading<'_> {
+    pub(super) fn decoder(&self) -> Box<dyn StreamDecoder> {
+        let decoder = self.dialect.stream_decoder();
+        if self.by_tool { Box::new(UnwrappingDecoder::new(decoder)) } else { decoder }
+    }
+
+    /// Those of a whole reply.
+    pub(super) fn events(&self, body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
+        let events = self.dialect.decode_reply(body)?;
+        Ok(if self.by_tool { Unwrapping::all(events) } else { events })
+    }
+
     async fn next(&self, body: &mut UpstreamBody) -> Result<Option<Bytes>, Box<Failure>> {
         let bound = self.deadline.min(Instant::now() + self.idle);
         match timeout_at(bound, body.data()).await {
@@ -67,7 +81,7 @@ impl Reading<'_> {
     }
 
     pub(super) async fn fold_stream(&self, mut body: UpstreamBody) -> Result<Reply, Box<Failure>> {
-        let mut decoder = self.dialect.stream_decoder();
+        let mut decoder = self.decoder();
         let (mut events, mut legality, mut fold) = (Vec::new(), Legality::default(), Fold::default());
         let mut keep = |events: &mut Vec<Event>| {
             for event in events.drain(..) {

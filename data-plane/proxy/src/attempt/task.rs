@@ -166,7 +166,7 @@ impl Outbound<'_> {
 impl Calls<'_> {
     fn reading(&self) -> Reading<'_> {
         let dialect = registry::dialect(self.target.provider.dialect);
-        Reading { target: self.target, dialect, idle: self.policy.idle, deadline: self.deadline }
+        Reading { target: self.target, dialect, by_tool: false, idle: self.policy.idle, deadline: self.deadline }
     }
 }
 

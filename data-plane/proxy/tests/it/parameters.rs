@@ -81,3 +81,45 @@ async fn strict_mode_refuses_once_and_names_all() {
         }
     }
 }
+
+/// An upstream that knows schemas only for tools: the client sees nothing of the tool, whole or streamed.
+#[tokio::test]
+async fn structured_output_by_tool() {
+    let upstream = Upstream::start().await;
+    let config = provider_at("openai-compatible", &format!("{}/v1", upstream.url()), "quirks: [no_json_schema]");
+    let gateway = Gateway::start(&config).await;
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "r", "schema": schema}});
+    let call = |arguments: &str| json!([{"index": 0, "id": "c1", "type": "function", "function": {"name": "answer_in_json", "arguments": arguments}}]);
+
+    let reply = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "own-name", "choices": [{"index": 0,
+        "finish_reason": "tool_calls", "message": {"role": "assistant", "content": null, "tool_calls": call("{\"a\":1}")}}]});
+    upstream.push(Script::json(200, &reply));
+    let answer = gateway.chat(&asking(json!({"response_format": format}))).await;
+    let choice = &answer.json()["choices"][0];
+    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("{\"a\":1}"), &json!("stop")));
+    assert!(choice["message"].get("tool_calls").is_none_or(Value::is_null), "{choice}");
+    assert_eq!(answer.header("x-gateway-dropped-parameters"), None);
+    let received = upstream.request(0).await.json();
+    assert_eq!(received["tools"][0]["function"]["parameters"], schema);
+    assert_eq!(received["tool_choice"]["function"]["name"], received["tools"][0]["function"]["name"]);
+
+    let chunk = |delta: Value, finish: Value| {
+        let chunk = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "own-name",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        bytes::Bytes::from(format!("data: {chunk}\n\n"))
+    };
+    let events = [
+        chunk(json!({"role": "assistant", "tool_calls": call("{\"a\"")}), Value::Null),
+        chunk(json!({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]}), Value::Null),
+        chunk(json!({}), json!("tool_calls")),
+        bytes::Bytes::from_static(b"data: [DONE]\n\n"),
+    ];
+    upstream.push(Script::sse(&events));
+    let streamed = gateway.chat(&asking(json!({"response_format": format, "stream": true}))).await;
+    let chunks: Vec<Value> =
+        streamed.text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect();
+    let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    assert_eq!(text, "{\"a\":1}", "{}", streamed.text);
+    assert!(!streamed.text.contains("tool_calls") && streamed.text.contains("\"stop\""), "{}", streamed.text);
+}
