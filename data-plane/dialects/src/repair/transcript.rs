@@ -40,6 +40,10 @@ pub(super) fn repair(messages: &mut Vec<Message>, repaired: &mut Vec<String>) {
     if is_sound(messages) || messages.iter().any(refers_to_what_is_stored) {
         return;
     }
+    join_callers(messages);
+    if is_sound(messages) {
+        return;
+    }
     let (mut turns, answers) = taken_apart(std::mem::take(messages));
     let lonely = by_id(answers, &mut turns);
     let lonely = by_position(lonely, &mut turns);
@@ -63,6 +67,20 @@ pub(super) fn repair(messages: &mut Vec<Message>, repaired: &mut Vec<String>) {
         }
         messages.extend(answers.into_iter().map(|answer| answer.message));
     }
+}
+
+/// Neighbours that both call are one turn: Anthropic reads them so, and the results of all come behind the last.
+fn join_callers(messages: &mut Vec<Message>) {
+    messages.dedup_by(|next, message| {
+        let calls = |message: &Message| {
+            message.role == Role::Assistant && message.parts.iter().any(|part| call_id(part).is_some())
+        };
+        let is_one = calls(message) && calls(next);
+        if is_one {
+            message.parts.append(&mut next.parts);
+        }
+        is_one
+    });
 }
 
 fn is_sound(messages: &[Message]) -> bool {
