@@ -134,8 +134,8 @@ fn tell(id: Id, events: &[Event]) {
     }
     let told = match check(id, &out, has_usage) {
         Ok(told) => told,
-        // Half a character may pass, escaped: tokens of logprobs are told as they came. It is JSON, though not everybody's.
-        Err(why) if why.contains("surrogate") => return,
+        // JSON, though not everybody's, passes as it came: half a character, escaped; a number beyond all floats.
+        Err(why) if why.contains("surrogate") || why.contains("number out of range") => return,
         Err(why) => panic!("{id}: {why}\n{}", String::from_utf8_lossy(&out)),
     };
     assert!(failure.is_none() || told.ending == Ending::Failed, "{id}: a failure told as success");

@@ -157,11 +157,12 @@ fn opened(parts: &mut [Part]) -> Vec<Open> {
     let mut open: Vec<Open> = Vec::new();
     for part in parts {
         let Some(said) = call_id(part) else { continue };
-        let is_taken = open.iter().any(|call| call.id == said);
-        let id = if is_taken { call_id::call_id(&[&said, &open.len().to_string()]) } else { said.clone() };
+        let mut id = said.clone();
+        // What only the vendor can read keeps its id.
         if let Content::ToolCall(call) = &mut part.content
-            && is_taken
+            && open.iter().any(|other| other.id == said)
         {
+            id = call_id::call_id(&[&said, &open.len().to_string()]);
             let (_, signature) = signed_id::split(&call.id);
             call.id = signature.map_or_else(|| id.clone(), |signature| signed_id::join(&id, &signature));
         }

@@ -259,6 +259,8 @@ fn tool_transcript_repair() {
     let other = got["messages"][1]["tool_calls"][1]["id"].as_str().expect("an id").to_owned();
     assert!(other != "a" && dropped.is_empty(), "{got}");
     assert_eq!(got["messages"][3], result(&other, "2"));
+    let custom = json!({"id": "a", "type": "custom", "custom": {"name": "c", "input": ""}});
+    check(json!([user("hi"), calling(&[f.clone(), custom])]), json!([user("hi")]), &[lost_call]);
     // Ids that come again in each turn belong to the nearest call.
     let again = json!([
         user("hi"),
