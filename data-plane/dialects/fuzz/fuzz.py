@@ -30,15 +30,14 @@ COVERAGE = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ]
 MAX_INPUT = 4096
-# Of each target, which a byte of the input chooses from.
-N_DECODERS = 3
 # Growth beyond this is a finding: no input is larger than 4 KiB.
 RSS_MIB = 1024
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=30, help="per decoder: of replies, of streams, of requests")
+    parser.add_argument("--seconds", type=int, default=30, help="per target")
+    parser.add_argument("--seed", type=int, default=0, help="of the inputs that are tried; 0: another each time")
     parser.add_argument("--shared", type=pathlib.Path, default=ROOT.parent / "shared")
     parser.add_argument("--target-dir", type=pathlib.Path, default=ROOT / "target")
     parser.add_argument("targets", nargs="*", help="default: all")
@@ -49,7 +48,7 @@ def main():
     n_seeds = seeds(args.shared / "fixtures", home / "corpus")
     print(f"{n_seeds} recorded messages to begin with" if n_seeds else f"SKIPPED: seeds, because {args.shared}/fixtures is not there")
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        results = list(pool.map(lambda target: fuzz(binaries / target, home, N_DECODERS * args.seconds), targets))
+        results = list(pool.map(lambda target: fuzz(binaries / target, home, args.seconds, args.seed), targets))
     return max(results)
 
 
@@ -103,12 +102,12 @@ def frames(data):
         data = data[max(length, 16) :]
 
 
-def fuzz(binary, home, seconds):
+def fuzz(binary, home, seconds, seed):
     """One target. Its last lines say how far it came."""
     corpus, artifacts = home / "corpus" / binary.name, home / "artifacts" / binary.name
     corpus.mkdir(parents=True, exist_ok=True)
     artifacts.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT}", f"-rss_limit_mb={RSS_MIB}", "-timeout=10"]
+    options = [f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={MAX_INPUT}", f"-rss_limit_mb={RSS_MIB}", "-timeout=10"]
     options += [f"-artifact_prefix={artifacts}/", "-print_final_stats=1", "-verbosity=1"]
     run = subprocess.run([binary, corpus, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace")
     numbers = dict(re.findall(r"stat::(\w+):\s+(\d+)", run.stderr))
