@@ -69,6 +69,12 @@ pub fn family(task: Task) -> &'static dyn Family {
     match task {
         Task::Embeddings => &Embeddings,
         Task::Rerank => &Rerank,
-        Task::Moderations | Task::Images | Task::Speech => &Passing,
+        Task::Moderations
+        | Task::Images
+        | Task::ImageEdits
+        | Task::ImageVariations
+        | Task::Speech
+        | Task::Transcriptions
+        | Task::Translations => &Passing,
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::failure::{Code, Failure};
 use crate::json::{self, Member};
+use crate::multipart::Field;
 use crate::parameters::Parameters;
 
 /// The top-level members that matter before the lane is known. One scan fills it; the body stays untouched.
@@ -31,6 +32,8 @@ pub struct Facts {
     pub has_functions: bool,
     /// Both `max_completion_tokens` and `max_tokens`.
     pub has_two_limits: bool,
+    /// The body is a form: values stand there without quotes.
+    is_form: bool,
     /// Offset of the object's `{`, behind which members are inserted.
     open_brace: usize,
 }
@@ -126,11 +129,18 @@ impl Facts {
         Ok(Self { model, model_at: at, stream: Some(stream), ..Self::default() })
     }
 
+    /// The same of a form of several parts, of which `field` is the model.
+    pub fn of_form(field: &Field) -> Self {
+        Self { model: field.value.clone(), model_at: field.at.clone(), is_form: true, ..Self::default() }
+    }
+
     /// The body with the changes, as slices of the original and the new pieces between them; nothing long is copied.
     pub fn rewrite(&self, body: &Bytes, rewrite: &Rewrite<'_>) -> Vec<Bytes> {
         let mut edits = Vec::with_capacity(3);
         if rewrite.model != self.model && !self.model_at.is_empty() {
-            edits.push(Edit { at: self.model_at.clone(), with: quoted(rewrite.model) });
+            let plain = || Bytes::copy_from_slice(rewrite.model.as_bytes());
+            let with = if self.is_form { plain() } else { quoted(rewrite.model) };
+            edits.push(Edit { at: self.model_at.clone(), with });
         }
         if rewrite.ask_usage && !self.include_usage {
             match &self.stream_options_at {

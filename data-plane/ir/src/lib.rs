@@ -17,4 +17,5 @@ pub mod event;
 pub mod legal;
 pub mod fold;
 pub mod json;
+pub mod multipart;
 pub mod facts;

@@ -10,6 +10,14 @@ pub enum Task {
     Images,
     /// Speech from a text.
     Speech,
+    /// Pictures from pictures and a text.
+    ImageEdits,
+    /// Pictures like another one.
+    ImageVariations,
+    /// The text of a recording.
+    Transcriptions,
+    /// The same in English.
+    Translations,
 }
 
 /// A task's wire shape: how its request is written and its answer read.
@@ -41,12 +49,20 @@ pub enum Form {
     OpenAiImages,
     /// `POST /v1/audio/speech`, <https://platform.openai.com/docs/api-reference/audio/createSpeech>.
     OpenAiSpeech,
+    /// `POST /v1/images/edits`, <https://platform.openai.com/docs/api-reference/images/createEdit>.
+    OpenAiImageEdits,
+    /// `POST /v1/images/variations`, <https://platform.openai.com/docs/api-reference/images/createVariation>.
+    OpenAiImageVariations,
+    /// `POST /v1/audio/transcriptions`, <https://platform.openai.com/docs/api-reference/audio/createTranscription>.
+    OpenAiTranscriptions,
+    /// `POST /v1/audio/translations`, <https://platform.openai.com/docs/api-reference/audio/createTranslation>.
+    OpenAiTranslations,
 }
 
 // === impl Form ===
 
 impl Form {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::OpenAiEmbeddings,
         Self::MistralEmbeddings,
         Self::VoyageEmbeddings,
@@ -60,6 +76,10 @@ impl Form {
         Self::OpenAiModerations,
         Self::OpenAiImages,
         Self::OpenAiSpeech,
+        Self::OpenAiImageEdits,
+        Self::OpenAiImageVariations,
+        Self::OpenAiTranscriptions,
+        Self::OpenAiTranslations,
     ];
 
     pub fn task(self) -> Task {
@@ -75,6 +95,10 @@ impl Form {
             Self::OpenAiModerations => Task::Moderations,
             Self::OpenAiImages => Task::Images,
             Self::OpenAiSpeech => Task::Speech,
+            Self::OpenAiImageEdits => Task::ImageEdits,
+            Self::OpenAiImageVariations => Task::ImageVariations,
+            Self::OpenAiTranscriptions => Task::Transcriptions,
+            Self::OpenAiTranslations => Task::Translations,
         }
     }
 
@@ -93,7 +117,16 @@ impl Form {
             Self::OpenAiModerations => "openai-moderations",
             Self::OpenAiImages => "openai-images",
             Self::OpenAiSpeech => "openai-speech",
+            Self::OpenAiImageEdits => "openai-image-edits",
+            Self::OpenAiImageVariations => "openai-image-variations",
+            Self::OpenAiTranscriptions => "openai-transcriptions",
+            Self::OpenAiTranslations => "openai-translations",
         }
+    }
+
+    /// Whether clients may send a form of several parts (`multipart/form-data`), files among them.
+    pub fn takes_parts(self) -> bool {
+        matches!(self.task(), Task::ImageEdits | Task::ImageVariations | Task::Transcriptions | Task::Translations)
     }
 
     pub fn parse(name: &str) -> Option<Self> {
@@ -111,6 +144,10 @@ impl Task {
             Self::Moderations => "moderations",
             Self::Images => "images",
             Self::Speech => "speech",
+            Self::ImageEdits => "image edits",
+            Self::ImageVariations => "image variations",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
         }
     }
 }

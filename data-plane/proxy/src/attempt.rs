@@ -22,14 +22,15 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::fold::Reply;
 use gateway_ir::json;
 use gateway_ir::usage::Usage;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
 use self::reading::{Reading, first_byte_timeout, is_json, must_be_stream, refusal, total_timeout};
-use crate::body::Pieces;
+use crate::body::{Pieces, RequestBody};
 use crate::clock;
 use crate::ingress::Errand;
+use crate::receive::Multipart;
 use crate::record::Record;
 use crate::tokens::Tokens;
 use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
@@ -55,6 +56,8 @@ pub(crate) struct Outbound<'a> {
     /// Headers of the client that go on (`anthropic-beta`, `x-request-id`).
     pub(crate) forwarded: HeaderMap,
     pub(crate) terms: Terms,
+    /// The body is a form of several parts, or the beginning of one.
+    pub(crate) multipart: Option<Multipart>,
     decoded: Option<ChatRequest>,
     /// The same of a request that is no conversation.
     asked: Option<Box<dyn Asked>>,
@@ -109,7 +112,7 @@ pub(crate) struct Answered {
 
 /// What goes to an upstream, apart from what its endpoint adds.
 struct Sent {
-    body: Pieces,
+    body: RequestBody,
     /// Headers that belong to the body.
     headers: Vec<(&'static str, String)>,
     dropped: Vec<String>,
@@ -123,7 +126,7 @@ impl Sent {
     /// With what was lost on the way in and on the way out.
     fn translated(encoded: Encoded, request: &ChatRequest) -> Self {
         let dropped = request.repaired.iter().cloned().chain(encoded.dropped).collect();
-        Self { body: Pieces::from(encoded.body), headers: encoded.headers, dropped, by_tool: false }
+        Self { body: Pieces::from(encoded.body).into(), headers: encoded.headers, dropped, by_tool: false }
     }
 }
 
@@ -176,7 +179,20 @@ impl<'a> Outbound<'a> {
         forwarded: HeaderMap,
         terms: Terms,
     ) -> Self {
-        Self { client, tokens, errand, inbound, body, facts, stream, forwarded, terms, decoded: None, asked: None }
+        Self {
+            client,
+            tokens,
+            errand,
+            inbound,
+            body,
+            facts,
+            stream,
+            forwarded,
+            terms,
+            multipart: None,
+            decoded: None,
+            asked: None,
+        }
     }
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
@@ -262,11 +278,15 @@ impl<'a> Outbound<'a> {
     async fn send(
         &self,
         target: &Target,
-        mut request: Request<Pieces>,
+        mut request: Request<RequestBody>,
         policy: &gateway_engine::snapshot::Policy,
         deadline: Instant,
     ) -> Result<Response<UpstreamBody>, Box<Failure>> {
-        let first_byte = deadline.min(Instant::now() + policy.first_byte);
+        // Nobody answers before having read: how long that takes is the client's doing.
+        let first_byte = match request.body() {
+            RequestBody::Whole(_) => deadline.min(Instant::now() + policy.first_byte),
+            RequestBody::Upload(_) => deadline,
+        };
         let origin = origin(target);
         let sent = timeout_at(first_byte, async {
             if let Some(source) = target.provider.endpoint.token_source() {
@@ -295,7 +315,7 @@ impl<'a> Outbound<'a> {
             let rewrite = Rewrite { model: &target.model, ask_usage, stream: stream.then_some(true) };
             let pieces = self.facts.rewrite(self.body, &rewrite);
             return Ok(Sent {
-                body: Pieces::joined_if_small(pieces),
+                body: Pieces::joined_if_small(pieces).into(),
                 headers: Vec::new(),
                 dropped: Vec::new(),
                 by_tool: false,
@@ -320,9 +340,9 @@ impl<'a> Outbound<'a> {
         &self,
         target: &Target,
         uri: Uri,
-        body: Pieces,
+        body: RequestBody,
         headers: Vec<(&'static str, String)>,
-    ) -> Request<Pieces> {
+    ) -> Request<RequestBody> {
         let endpoint = &target.provider.endpoint;
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
@@ -344,8 +364,8 @@ impl<'a> Outbound<'a> {
         for (name, value) in headers {
             // Lists such as `anthropic-beta` are joined with what the client sent.
             let value = match sent.get(name).and_then(|other| other.to_str().ok()) {
-                Some(other) => format!("{other},{value}"),
-                None => value,
+                Some(other) if name != CONTENT_TYPE.as_str() => format!("{other},{value}"),
+                _ => value,
             };
             if let Ok(value) = HeaderValue::from_str(&value) {
                 sent.insert(name, value);

@@ -6,8 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use gateway_ir::failure::Failure;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+
+mod upload;
+
+pub(crate) use upload::{MAX_FORM, Rest, Upload};
 
 /// A body that is already here, in pieces: slices of the client's body with changed members between them. Its length is
 /// known, so it goes out with `content-length` and one vectored write.
@@ -15,6 +20,13 @@ use http_body::{Body, Frame, SizeHint};
 pub struct Pieces {
     pieces: VecDeque<Bytes>,
     n_bytes: u64,
+}
+
+/// What an upstream receives.
+pub(crate) enum RequestBody {
+    Whole(Pieces),
+    /// A form whose files are still with the client. Boxed: rare, and larger than the rest.
+    Upload(Box<Upload>),
 }
 
 /// What a client receives.
@@ -95,6 +107,48 @@ impl Body for Pieces {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.n_bytes)
+    }
+}
+
+// === impl RequestBody ===
+
+impl RequestBody {
+    /// What is already here, for signatures: operations that are signed take no forms.
+    pub(crate) fn as_slices(&self) -> impl Iterator<Item = &[u8]> {
+        let pieces = match self {
+            Self::Whole(pieces) => Some(pieces),
+            Self::Upload(_) => None,
+        };
+        pieces.into_iter().flat_map(Pieces::as_slices)
+    }
+}
+
+impl From<Pieces> for RequestBody {
+    fn from(pieces: Pieces) -> Self {
+        Self::Whole(pieces)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Box<Failure>;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Box<Failure>>>> {
+        match self.get_mut() {
+            Self::Whole(pieces) => Pin::new(pieces).poll_frame(context).map_err(|never| match never {}),
+            Self::Upload(upload) => Pin::new(upload.as_mut()).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(pieces) if pieces.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(pieces) => pieces.size_hint(),
+            Self::Upload(upload) => upload.size_hint(),
+        }
     }
 }
 

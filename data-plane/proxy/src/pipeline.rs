@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use gateway_dialects::framing::array::StreamForm;
 use gateway_engine::identity::{self, Caller};
@@ -14,6 +15,8 @@ use gateway_engine::resolve::{self, Ask};
 use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::multipart;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -149,11 +152,7 @@ impl Gateway {
         }
         let caller = self.identify(config, &head.headers)?;
         record.caller(&caller);
-        let body = receive::body(&head.headers, body, snapshot.settings.max_body).await?;
-        let facts = match ingress::gemini::asked(&head.path) {
-            Some(asked) => Facts::scan_named(&body, asked.model, asked.stream)?,
-            None => Facts::scan(&body)?,
-        };
+        let (body, facts, multipart) = received(errand, head, body, snapshot.settings.max_body).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
         let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
         let hints = Hints::read(&head.headers);
@@ -170,6 +169,7 @@ impl Gateway {
         let terms = Terms { once_each: hints.no_retry, strict };
         let clients = (&self.client, &*self.tokens);
         let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
+        outbound.multipart = multipart;
         let answered = outbound.run(&resolved, record).await?;
         Ok(reply::Outcome {
             answered,
@@ -195,6 +195,30 @@ impl Gateway {
         };
         identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())
     }
+}
+
+/// The body, what its beginning says, and, where it is a form of several parts, what is needed to send it on.
+async fn received(
+    errand: Errand,
+    head: &Head,
+    body: Incoming,
+    limit: u64,
+) -> Result<(Bytes, Facts, Option<receive::Multipart>), Box<Failure>> {
+    if let Errand::Task(form) = errand
+        && form.takes_parts()
+        && let Some(kind) = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+        && let Some(boundary) = multipart::boundary(kind)
+    {
+        let (bytes, model, rest) = receive::form(&head.headers, boundary?, body, limit).await?;
+        let multipart = receive::Multipart { kind: kind.to_owned(), rest };
+        return Ok((bytes, Facts::of_form(&model), Some(multipart)));
+    }
+    let body = receive::body(&head.headers, body, limit).await?;
+    let facts = match ingress::gemini::asked(&head.path) {
+        Some(asked) => Facts::scan_named(&body, asked.model, asked.stream)?,
+        None => Facts::scan(&body)?,
+    };
+    Ok((body, facts, None))
 }
 
 /// Names and values, without separators.

@@ -1,19 +1,76 @@
-//! The client's body, whole, under its bounds.
+//! The client's body under its bounds: JSON whole; a form whole where it is small, else up to the model that it names.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::multipart::{Field, Reader};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use crate::body::{MAX_FORM, Rest};
+
 /// A client has this long for any body, and then must keep up [`MIN_RATE`].
 const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second.
 const MIN_RATE: u64 = 1024;
+
+/// A form larger than what is held begins with its fields: so much of it is looked at for the model.
+const MAX_FIELDS: u64 = 1024 * 1024;
+
+/// What a form's body needs beside its bytes.
+pub(crate) struct Multipart {
+    /// Its `content-type`, which names the boundary.
+    pub(crate) kind: String,
+    /// Taken by the call that sends it.
+    pub(crate) rest: Option<Rest>,
+}
+
+/// Reads a form: all of it up to `limit` bytes, so that a call can be repeated. Of a larger one the beginning is read, up to the
+/// value of `model`, which must stand before the files; they follow while they are sent.
+pub(crate) async fn form(
+    headers: &HeaderMap,
+    boundary: &str,
+    mut body: Incoming,
+    limit: u64,
+) -> Result<(Bytes, Field, Option<Rest>), Box<Failure>> {
+    let announced = announced(headers);
+    if announced.is_some_and(|length| length > MAX_FORM) {
+        return Err(too_large(MAX_FORM));
+    }
+    check_encoding(headers)?;
+    let is_small = announced.is_some_and(|length| length <= limit);
+    // Without a length it may turn out to be small.
+    let (at_least, at_most) = match announced {
+        Some(_) if is_small => (u64::MAX, limit),
+        Some(_) => (0, MAX_FIELDS),
+        None => (MAX_FIELDS, limit),
+    };
+    let began = Instant::now();
+    let mut reader = Reader::new(boundary);
+    let mut read = Vec::new();
+    while let Some(piece) = next(&mut body, began, read.len()).await? {
+        reader.push(&piece)?;
+        read.extend_from_slice(&piece);
+        let n_read = read.len() as u64;
+        if let (Some(field), true) = (reader.model().cloned(), n_read > at_least) {
+            let rest = Rest::new(body, reader, announced.map(|length| length.saturating_sub(n_read)));
+            return Ok((read.into(), field, Some(rest)));
+        }
+        if n_read > at_most {
+            let message = format!("in a form of more than {limit} bytes, `model` must stand before the files");
+            return Err(Box::new(Failure::invalid(message).at("model")));
+        }
+    }
+    reader.finish()?;
+    match reader.model().cloned() {
+        Some(field) => Ok((read.into(), field, None)),
+        None => Err(Box::new(Failure::invalid("`model` is missing").at("model"))),
+    }
+}
 
 /// Reads a JSON body of at most `limit` bytes. A body that came in one piece is not copied.
 pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<Bytes, Box<Failure>> {
@@ -43,10 +100,7 @@ fn check(headers: &HeaderMap, limit: u64) -> Result<(), Box<Failure>> {
     if announced(headers).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        let message = format!("request bodies may not be compressed (content-encoding {encoding:?}); send them plain");
-        return Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)));
-    }
+    check_encoding(headers)?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/json") || kind.eq_ignore_ascii_case("text/plain") || kind.is_empty() {
@@ -54,6 +108,14 @@ fn check(headers: &HeaderMap, limit: u64) -> Result<(), Box<Failure>> {
     }
     let message = format!("the body must be application/json, not `{kind}`");
     Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)))
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Failure>> {
+    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+        let message = format!("request bodies may not be compressed (content-encoding {encoding:?}); send them plain");
+        return Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)));
+    }
+    Ok(())
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

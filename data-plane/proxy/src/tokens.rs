@@ -14,7 +14,7 @@ use http::HeaderValue;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::body::Pieces;
+use crate::body::{Pieces, RequestBody};
 use crate::upstream::{Client, Origin};
 use crate::{clock, task};
 
@@ -117,7 +117,7 @@ async fn fetch(tls: &Arc<rustls::ClientConfig>, source: &TokenSource) -> Result<
         allow_private: source.allow_private_networks(),
         is_metadata_server: source.is_metadata_server(),
     };
-    let request = source.request(clock::unix_seconds()).map(Pieces::from);
+    let request = source.request(clock::unix_seconds()).map(|bytes| RequestBody::from(Pieces::from(bytes)));
     let asked = timeout(WHOLE, async {
         let response = client.send(&origin, request, CONNECT).await?;
         let status = response.status();

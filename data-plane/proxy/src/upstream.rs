@@ -15,7 +15,7 @@ use gateway_ir::failure::{Code, Failure};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
-use crate::body::Pieces;
+use crate::body::RequestBody;
 pub(crate) use connect::tls_client_config;
 pub(crate) use demo::answer as demo_answer;
 use pool::{Lease, Pool};
@@ -70,7 +70,7 @@ impl Client {
     pub(crate) async fn send(
         &self,
         origin: &Origin,
-        mut request: Request<Pieces>,
+        mut request: Request<RequestBody>,
         connect: Duration,
     ) -> Result<Response<UpstreamBody>, Box<Failure>> {
         loop {
@@ -78,6 +78,7 @@ impl Client {
             match lease.send(request).await {
                 Ok(response) => return Ok(with_lease(response, lease)),
                 Err(pool::SendError::NotSent(unsent)) => request = *unsent,
+                Err(pool::SendError::Client(failure)) => return Err(failure),
                 Err(pool::SendError::Broken(reason)) => return Err(broken(origin, &reason)),
             }
         }
@@ -91,6 +92,7 @@ impl Client {
         match lease.send(request).await {
             Ok(response) => Ok(with_lease(response, lease)),
             Err(pool::SendError::NotSent(_)) => Err(broken(origin, "the connection closed at once")),
+            Err(pool::SendError::Client(failure)) => Err(failure),
             Err(pool::SendError::Broken(reason)) => Err(broken(origin, &reason)),
         }
     }

@@ -67,5 +67,9 @@ fn tail(form: Form) -> &'static str {
         Form::OpenAiModerations => "/moderations",
         Form::OpenAiImages => "/images/generations",
         Form::OpenAiSpeech => "/audio/speech",
+        Form::OpenAiImageEdits => "/images/edits",
+        Form::OpenAiImageVariations => "/images/variations",
+        Form::OpenAiTranscriptions => "/audio/transcriptions",
+        Form::OpenAiTranslations => "/audio/translations",
     }
 }

@@ -70,7 +70,7 @@ impl Outbound<'_> {
             let rewrite = Rewrite { model: &target.model, ..Rewrite::default() };
             let pieces = self.facts.rewrite(self.body, &rewrite);
             return Ok(Sent {
-                body: Pieces::joined_if_small(pieces),
+                body: Pieces::joined_if_small(pieces).into(),
                 headers: Vec::new(),
                 dropped: Vec::new(),
                 by_tool: false,

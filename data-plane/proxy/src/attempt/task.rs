@@ -20,7 +20,7 @@ use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Reading, refusal};
-use crate::body::Pieces;
+use crate::body::{Pieces, RequestBody, Upload};
 use crate::upstream::UpstreamBody;
 
 /// Calls of one request that run at once.
@@ -83,12 +83,18 @@ impl Outbound<'_> {
         }
     }
 
-    async fn passed(&self, form: Form, calls: &Calls<'_>) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
-        let rewrite = Rewrite { model: &calls.target.model, ..Rewrite::default() };
-        let body = Pieces::joined_if_small(self.facts.rewrite(self.body, &rewrite));
-        let Said { mut body, status, kind } = self.call(calls, body, Vec::new()).await?;
+    async fn passed(&mut self, form: Form, calls: &Calls<'_>) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        let (body, headers) = self.as_asked(calls.target);
+        let is_gone = matches!(body, RequestBody::Upload(_));
+        let said = self.call(calls, body, headers).await;
+        let Said { mut body, status, kind } = said.map_err(|failure| match is_gone {
+            // The files went with this call: nobody has them any more.
+            true => Box::new(Failure { retry: Retry::Never, ..*failure }),
+            false => failure,
+        })?;
         let reading = calls.reading();
-        let n_read = self.body.len() as u64;
+        // The bytes of a recording or a picture say nothing of tokens.
+        let n_read = if self.multipart.is_some() { 0 } else { self.body.len() as u64 };
         let family = registry::family(form.task());
         // Sound goes on as it comes, and so do events.
         if kind.as_ref().is_some_and(|kind| !kind.as_bytes().starts_with(b"application/json")) {
@@ -103,6 +109,18 @@ impl Outbound<'_> {
         }
         let usage = family.usage_of_reply(&bytes);
         Ok((Answer::Made { bytes, usage, n_read }, status, Vec::new()))
+    }
+
+    /// The client's own body with the target's model, and headers that belong to it. The files of a form that is not all here go
+    /// with the first call.
+    fn as_asked(&mut self, target: &Target) -> (RequestBody, Vec<(&'static str, String)>) {
+        let pieces = self.facts.rewrite(self.body, &Rewrite { model: &target.model, ..Rewrite::default() });
+        let headers = self.multipart.iter().map(|form| ("content-type", form.kind.clone())).collect();
+        let body = match self.multipart.as_mut().and_then(|form| form.rest.take()) {
+            Some(rest) => RequestBody::Upload(Box::new(Upload::new(Pieces::new(pieces), rest))),
+            None => Pieces::joined_if_small(pieces).into(),
+        };
+        (body, headers)
     }
 
     async fn translated(
@@ -134,7 +152,7 @@ impl Outbound<'_> {
         body: Bytes,
         headers: Vec<(&'static str, String)>,
     ) -> Result<Bytes, Box<Failure>> {
-        let Said { mut body, .. } = self.call(calls, Pieces::from(body), headers).await?;
+        let Said { mut body, .. } = self.call(calls, Pieces::from(body).into(), headers).await?;
         let reading = calls.reading();
         match reading.collect(&mut body, MAX_TRANSLATED_REPLY).await? {
             (bytes, true) => Ok(bytes),
@@ -145,7 +163,7 @@ impl Outbound<'_> {
     async fn call(
         &self,
         calls: &Calls<'_>,
-        body: Pieces,
+        body: RequestBody,
         headers: Vec<(&'static str, String)>,
     ) -> Result<Said, Box<Failure>> {
         let Calls { target, operation, policy, deadline } = *calls;

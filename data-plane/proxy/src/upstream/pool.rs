@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use gateway_ir::failure::Failure;
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
@@ -13,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::Transport;
 use super::{Origin, error_chain};
-use crate::body::Pieces;
+use crate::body::RequestBody;
 use crate::task;
 
 /// Idle longer than this: closed instead of used. Below the 60 s at which common balancers close.
@@ -38,14 +39,14 @@ struct Connections {
 }
 
 struct H1 {
-    sender: http1::SendRequest<Pieces>,
+    sender: http1::SendRequest<RequestBody>,
     born: Instant,
     idle_since: Instant,
 }
 
 #[derive(Clone)]
 struct H2 {
-    sender: http2::SendRequest<Pieces>,
+    sender: http2::SendRequest<RequestBody>,
     born: Instant,
 }
 
@@ -63,7 +64,9 @@ enum Connection {
 
 pub(super) enum SendError {
     /// Nothing was written: the request may go over another connection.
-    NotSent(Box<Request<Pieces>>),
+    NotSent(Box<Request<RequestBody>>),
+    /// The client's own body was at fault.
+    Client(Box<Failure>),
     Broken(String),
 }
 
@@ -125,7 +128,7 @@ impl Pool {
 // === impl Lease ===
 
 impl Lease {
-    pub(super) async fn send(&mut self, mut request: Request<Pieces>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(&mut self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
         let sent = match &mut self.connection {
             Connection::H1(h1) => {
                 to_origin_form(&mut request, &self.origin);
@@ -143,7 +146,10 @@ impl Lease {
         };
         sent.map_err(|mut error| match error.take_message() {
             Some(request) => SendError::NotSent(Box::new(request)),
-            None => SendError::Broken(error_chain(error.error())),
+            None => match fault_of_client(error.error()) {
+                Some(failure) => SendError::Client(failure),
+                None => SendError::Broken(error_chain(error.error())),
+            },
         })
     }
 
@@ -166,8 +172,13 @@ impl Lease {
     }
 }
 
+/// What was wrong with a body that was read while it was sent.
+fn fault_of_client(error: &hyper::Error) -> Option<Box<Failure>> {
+    std::error::Error::source(error)?.downcast_ref::<Box<Failure>>().cloned()
+}
+
 /// HTTP/1.1 wants the path alone and names the host in a header; HTTP/2 takes both from the whole URI.
-fn to_origin_form(request: &mut Request<Pieces>, origin: &Origin) {
+fn to_origin_form(request: &mut Request<RequestBody>, origin: &Origin) {
     let Some(path) = request.uri().path_and_query().cloned() else { return };
     if let Ok(host) = HeaderValue::from_maybe_shared(origin.authority.clone()) {
         request.headers_mut().insert(HOST, host);

@@ -14,6 +14,7 @@ mod azure;
 mod counting;
 mod embeddings;
 mod tasks;
+mod multipart;
 mod parameters;
 mod endings;
 mod refusals;
