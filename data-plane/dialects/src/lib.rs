@@ -27,6 +27,7 @@ pub mod ollama_chat;
 pub mod bedrock_converse;
 mod embeddings;
 mod rerank;
+pub mod task_events;
 mod passing;
 pub mod fitting;
 pub mod registry;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{ClientDialect, ReplyContext, TapOptions};
 use gateway_dialects::framing::array::StreamForm;
+use gateway_dialects::task_events;
 use gateway_engine::limits::Rate;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::fold::Reply;
@@ -83,7 +84,11 @@ pub(crate) fn response(
         }
         Answer::PassingMade { family, kind, head: first, body, n_read } => {
             record.reads(n_read);
-            let mode = Mode::Pass(Box::new(tail::Tail::of_task(family, first)));
+            let is_stream = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+            let mode = match is_stream {
+                true => Mode::Pass(Box::<task_events::Events>::default()),
+                false => Mode::Pass(Box::new(tail::Tail::of_task(family, first))),
+            };
             if let Some(kind) = kind {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
             }

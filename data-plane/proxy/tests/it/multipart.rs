@@ -83,6 +83,13 @@ async fn transcripts_stream_as_they_come() {
     let answer = sent(&gateway, "/v1/audio/transcriptions", body).await;
     assert_eq!((answer.status, answer.text.as_str()), (200, events));
     assert_eq!(gateway.records(1).await[0]["tokens"]["output"], 2);
+    // The same without its end is told to be half of one.
+    let half = events.split_inclusive("\n\n").next().expect("an event");
+    upstream.push(Script::text(200, "text/event-stream", half.to_owned()));
+    let body = form(&[("model", Some("m")), ("stream", Some("true")), ("file", None)], b"RIFF");
+    let cut = sent(&gateway, "/v1/audio/transcriptions", body).await;
+    assert!(cut.text.starts_with(half) && cut.text.contains("\"error\""), "{}", cut.text);
+    assert_eq!(gateway.records(2).await[1]["ending"], "upstream_cut");
 }
 
 /// What is larger than a body that is held goes on while it comes.
