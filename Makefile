@@ -16,7 +16,7 @@ run: ## Starts the gateway: control plane, data plane, and a key to try it with
 
 test: packages clients ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
 	@mkdir -p $(TARGET_DIR) && date +%s >$(TARGET_DIR)/tests-began
-	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace
+	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace --no-fail-fast
 	@$(MAKE) --no-print-directory conformance
 	@cargo run --quiet --package gateway-checks --bin figures -- $(TARGET_DIR)/figures.jsonl $$(cat $(TARGET_DIR)/tests-began)
 
