@@ -2,7 +2,7 @@
 
 use clap::Args;
 use gateway_model::catalog;
-use gateway_model::kind::provider::Provider;
+use gateway_model::kind::provider::{Gcp, Provider};
 use gateway_model::problem::Problem;
 use serde_json::{Value, json};
 
@@ -77,7 +77,12 @@ fn destination(provider: &Provider) -> String {
         return "inside the gateway".to_owned();
     };
     let region = provider.aws.as_ref().map_or("{region}", |aws| &aws.region);
-    let base = base.trim_end_matches('/').replace("{region}", region);
+    let location = provider.gcp.as_ref().map(Gcp::host_prefix).unwrap_or_default();
+    let base = base.trim_end_matches('/').replace("{region}", region).replace("{location}", &location);
+    if let Some(Gcp { project, location, .. }) = &provider.gcp {
+        let models = format!("/v1/projects/{project}/locations/{location}/publishers/google/models");
+        return format!("{base}{models}/{{model}}:generateContent");
+    }
     let tail = match (row.chat_path.as_deref(), row.dialect.as_str(), row.id.as_str()) {
         (Some(path), ..) => path,
         (None, "anthropic-messages", _) => "/v1/messages",

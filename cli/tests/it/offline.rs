@@ -80,16 +80,21 @@ fn twenty_two_providers() {
     assert!(rows.len() >= 22, "{} kinds need no address", rows.len());
     let mut file = "providers:\n".to_owned();
     for row in &rows {
-        let aws = if row.id == "bedrock" { ", aws: {region: eu-central-1}" } else { "" };
+        let cloud = match row.id.as_str() {
+            "bedrock" => ", aws: {region: eu-central-1}",
+            "vertex" => ", gcp: {project: p, location: europe-west1}",
+            _ => "",
+        };
         let private = if row.env.is_empty() { ", allow_private_networks: true" } else { "" };
-        file.push_str(&format!("  - {{name: {0}, kind: {0}, api_key: x{aws}{private}}}\n", row.id));
+        file.push_str(&format!("  - {{name: {0}, kind: {0}, api_key: x{cloud}{private}}}\n", row.id));
     }
     world.write("gateway.yaml", &file);
     let report = world.run(&["validate", "-f", "gateway.yaml", "-o", "json"]).ended(0).json();
     let listed = world.run(&["validate", "-f", "gateway.yaml"]).ended(0).stdout;
     for (row, provider) in rows.iter().zip(report["providers"].as_array().expect("a list")) {
         let url = provider["url"].as_str().expect("a URL");
-        let base_url = row.base_url.as_deref().unwrap_or_default().replace("{region}", "eu-central-1");
+        let base_url = row.base_url.as_deref().unwrap_or_default();
+        let base_url = base_url.replace("{region}", "eu-central-1").replace("{location}", "europe-west1-");
         assert!(url.starts_with(&base_url) && url.len() > base_url.len() && listed.contains(url), "{}: {url}", row.id);
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::task::Task;
 use gateway_model::catalog::{Auth, Row};
-use gateway_model::kind::provider::{AzureAuth, Provider};
+use gateway_model::kind::provider::{AzureAuth, Gcp, Provider};
 use gateway_model::problem::{Code, Problem};
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -166,7 +166,7 @@ impl fmt::Debug for Endpoint {
 /// The provider's own, else the catalogue's.
 fn base_url(provider: &Provider, row: &Row) -> Option<String> {
     let region = provider.aws.as_ref().map_or("", |aws| aws.region.as_str());
-    let location = provider.gcp.as_ref().map(vertex::host_prefix).unwrap_or_default();
+    let location = provider.gcp.as_ref().map(Gcp::host_prefix).unwrap_or_default();
     let own = provider.base_url.clone();
     own.or_else(|| Some(row.base_url.as_ref()?.replace("{region}", region).replace("{location}", &location)))
 }

@@ -47,11 +47,6 @@ pub type TokenRequest = Request<Bytes>;
 #[error("the answer holds no `access_token` with a lifetime")]
 pub struct Unusable;
 
-/// What stands before `aiplatform.googleapis.com`.
-pub(super) fn host_prefix(gcp: &Gcp) -> String {
-    if gcp.location == Gcp::GLOBAL { String::new() } else { format!("{}-", gcp.location) }
-}
-
 /// What stands before a model, behind the version.
 pub(super) fn models(gcp: &Gcp) -> String {
     format!("/projects/{}/locations/{}/publishers/google/models/", encoded(&gcp.project), encoded(&gcp.location))

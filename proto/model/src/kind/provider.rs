@@ -118,6 +118,11 @@ impl Gcp {
     /// The location that is none in particular.
     pub const GLOBAL: &str = "global";
 
+    /// What stands before `aiplatform.googleapis.com`.
+    pub fn host_prefix(&self) -> String {
+        if self.location == Self::GLOBAL { String::new() } else { format!("{}-", self.location) }
+    }
+
     fn everywhere() -> String {
         Self::GLOBAL.to_owned()
     }
