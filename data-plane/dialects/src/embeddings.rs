@@ -18,6 +18,7 @@ mod openai;
 mod cohere;
 mod gemini;
 mod ollama;
+mod bedrock;
 #[cfg(test)]
 mod tests;
 
@@ -44,9 +45,15 @@ impl Family for Embeddings {
 
 impl Asked for Request {
     fn encode(&self, upstream: &Upstream<'_>) -> Result<Vec<Encoded>, Box<Failure>> {
-        let at_once = upstream.at_once.unwrap_or(usize::MAX).max(1);
+        let at_once = match upstream.form {
+            Form::BedrockTitanEmbed | Form::BedrockNovaEmbed => 1,
+            _ => upstream.at_once.unwrap_or(usize::MAX).max(1),
+        };
         let part = |inputs: &[Input]| match upstream.form {
-            Form::CohereEmbed => cohere::encode(self, inputs, upstream.model),
+            Form::CohereEmbed => cohere::encode(self, inputs, Some(upstream.model)),
+            Form::BedrockCohereEmbed => cohere::encode(self, inputs, None),
+            Form::BedrockTitanEmbed => bedrock::encode_titan(self, inputs),
+            Form::BedrockNovaEmbed => bedrock::encode_nova(self, inputs),
             Form::GeminiEmbed => gemini::encode(self, inputs, upstream.model),
             Form::OllamaEmbed => ollama::encode(self, inputs, upstream.model),
             form => openai::encode(self, inputs, form, upstream.model),
@@ -64,7 +71,9 @@ impl Asked for Request {
         let mut usage = Some(Usage::default());
         for bytes in replies {
             let part = match upstream.form {
-                Form::CohereEmbed => cohere::decode(bytes),
+                Form::CohereEmbed | Form::BedrockCohereEmbed => cohere::decode(bytes),
+                Form::BedrockTitanEmbed => bedrock::decode_titan(bytes),
+                Form::BedrockNovaEmbed => bedrock::decode_nova(bytes),
                 Form::GeminiEmbed => gemini::decode(bytes),
                 Form::OllamaEmbed => ollama::decode(bytes),
                 _ => openai::decode_reply(bytes),

@@ -37,6 +37,14 @@ pub enum Form {
     GeminiEmbed,
     /// `POST /api/embed`, <https://docs.ollama.com/api/embed>.
     OllamaEmbed,
+    /// `POST /model/{model}/invoke` of Cohere's models on Amazon Bedrock,
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html>.
+    BedrockCohereEmbed,
+    /// The same of Amazon's Titan models,
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html>.
+    BedrockTitanEmbed,
+    /// The same of Amazon's Nova models, <https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>.
+    BedrockNovaEmbed,
     /// `POST /v1/rerank`, <https://api.jina.ai/redoc>; so do vLLM, llama.cpp and Together, and so did Cohere's first version.
     JinaRerank,
     /// `POST /v2/rerank`, <https://docs.cohere.com/reference/rerank>.
@@ -62,7 +70,7 @@ pub enum Form {
 // === impl Form ===
 
 impl Form {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::OpenAiEmbeddings,
         Self::MistralEmbeddings,
         Self::VoyageEmbeddings,
@@ -70,6 +78,9 @@ impl Form {
         Self::CohereEmbed,
         Self::GeminiEmbed,
         Self::OllamaEmbed,
+        Self::BedrockCohereEmbed,
+        Self::BedrockTitanEmbed,
+        Self::BedrockNovaEmbed,
         Self::JinaRerank,
         Self::CohereRerank,
         Self::VoyageRerank,
@@ -90,7 +101,10 @@ impl Form {
             | Self::JinaEmbeddings
             | Self::CohereEmbed
             | Self::GeminiEmbed
-            | Self::OllamaEmbed => Task::Embeddings,
+            | Self::OllamaEmbed
+            | Self::BedrockCohereEmbed
+            | Self::BedrockTitanEmbed
+            | Self::BedrockNovaEmbed => Task::Embeddings,
             Self::JinaRerank | Self::CohereRerank | Self::VoyageRerank => Task::Rerank,
             Self::OpenAiModerations => Task::Moderations,
             Self::OpenAiImages => Task::Images,
@@ -111,6 +125,9 @@ impl Form {
             Self::CohereEmbed => "cohere-embed",
             Self::GeminiEmbed => "gemini-embed",
             Self::OllamaEmbed => "ollama-embed",
+            Self::BedrockCohereEmbed => "bedrock-cohere-embed",
+            Self::BedrockTitanEmbed => "bedrock-titan-embed",
+            Self::BedrockNovaEmbed => "bedrock-nova-embed",
             Self::JinaRerank => "jina-rerank",
             Self::CohereRerank => "cohere-rerank",
             Self::VoyageRerank => "voyage-rerank",

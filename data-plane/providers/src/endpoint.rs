@@ -105,7 +105,10 @@ impl Endpoint {
 
     /// The operation of a task, with its whole URI; `None` where the vendor has none.
     pub fn task(&self, task: Task, model: &str) -> Option<Operation> {
-        self.tasks.iter().find(|offer| offer.form().task() == task).map(|offer| offer.operation(model))
+        self.tasks
+            .iter()
+            .find(|offer| offer.form().task() == task && offer.covers(model))
+            .map(|offer| offer.operation(model))
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.

@@ -65,13 +65,16 @@ pub struct TaskRow {
     pub path: Option<String>,
     /// How many inputs it takes in one request, where it says so.
     pub at_once: Option<usize>,
+    /// Names of the models that have it, where others of the provider have another form or none. As in [`Profile::models`].
+    #[serde(default)]
+    pub models: Vec<String>,
 }
 
 /// Departures of some models of a provider.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// Names; a `*` at the end stands for any letters.
+    /// Names; a `*` at the beginning or at the end stands for any letters.
     pub models: Vec<String>,
     #[serde(default)]
     pub quirks: Vec<String>,
@@ -153,11 +156,18 @@ pub fn row(kind: &str) -> Option<&'static Row> {
 impl Profile {
     /// Whether it is about a model of this name.
     pub fn covers(&self, model: &str) -> bool {
-        self.models.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => model.starts_with(beginning),
-            None => model == pattern,
-        })
+        covers(&self.models, model)
     }
+}
+
+/// Whether one of the patterns of [`Profile::models`] is about a model of this name.
+pub fn covers(patterns: &[String], model: &str) -> bool {
+    patterns.iter().any(|pattern| match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(_), Some(_)) if pattern.len() > 1 => model.contains(&pattern[1..pattern.len() - 1]),
+        (_, Some(beginning)) => model.starts_with(beginning),
+        (Some(end), None) => model.ends_with(end),
+        (None, None) => model == pattern,
+    })
 }
 
 #[cfg(test)]

@@ -17,11 +17,14 @@ use crate::writer::object;
 /// Members of the vendor's own, which pass.
 const OWN: [&str; 3] = ["truncate", "max_tokens", "priority"];
 
-pub(super) fn encode(request: &Request, inputs: &[Input], model: &str) -> Result<Encoded, Box<Failure>> {
+/// On Bedrock the model stands in the path and may not be in the body.
+pub(super) fn encode(request: &Request, inputs: &[Input], model: Option<&str>) -> Result<Encoded, Box<Failure>> {
     let mut dropped = Dropped::default();
     let mut out = BytesMut::with_capacity(4096);
     object(&mut out, |body| {
-        body.string("model", model);
+        if let Some(model) = model {
+            body.string("model", model);
+        }
         write_texts("texts", inputs, body)?;
         // Cohere demands one. What is stored first and searched later is the common case.
         let wanted = request.purpose.unwrap_or(Purpose::Document);

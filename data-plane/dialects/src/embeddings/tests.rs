@@ -67,6 +67,12 @@ fn every_form_is_asked_in_its_own_words() {
                 "output_dimension": 8, "truncate": "END"}),
             &["user"],
         ),
+        (
+            Form::BedrockCohereEmbed,
+            json!({"texts": ["é\n", "b"], "input_type": "search_query", "embedding_types": ["float"],
+                "output_dimension": 8, "truncate": "END"}),
+            &["user"],
+        ),
         (Form::GeminiEmbed, json!({"requests": [gemini("é\n"), gemini("b")]}), &["user", "truncate"]),
         (
             Form::OllamaEmbed,
@@ -74,6 +80,23 @@ fn every_form_is_asked_in_its_own_words() {
             &["user"],
         ),
     ];
+    let one = json!({"model": "m", "input": ["é\n", "b"], "dimensions": 8, "input_type": "search_query", "user": "u",
+        "normalize": false});
+    let titan = |text: &str| json!({"inputText": text, "dimensions": 8, "normalize": false});
+    let nova = |text: &str| {
+        json!({"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": {"embeddingPurpose": "GENERIC_RETRIEVAL",
+            "embeddingDimension": 8, "text": {"truncationMode": "NONE", "value": text}}})
+    };
+    let lost = ["input_type", "user"];
+    assert_eq!(
+        sent(&one, Form::BedrockTitanEmbed),
+        (vec![titan("é\n"), titan("b")], lost.repeat(2).into_iter().map(str::to_owned).collect())
+    );
+    let lost = ["user", "normalize"];
+    assert_eq!(
+        sent(&one, Form::BedrockNovaEmbed),
+        (vec![nova("é\n"), nova("b")], lost.repeat(2).into_iter().map(str::to_owned).collect())
+    );
     for (form, expected, lost) in cases {
         let (requests, dropped) = sent(&body, form);
         assert_eq!(requests, [expected], "{form:?}");
@@ -175,6 +198,9 @@ fn answers_of_every_form_read_alike() {
         ),
         (Form::GeminiEmbed, json!({"embeddings": [{"values": [0.1, -0.25]}]}), None),
         (Form::OllamaEmbed, json!({"embeddings": [[0.1, -0.25]], "prompt_eval_count": 3}), Some(3)),
+        (Form::BedrockCohereEmbed, json!({"embeddings": {"float": [[0.1, -0.25]]}}), None),
+        (Form::BedrockTitanEmbed, json!({"embedding": [0.1, -0.25], "inputTextTokenCount": 3}), Some(3)),
+        (Form::BedrockNovaEmbed, json!({"embeddings": [{"embeddingType": "TEXT", "embedding": [0.1, -0.25]}]}), None),
     ];
     for (form, reply, counted) in cases {
         let n_tokens = counted.unwrap_or(CONTEXT.estimated);

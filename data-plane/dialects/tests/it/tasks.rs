@@ -72,6 +72,23 @@ fn recorded_embeddings_reach_the_client_digit_by_digit() {
 }
 
 #[test]
+fn recorded_embeddings_of_bedrock_reach_the_client_digit_by_digit() {
+    for fixture in fixtures("bedrock-invoke") {
+        let said: Value = serde_json::from_str(&fixture.reply).unwrap_or_default();
+        let (form, vector) = if said["embedding"].is_array() {
+            (Form::BedrockTitanEmbed, &said["embedding"])
+        } else if said["embeddings"][0]["embedding"].is_array() {
+            (Form::BedrockNovaEmbed, &said["embeddings"][0]["embedding"])
+        } else {
+            // Conversations in forms that gateways do not speak to Bedrock: it has one for all of its models.
+            continue;
+        };
+        let told = answer(&fixture, form, &json!({"input": "a"}), Form::OpenAiEmbeddings);
+        assert_eq!(&told["data"][0]["embedding"], vector, "{}", fixture.id);
+    }
+}
+
+#[test]
 fn recorded_rankings_reach_clients_of_every_form() {
     for fixture in fixtures("rerank").into_iter().chain(fixtures("cohere-rerank")) {
         if fixture.status >= 400 {

@@ -1,7 +1,7 @@
 //! Where a provider has the operations that are not conversations, and in which form.
 
 use gateway_ir::task::Form;
-use gateway_model::catalog::{Row, TaskRow};
+use gateway_model::catalog::{self, Row, TaskRow};
 use gateway_model::kind::provider::Provider;
 use http::Uri;
 
@@ -13,6 +13,8 @@ pub(super) struct Offer {
     form: Form,
     url: Url,
     at_once: Option<usize>,
+    /// Of which models; empty: of all.
+    models: Vec<String>,
 }
 
 /// An operation for one model.
@@ -32,6 +34,10 @@ impl Offer {
         self.form
     }
 
+    pub(super) fn covers(&self, model: &str) -> bool {
+        self.models.is_empty() || catalog::covers(&self.models, model)
+    }
+
     pub(super) fn operation(&self, model: &str) -> Operation {
         Operation { form: self.form, uri: self.url.for_model(model), at_once: self.at_once }
     }
@@ -46,9 +52,12 @@ pub(super) fn offers(provider: &Provider, row: &Row) -> Vec<Offer> {
         let url = match (task.path.as_deref().unwrap_or(tail(form)), form) {
             (tail, _) if row.id == "azure" => azure::operation(provider, base.clone(), tail),
             (tail, Form::GeminiEmbed) => base.clone().around_model(&google_models(provider, &base), tail),
+            (tail, Form::BedrockCohereEmbed | Form::BedrockTitanEmbed | Form::BedrockNovaEmbed) => {
+                base.clone().around_model("/model/", tail)
+            }
             (tail, _) => base.clone().fixed(tail),
         };
-        Some(Offer { form, url: url.ok()?, at_once: task.at_once })
+        Some(Offer { form, url: url.ok()?, at_once: task.at_once, models: task.models.clone() })
     };
     row.tasks.iter().filter_map(offer).collect()
 }
@@ -62,6 +71,7 @@ fn tail(form: Form) -> &'static str {
         Form::CohereEmbed => "/v2/embed",
         Form::GeminiEmbed => ":batchEmbedContents",
         Form::OllamaEmbed => "/api/embed",
+        Form::BedrockCohereEmbed | Form::BedrockTitanEmbed | Form::BedrockNovaEmbed => "/invoke",
         Form::JinaRerank | Form::VoyageRerank => "/rerank",
         Form::CohereRerank => "/v2/rerank",
         Form::OpenAiModerations => "/moderations",

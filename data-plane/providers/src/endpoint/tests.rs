@@ -225,7 +225,8 @@ fn every_row_of_the_catalogue_compiles() {
         assert!(endpoint.is_demo() || endpoint.uri(Dialect::OpenAiChat, "m", false).scheme().is_some(), "{}", row.id);
         for task in &row.tasks {
             let form = Form::parse(&task.form).unwrap_or_else(|| panic!("{}: no form is named {}", row.id, task.form));
-            let operation = endpoint.task(form.task(), "m").unwrap_or_else(|| panic!("{}: {}", row.id, task.form));
+            let model = task.models.first().map_or("m".to_owned(), |pattern| pattern.replace('*', "m"));
+            let operation = endpoint.task(form.task(), &model).unwrap_or_else(|| panic!("{}: {}", row.id, task.form));
             assert_eq!((operation.form, operation.at_once), (form, task.at_once), "{}: a task occurs twice", row.id);
         }
     }
