@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gateway_model::secret::Secret;
-use gateway_proxy::command::{Signals, install_log, remove_stale, write_private};
+use gateway_proxy::command::{Signals, install_log, remove_stale, tls_files, write_private};
 use gateway_standalone::{File, Options, Refused, Seed, Standalone};
 use serde_json::json;
 
@@ -45,12 +45,31 @@ pub(crate) struct Up {
     /// settings.server.listen, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Speak TLS on the public API, with this certificate and those between it and its authority (PEM); read again when it
+    /// changes, and at SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Address of the admin API
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin_listen: SocketAddr,
+    /// Speak TLS on the admin API, with this certificate; other gatewayctl commands must trust it for the address above
+    #[arg(long, value_name = "FILE", requires = "admin_tls_key")]
+    admin_tls_cert: Option<PathBuf>,
+    /// The private key of that one
+    #[arg(long, value_name = "FILE", requires = "admin_tls_cert")]
+    admin_tls_key: Option<PathBuf>,
     /// Serve /health, /ready and /metrics here instead of on the public API's address
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<SocketAddr>,
+    /// Speak TLS there, with this certificate
+    #[arg(long, value_name = "FILE", requires_all = ["ops_listen", "ops_tls_key"])]
+    ops_tls_cert: Option<PathBuf>,
+    /// The private key of that one
+    #[arg(long, value_name = "FILE", requires = "ops_tls_cert")]
+    ops_tls_key: Option<PathBuf>,
     /// Address where further nodes join; one that is not loopback is consent to be reached from outside [default:
     /// 127.0.0.1:8082 if it is free]
     #[arg(long, value_name = "ADDRESS")]
@@ -128,8 +147,11 @@ fn options(up: &Up, source: Option<&Source>) -> Options {
     Options {
         data_dir: up.data_dir.clone(),
         listen: up.listen,
+        tls: tls_files(up.tls_cert.clone(), up.tls_key.clone()),
         ops_listen: up.ops_listen,
+        ops_tls: tls_files(up.ops_tls_cert.clone(), up.ops_tls_key.clone()),
         admin_listen: up.admin_listen,
+        admin_tls: tls_files(up.admin_tls_cert.clone(), up.admin_tls_key.clone()),
         fleet_listen: up.fleet_listen,
         fleet_hosts: up.fleet_hosts.clone(),
         kek_file: up.kek_file.clone(),

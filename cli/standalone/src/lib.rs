@@ -15,7 +15,7 @@ use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_proxy::Node;
-use gateway_proxy::config::{DEFAULT_LISTEN, Endpoint, Source};
+use gateway_proxy::config::{DEFAULT_LISTEN, Endpoint, Source, TlsFiles};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
 use gateway_server::config::DEFAULT_FLEET_LISTEN;
@@ -25,8 +25,12 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Public API. `None`: what the configuration's `settings.server.listen` says, else loopback port 8080.
     pub listen: Option<SocketAddr>,
+    /// It speaks TLS with these.
+    pub tls: Option<TlsFiles>,
     pub ops_listen: Option<SocketAddr>,
+    pub ops_tls: Option<TlsFiles>,
     pub admin_listen: SocketAddr,
+    pub admin_tls: Option<TlsFiles>,
     /// Where further nodes join. `None`: loopback port 8082, or nowhere if something else listens there.
     pub fleet_listen: Option<SocketAddr>,
     /// Names or addresses under which nodes reach it; the first one stands in its URL.
@@ -104,7 +108,9 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     let node = gateway_proxy::start(gateway_proxy::config::Options {
         data_dir: Some(options.data_dir.join("node")),
         listen: Some(listen),
+        tls: options.tls,
         ops_listen: options.ops_listen,
+        ops_tls: options.ops_tls,
         workers: options.workers,
         ..gateway_proxy::config::Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))
     });
@@ -130,11 +136,11 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
 impl Standalone {
     /// Root of the public API, without `/v1`.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.node.addr())
+        self.node.base_url()
     }
 
     pub fn admin_url(&self) -> String {
-        format!("http://{}", self.control.admin_addr())
+        self.control.admin_url()
     }
 
     /// Where further nodes join, if they can.
@@ -221,6 +227,7 @@ async fn control(options: &Options) -> anyhow::Result<ControlPlane> {
     let start = |fleet_listen| {
         gateway_server::start(gateway_server::config::Options {
             database_url: options.database_url.clone(),
+            admin_tls: options.admin_tls.clone(),
             fleet_listen,
             fleet_hosts: options.fleet_hosts.clone(),
             kek_file: options.kek_file.clone(),

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::change::Refusal;
-use crate::config::{self, DEFAULT_ADMIN_LISTEN, DEFAULT_FLEET_LISTEN, Options, variable};
+use crate::config::{self, DEFAULT_ADMIN_LISTEN, DEFAULT_FLEET_LISTEN, Options, TlsFiles, variable};
 use crate::control_plane::{ControlPlane as Running, start};
 
 /// Run a control plane: the source of truth that gatewayctl talks to and nodes follow.
@@ -48,6 +48,13 @@ pub struct ControlPlane {
     /// Host name under which the admin API is called, beside loopback and its address; may be repeated.
     #[arg(long = "admin-host", value_name = "NAME")]
     pub admin_hosts: Vec<String>,
+    /// Speak TLS there, with this certificate and those between it and its authority (PEM). Read again when it changes, and at
+    /// SIGHUP; a broken one changes nothing.
+    #[arg(long, value_name = "FILE", requires = "admin_tls_key")]
+    pub admin_tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "admin_tls_cert")]
+    pub admin_tls_key: Option<PathBuf>,
     /// Address for nodes on other machines. One that is not loopback is consent to be reached from outside.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_FLEET_LISTEN)]
     pub fleet_listen: SocketAddr,
@@ -104,6 +111,7 @@ impl ControlPlane {
                 .map_or_else(|| url_in(self.database_url_file.as_deref()), |url| Ok(Some(url)))?,
             admin_listen: self.admin_listen,
             admin_hosts: self.admin_hosts,
+            admin_tls: tls_files(self.admin_tls_cert, self.admin_tls_key),
             fleet_listen: Some(self.fleet_listen),
             fleet_hosts: self.fleet_hosts,
             kek_file: self.kek_file,
@@ -113,7 +121,7 @@ impl ControlPlane {
         if let (Some(path), Some(parsed)) = (&self.file, parsed) {
             apply(&running, path, parsed).await?;
         }
-        let admin_url = format!("http://{}", running.admin_addr());
+        let admin_url = running.admin_url();
         if let Some(path) = &self.ready_file {
             write_private(path, &ready(&running, &admin_url).to_string())?;
         }
@@ -148,6 +156,11 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Both or none; the flags require each other.
+fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<TlsFiles> {
+    certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key })
 }
 
 /// What programs need to use this control plane.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use gateway_model::secret::Secret;
+pub use gateway_tls::Files as TlsFiles;
 
 /// How to start a control plane.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Options {
     pub admin_listen: SocketAddr,
     /// Host names under which the admin API is reached, beside loopback and the listen address.
     pub admin_hosts: Vec<String>,
+    /// The admin listener speaks TLS with these. `None`: it does not.
+    pub admin_tls: Option<TlsFiles>,
     /// Address of the fleet listener. `None`: no node on another machine can join.
     pub fleet_listen: Option<SocketAddr>,
     /// Names or addresses under which nodes reach the fleet listener; the first one stands in its URL.
@@ -49,6 +52,7 @@ impl Options {
             database_url: None,
             admin_listen,
             admin_hosts: Vec::new(),
+            admin_tls: None,
             fleet_listen: None,
             fleet_hosts: Vec::new(),
             kek_file: None,

@@ -11,6 +11,7 @@ use gateway_model::kind::key::{Key, Limits};
 use gateway_model::secret::Secret;
 use gateway_model::token::Prefix;
 use gateway_store::{Heads, Store};
+use gateway_tls::{Certificate, Door};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
@@ -52,6 +53,7 @@ const MASTER_KEY_FILE: &str = "master.key";
 pub struct ControlPlane {
     app: Arc<App>,
     listener: Listener,
+    speaks_tls: bool,
     fleet_listener: Option<FleetListener>,
     fleet_host: Option<String>,
     join_token: Option<Secret>,
@@ -67,6 +69,10 @@ pub struct ControlPlane {
 
 /// Starts a control plane. When this returns, the admin API answers.
 pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
+    let certificate = match options.admin_tls.clone() {
+        Some(files) => Some(Certificate::open(files).await?),
+        None => None,
+    };
     let socket = Listener::bind(options.admin_listen).await?;
     let fleet_socket = match options.fleet_listen {
         Some(address) => Some(FleetListener::bind(address).await?),
@@ -120,11 +126,16 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         stop,
         started_at_ms: clock::unix_ms(),
     });
-    let listener = Listener::serve(socket, admin::router(Arc::clone(&app)))?;
+    let door = certificate.as_ref().map(|certificate| Door::new(certificate.config()));
+    let speaks_tls = door.is_some();
+    // What is wrong with new files is in the log.
+    jobs.extend(certificate.map(|certificate| Job::spawn(certificate.follow(|_| {}))));
+    let listener = Listener::serve(socket, door, admin::router(Arc::clone(&app)))?;
     let fleet_host = options.fleet_hosts.into_iter().next();
     Ok(ControlPlane {
         app,
         listener,
+        speaks_tls,
         fleet_listener,
         fleet_host,
         join_token,
@@ -144,6 +155,12 @@ impl ControlPlane {
     /// Where the admin API is; the real port where `:0` was asked for.
     pub fn admin_addr(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Root of the admin API, without `/admin`.
+    pub fn admin_url(&self) -> String {
+        let scheme = if self.speaks_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.admin_addr())
     }
 
     /// Where the fleet listener is, if there is one.

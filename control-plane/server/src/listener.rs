@@ -1,4 +1,4 @@
-//! The admin listener: TCP to HTTP/1 and HTTP/2, with the limits that keep a slow or greedy client from holding it up.
+//! The admin listener: TCP, with TLS or without, to HTTP/1 and HTTP/2, with the limits that keep a slow or greedy client from holding it up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use gateway_tls::{Door, Stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -60,10 +61,11 @@ impl Listener {
         })
     }
 
-    pub(crate) fn serve(listener: TcpListener, router: Router) -> anyhow::Result<Self> {
+    /// With a door, it speaks TLS.
+    pub(crate) fn serve(listener: TcpListener, door: Option<Door>, router: Router) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("asking for the listener's address")?;
         let stop = CancellationToken::new();
-        let acceptor = task::spawn(accept(listener, router, stop.clone()));
+        let acceptor = task::spawn(accept(listener, door, router, stop.clone()));
         Ok(Self { address, acceptor, stop })
     }
 
@@ -80,10 +82,10 @@ impl Listener {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+async fn accept(listener: TcpListener, door: Option<Door>, router: Router, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let graceful = GracefulShutdown::new();
-    let builder = builder();
+    let builder = Arc::new(builder());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -99,11 +101,16 @@ async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) 
             request.extensions_mut().insert(Peer(peer));
             request
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
-        let connection = graceful.watch(connection);
+        let (door, stop, builder, watcher) = (door.clone(), stop.clone(), Arc::clone(&builder), graceful.watcher());
         task::spawn(async move {
+            let stream = tokio::select! {
+                stream = Stream::enter(stream, door.as_ref()) => stream,
+                () = stop.cancelled() => None,
+            };
+            let Some(stream) = stream else { return };
+            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
             // A client that breaks off is its own business.
-            let _ = connection.await;
+            let _ = watcher.watch(connection.into_owned()).await;
             drop(place);
         });
     }

@@ -10,7 +10,7 @@ use gateway_model::secret::Secret;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, variable};
+use crate::config::{Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, TlsFiles, variable};
 use crate::{Node, private_file, start};
 
 /// Run one data-plane node: a member of a fleet, or alone with a file.
@@ -63,9 +63,22 @@ pub struct DataPlane {
     /// Address of the public API. A non-loopback address must be named here or in the file to be used.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Speak TLS on the public API, with this certificate and those between it and its authority (PEM). Read again when it
+    /// changes, and at SIGHUP; a broken one changes nothing.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Serve /health, /ready and /metrics here instead of on the public listener.
     #[arg(long, value_name = "ADDRESS")]
     pub ops_listen: Option<SocketAddr>,
+    /// Speak TLS there, with this certificate.
+    #[arg(long, value_name = "FILE", requires_all = ["ops_listen", "ops_tls_key"])]
+    pub ops_tls_cert: Option<PathBuf>,
+    /// The private key of that one.
+    #[arg(long, value_name = "FILE", requires = "ops_tls_cert")]
+    pub ops_tls_key: Option<PathBuf>,
     /// Worker threads; by default one per available core.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -148,7 +161,9 @@ impl DataPlane {
         Ok(Options {
             data_dir: self.data_dir.or_else(|| is_member.then(|| PathBuf::from(MEMBER_DIR))),
             listen: self.listen,
+            tls: tls_files(self.tls_cert, self.tls_key),
             ops_listen: self.ops_listen,
+            ops_tls: tls_files(self.ops_tls_cert, self.ops_tls_key),
             workers: self.workers,
             log,
             drain: Drain {
@@ -169,7 +184,7 @@ async fn serve_until_told(
     ready_file: Option<&std::path::Path>,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let base_url = format!("http://{}", node.addr());
+    let base_url = node.base_url();
     if !node.is_ready() {
         eprintln!("live on {base_url}, waiting for a configuration");
     }
@@ -190,6 +205,11 @@ async fn serve_until_told(
     }
     signals.next().await;
     Ok(())
+}
+
+/// Both or none; the flags require each other.
+pub fn tls_files(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<TlsFiles> {
+    certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key })
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {

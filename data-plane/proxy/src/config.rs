@@ -12,6 +12,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
 pub use fleet_url::FleetUrl;
+pub use gateway_tls::Files as TlsFiles;
 
 /// How to start a node. [`Options::new`] has what is usual.
 pub struct Options {
@@ -20,8 +21,12 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Public listener. `None`: what `settings.server.listen` says, else `127.0.0.1:8080`.
     pub listen: Option<SocketAddr>,
+    /// The public listener speaks TLS with these. `None`: it does not.
+    pub tls: Option<TlsFiles>,
     /// Own listener for health and metrics. `None`: they are on the public one.
     pub ops_listen: Option<SocketAddr>,
+    /// That listener speaks TLS with these.
+    pub ops_tls: Option<TlsFiles>,
     /// Worker threads. `None`: one per core this process may use.
     pub workers: Option<usize>,
     pub source: Source,
@@ -106,7 +111,9 @@ impl Options {
         Self {
             data_dir: None,
             listen: None,
+            tls: None,
             ops_listen: None,
+            ops_tls: None,
             workers: None,
             source,
             log: LogSink::None,

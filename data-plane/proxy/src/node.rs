@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_model::kind::settings::{Auth, Settings};
+use gateway_tls::{Certificate, Door};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source};
+use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
 use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
@@ -28,9 +29,16 @@ use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
 use crate::{ops_listener, task};
 
+/// The certificate of a listener, and what its troubles are called.
+struct Shown {
+    certificate: Certificate,
+    subject: &'static str,
+}
+
 /// A node that serves. Dropping it does not stop it; `shutdown` does.
 pub struct Node {
     server: Server,
+    speaks_tls: bool,
     /// Of a fleet that is reached over the network.
     member: Option<Member>,
     sync: Sync,
@@ -40,16 +48,20 @@ pub struct Node {
     ending: CancellationToken,
     live: Arc<Live>,
     drain: Drain,
-    upkeep: tokio::task::JoinHandle<()>,
+    /// What goes on beside requests, until the end.
+    jobs: Vec<tokio::task::JoinHandle<()>>,
 }
 
 /// Starts a node: state and telemetry first, then the configuration's source, then the listeners. With a file as source the
 /// first revision is applied when this returns; a file that cannot be read is an error here. A fleet that refuses to let the
 /// node join is an error here too; a control plane that is away is not: the node is live then, and not ready.
 pub async fn start(options: Options) -> anyhow::Result<Node> {
-    let Options { data_dir, listen, ops_listen, workers, source, log, drain, labels, seed_snapshot, state_key } =
-        options;
+    let Options { data_dir, listen, tls, ops_listen, ops_tls, workers, source, log, drain, labels, .. } = options;
+    let (seed_snapshot, state_key) = (options.seed_snapshot, options.state_key);
     let warnings = Arc::new(Warnings::default());
+    // Before anything is made: a certificate that cannot be used is the operator's to mend.
+    let tls = Shown::open(tls, "tls-certificate").await?;
+    let ops_tls = Shown::open(ops_tls, "ops-tls-certificate").await?;
     if let Some(data_dir) = &data_dir {
         private_directory(data_dir, &warnings)?;
     }
@@ -88,13 +100,20 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
             Arc::new(Gateway { live, client, tokens, sinks, ending, ops, serves_ops, on_loopback })
         }
     };
-    let server = Server::start(listen, limits(&settings), n_workers, make_gateway).await?;
+    let make_door = || tls.as_ref().map(Shown::door);
+    let server = Server::start(listen, limits(&settings), make_door, n_workers, make_gateway).await?;
     let ops_listener = match ops_listen {
-        Some(address) => Some(ops_listener::OpsListener::start(address, Arc::clone(&ops)).await?),
+        Some(address) => {
+            let door = ops_tls.as_ref().map(Shown::door);
+            Some(ops_listener::OpsListener::start(address, door, Arc::clone(&ops)).await?)
+        }
         None => None,
     };
-    let upkeep = task::spawn_job(upkeep(meters, telemetry.spool_state()));
-    Ok(Node { server, member, sync, telemetry, ops, ops_listener, ending, live, drain, upkeep })
+    let speaks_tls = tls.is_some();
+    let certificates = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings));
+    let mut jobs: Vec<_> = certificates.collect();
+    jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state())));
+    Ok(Node { server, speaks_tls, member, sync, telemetry, ops, ops_listener, ending, live, drain, jobs })
 }
 
 // === impl Node ===
@@ -103,6 +122,12 @@ impl Node {
     /// Where the public API listens; the real port where `:0` was asked for.
     pub fn addr(&self) -> SocketAddr {
         self.server.addr()
+    }
+
+    /// Root of the public API, without `/v1`.
+    pub fn base_url(&self) -> String {
+        let scheme = if self.speaks_tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.addr())
     }
 
     /// Settled once the node has joined its fleet.
@@ -138,7 +163,9 @@ impl Node {
         tokio::time::sleep(self.drain.delay).await;
         let ending = self.ending.clone();
         self.server.shutdown(self.drain.timeout, move || ending.cancel()).await;
-        self.upkeep.abort();
+        for job in &self.jobs {
+            job.abort();
+        }
         self.telemetry.shutdown().await;
         self.sync.shutdown().await;
         if let Some(member) = self.member {
@@ -147,6 +174,30 @@ impl Node {
         if let Some(listener) = self.ops_listener {
             listener.shutdown().await;
         }
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    async fn open(files: Option<TlsFiles>, subject: &'static str) -> anyhow::Result<Option<Self>> {
+        match files {
+            Some(files) => Ok(Some(Self { certificate: Certificate::open(files).await?, subject })),
+            None => Ok(None),
+        }
+    }
+
+    fn door(&self) -> Door {
+        Door::new(self.certificate.config())
+    }
+
+    /// From now on new files are taken up, and what is wrong with them is told.
+    fn follow(self, warnings: &Arc<Warnings>) -> tokio::task::JoinHandle<()> {
+        let (warnings, subject) = (Arc::clone(warnings), self.subject);
+        task::spawn_job(self.certificate.follow(move |trouble| match trouble {
+            Some(text) => warnings.set(subject, text),
+            None => warnings.clear(subject),
+        }))
     }
 }
 

@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use gateway_tls::{Door, Stream};
 use http::{Method, Request, Response, StatusCode};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 
 use crate::body::ReplyBody;
@@ -17,6 +20,8 @@ use crate::task;
 
 /// Connections at a time; operators need few.
 const MAX_CONNECTIONS: usize = 64;
+/// For a request's head, for a peer to answer a ping.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct OpsListener {
     acceptor: tokio::task::JoinHandle<()>,
@@ -25,10 +30,11 @@ pub(crate) struct OpsListener {
 // === impl OpsListener ===
 
 impl OpsListener {
-    pub(crate) async fn start(address: SocketAddr, ops: Arc<Ops>) -> anyhow::Result<Self> {
+    /// With a door, it speaks TLS.
+    pub(crate) async fn start(address: SocketAddr, door: Option<Door>, ops: Arc<Ops>) -> anyhow::Result<Self> {
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("listening on `{address}` (--ops-listen)"))?;
-        Ok(Self { acceptor: task::spawn_job(accept(listener, ops)) })
+        Ok(Self { acceptor: task::spawn_job(accept(listener, door, ops)) })
     }
 
     pub(crate) async fn shutdown(self) {
@@ -37,27 +43,33 @@ impl OpsListener {
     }
 }
 
-async fn accept(listener: TcpListener, ops: Arc<Ops>) {
+async fn accept(listener: TcpListener, door: Option<Door>, ops: Arc<Ops>) {
     let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let ops = Arc::clone(&ops);
+        let (ops, door) = (Arc::clone(&ops), door.clone());
         task::spawn_connection(async move {
+            let Some(stream) = Stream::enter(stream, door.as_ref()).await else { return };
             let answer = service_fn(move |request| {
                 let response = answer(&ops, &request);
                 async move { Ok::<_, Infallible>(response) }
             });
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10));
-            let served = builder.serve_connection(TokioIo::new(stream), answer).await;
+            // Cut off or finished: either way it is over.
+            let _ = builder().serve_connection(TokioIo::new(stream), answer).await;
             drop(place);
-            served
         });
     }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(8).keep_alive_interval(PATIENCE);
+    builder
 }
 
 fn answer<B>(ops: &Ops, request: &Request<B>) -> Response<ReplyBody> {

@@ -3,6 +3,8 @@
 //! Every worker is one thread with its own single-threaded runtime, its own upstream pool and its own telemetry lane: a
 //! request is born, served and settled on one core, without a lock or a wake-up that crosses to another.
 
+mod progress;
+mod guard;
 mod connection;
 mod worker;
 
@@ -12,11 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use gateway_tls::Door;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub(crate) use connection::Limits;
-use connection::{Accepted, Service};
+use connection::{Accepted, Rules, Service};
+pub(crate) use guard::Limits;
 use worker::Handle;
 
 /// The running listener with its workers.
@@ -40,10 +43,12 @@ pub(crate) enum Phase {
 // === impl Server ===
 
 impl Server {
-    /// Binds and starts. `services` makes one service per worker, on the worker's own thread.
+    /// Binds and starts. `make_door` makes a door per worker where the listener speaks TLS, `make_service` one service per
+    /// worker, on the worker's own thread.
     pub(crate) async fn start(
         listen: SocketAddr,
         limits: Limits,
+        make_door: impl Fn() -> Option<Door>,
         workers: usize,
         make_service: impl Fn(usize, watch::Receiver<Phase>) -> Service + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
@@ -52,7 +57,10 @@ impl Server {
         let (phase, phase_seen) = watch::channel(Phase::Serving);
         let make_service = Arc::new(make_service);
         let workers = (0..workers)
-            .map(|index| worker::spawn(index, limits, phase_seen.clone(), Arc::clone(&make_service)))
+            .map(|index| {
+                let rules = Rules { limits, door: make_door(), phase: phase_seen.clone() };
+                worker::spawn(index, rules, Arc::clone(&make_service))
+            })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let dispatch = Dispatch { inboxes: workers.iter().map(Handle::inbox).collect() };
         let acceptor = crate::task::spawn_job(accept(listener, limits, dispatch, phase_seen));

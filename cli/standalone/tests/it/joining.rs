@@ -96,8 +96,11 @@ async fn up(data_dir: &Path, fleet_listen: Option<SocketAddr>) -> anyhow::Result
     gateway_standalone::start(gateway_standalone::Options {
         data_dir: data_dir.to_owned(),
         listen: Some(any()),
+        tls: None,
         ops_listen: None,
+        ops_tls: None,
         admin_listen: any(),
+        admin_tls: None,
         fleet_listen,
         fleet_hosts: Vec::new(),
         database_url: None,

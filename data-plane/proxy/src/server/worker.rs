@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
-use super::connection::{self, Accepted, Limits, Service};
+use super::connection::{self, Accepted, Rules, Service};
 use super::{Load, Phase};
 
 /// Its number; also the number of its telemetry lane.
@@ -23,12 +23,7 @@ pub(crate) struct Inbox {
     load: Arc<Load>,
 }
 
-pub(super) fn spawn<M>(
-    index: Worker,
-    limits: Limits,
-    phase: watch::Receiver<Phase>,
-    make_service: Arc<M>,
-) -> anyhow::Result<Handle>
+pub(super) fn spawn<M>(index: Worker, rules: Rules, make_service: Arc<M>) -> anyhow::Result<Handle>
 where
     M: Fn(Worker, watch::Receiver<Phase>) -> Service + Send + Sync + 'static,
 {
@@ -41,8 +36,8 @@ where
         .name(format!("gateway-{index}"))
         .spawn(move || {
             runtime.block_on(async {
-                let service = make_service(index, phase.clone());
-                run(inbox, limits, phase, service, worker_load).await;
+                let service = make_service(index, rules.phase.clone());
+                run(inbox, rules, service, worker_load).await;
             });
         })
         .context("starting a worker thread")?;
@@ -50,22 +45,16 @@ where
 }
 
 /// Serves until the phase says `Ending` and every connection has closed.
-async fn run(
-    mut inbox: mpsc::UnboundedReceiver<Accepted>,
-    limits: Limits,
-    mut phase: watch::Receiver<Phase>,
-    service: Service,
-    load: Arc<Load>,
-) {
+async fn run(mut inbox: mpsc::UnboundedReceiver<Accepted>, rules: Rules, service: Service, load: Arc<Load>) {
     let mut connections = tokio::task::JoinSet::new();
-    let seen = phase.clone();
+    let mut phase = rules.phase.clone();
     loop {
         tokio::select! {
             accepted = inbox.recv() => {
                 let Some(accepted) = accepted else { break };
-                let (service, seen, load) = (Arc::clone(&service), seen.clone(), Arc::clone(&load));
+                let (service, rules, load) = (Arc::clone(&service), rules.clone(), Arc::clone(&load));
                 connections.spawn(async move {
-                    connection::serve(accepted, limits, seen, service).await;
+                    connection::serve(accepted, rules, service).await;
                     load.remove();
                 });
             }

@@ -30,25 +30,30 @@ pub(crate) struct Answer {
 impl Gateway {
     /// A node over `yaml`, with the test key added.
     pub(crate) async fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, |_| {}).await
+    }
+
+    /// The same, started otherwise.
+    pub(crate) async fn start_with(yaml: &str, change: impl FnOnce(&mut Options)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let file = dir.path().join("gateway.yaml");
         std::fs::write(&file, with_key(yaml)).expect("write the configuration");
-        let node = start(Options {
+        let mut options = Options {
             data_dir: Some(dir.path().join("data")),
             listen: Some("127.0.0.1:0".parse().expect("an address")),
             workers: Some(1),
             log: LogSink::File(dir.path().join("access.log")),
             drain: Drain { delay: Duration::ZERO, timeout: Duration::from_secs(5) },
             ..Options::new(Source::File { path: file, watch: true })
-        })
-        .await
-        .expect("the node starts");
+        };
+        change(&mut options);
+        let node = start(options).await.expect("the node starts");
         node.ready().await;
         Self { node, dir, client: client() }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.node.addr())
+        format!("{}{path}", self.node.base_url())
     }
 
     pub(crate) fn file(&self) -> PathBuf {

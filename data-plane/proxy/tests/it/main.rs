@@ -19,6 +19,7 @@ mod parameters;
 mod endings;
 mod refusals;
 mod reload;
+mod tls;
 mod fleet;
 mod control;
 mod channel;
