@@ -46,6 +46,17 @@ pub struct Settings {
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
+    pub origins: Origins,
+}
+
+/// Pages that may read answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    Any,
+    /// Those that this machine serves.
+    Loopback,
+    /// Scheme, host and port, in lower case.
+    Listed(Vec<Box<str>>),
 }
 
 /// Prefixes of the gateway's own response headers.
@@ -184,8 +195,30 @@ impl Default for Settings {
             strict: false,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
+            origins: Origins::Any,
         }
     }
+}
+
+// === impl Origins ===
+
+impl Origins {
+    /// Whether a page of `origin`, as browsers write it, may.
+    pub fn allow(&self, origin: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Loopback => is_loopback(origin),
+            Self::Listed(listed) => listed.iter().any(|listed| listed.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
+fn is_loopback(origin: &str) -> bool {
+    let Some((_, host)) = origin.split_once("://") else { return false };
+    let end = if host.starts_with('[') { host.find(']').map(|end| end + 1) } else { host.find(':') };
+    let host = &host[..end.unwrap_or(host.len())];
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 // === impl Provider ===

@@ -5,7 +5,7 @@ use gateway_dialects::registry;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::task::Form;
-use http::Method;
+use http::{HeaderValue, Method};
 
 pub(crate) mod gemini;
 
@@ -24,8 +24,8 @@ pub(crate) enum Operation {
     Health,
     Ready,
     Metrics,
-    /// CORS preflight of a browser client.
-    Preflight,
+    /// Which methods the path takes.
+    Options,
 }
 
 /// What a client wants of a model. Every errand is identified, resolved, admitted, attempted and recorded alike.
@@ -94,12 +94,24 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
     match *method {
         ref given if *given == wanted => Ok(operation),
         Method::HEAD if wanted == Method::GET => Ok(operation),
-        Method::OPTIONS => Ok(Operation::Preflight),
+        Method::OPTIONS => Ok(Operation::Options),
         _ => {
             let message = format!("`{path}` takes {wanted}, not {method}");
             Err(Box::new(Failure::new(Code::MethodNotAllowed, message)))
         }
     }
+}
+
+/// The methods that a path takes, as `Allow` has them; empty where there is no such path.
+pub(crate) fn methods(path: &str) -> String {
+    const ALL: [Method; 6] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let taken: Vec<&str> = ALL.iter().filter(|method| operation(method, path).is_ok()).map(Method::as_str).collect();
+    if taken.is_empty() { String::new() } else { format!("{}, OPTIONS", taken.join(", ")) }
+}
+
+/// [`methods`] as the value of a header.
+pub(crate) fn allow(methods: &str) -> HeaderValue {
+    HeaderValue::from_str(methods).expect("names of methods are visible ASCII")
 }
 
 /// The dialect in which a path's callers expect errors.
@@ -201,7 +213,7 @@ mod tests {
             ("GET", "/v1/models/%zz", Ok(Operation::Model("%zz".to_owned()))),
             ("GET", "/v1/models/", Err(404)),
             ("HEAD", "/health", Ok(Operation::Health)),
-            ("OPTIONS", "/v1/messages", Ok(Operation::Preflight)),
+            ("OPTIONS", "/v1/messages", Ok(Operation::Options)),
             ("GET", "/admin/keys", Err(404)),
             ("GET", "/", Err(404)),
         ];

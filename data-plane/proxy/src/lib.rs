@@ -30,6 +30,7 @@ mod tail;
 mod reply;
 mod ops;
 mod pipeline;
+mod edge;
 mod server;
 mod ops_listener;
 mod node;

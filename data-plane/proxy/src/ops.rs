@@ -8,15 +8,12 @@ use gateway_engine::identity::Caller;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use gateway_wire::v1::Class;
-use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    CONTENT_TYPE, HeaderValue,
-};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::ReplyBody;
-use crate::ingress::Operation;
+use crate::ingress::{self, Operation};
 use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
 use crate::refusal;
@@ -122,7 +119,7 @@ pub(crate) fn answer<B>(gateway: &Gateway, operation: Operation, request: &Reque
     match operation {
         Operation::Models => with_caller(gateway, request.headers(), |caller| Ok(models(gateway, caller))),
         Operation::Model(id) => with_caller(gateway, request.headers(), |caller| model(gateway, caller, &id)),
-        Operation::Preflight => preflight(),
+        Operation::Options => options(&ingress::methods(request.uri().path())),
         _ => {
             let message = "this node serves health and metrics on a listener of their own (--ops-listen)";
             refused(gateway, &Failure::new(Code::UnknownPath, message))
@@ -168,15 +165,11 @@ fn described(model: &gateway_engine::snapshot::PublicModel) -> Value {
     })
 }
 
-/// Browsers may call with a key of their own; cookies are never read, so any origin is fine.
-fn preflight() -> Response<ReplyBody> {
+/// The answer to `OPTIONS`: what a path takes.
+pub(crate) fn options(methods: &str) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    response.headers_mut().insert(ALLOW, ingress::allow(methods));
     response
 }
 

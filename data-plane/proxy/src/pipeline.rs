@@ -16,7 +16,7 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::multipart;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +69,7 @@ static FORWARDED: [HeaderName; 3] = [
 // === impl Gateway ===
 
 impl Gateway {
-    /// Answers one request. Never fails and never panics: a bug costs one request its answer, not the node.
+    /// Answers one request; [`Gateway::serve`] is what the listener asks.
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         let arrived = Instant::now();
         let dialect = ingress::error_dialect(request.uri().path());
@@ -80,7 +80,14 @@ impl Gateway {
         }
         let operation = match ingress::operation(request.method(), request.uri().path()) {
             Ok(operation) => operation,
-            Err(failure) => return refusal::response(&failure, dialect, &request_id(), self.live.load().families()),
+            Err(failure) => {
+                let mut refused = refusal::response(&failure, dialect, &request_id(), self.live.load().families());
+                if failure.code == Code::MethodNotAllowed {
+                    let methods = ingress::methods(request.uri().path());
+                    refused.headers_mut().insert(ALLOW, ingress::allow(&methods));
+                }
+                return refused;
+            }
         };
         match operation {
             Operation::Chat(dialect) => self.guarded(Errand::Chat, dialect, request, arrived, peer).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gateway_engine::snapshot::HeaderFamilies;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 
 use crate::body::ReplyBody;
@@ -27,9 +27,6 @@ pub(crate) fn response(
     match failure.code {
         Code::MissingCredential | Code::InvalidCredential => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"gateway\""));
-        }
-        Code::MethodNotAllowed => {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, OPTIONS"));
         }
         _ => {}
     }

@@ -3,6 +3,7 @@
 //! Every worker is one thread with its own single-threaded runtime, its own upstream pool and its own telemetry lane: a
 //! request is born, served and settled on one core, without a lock or a wake-up that crosses to another.
 
+mod seat;
 mod progress;
 mod guard;
 mod connection;
@@ -10,15 +11,14 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_tls::Door;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use connection::{Accepted, Rules, Service};
+use connection::{Rules, Service};
 pub(crate) use guard::Limits;
 use worker::Handle;
 
@@ -107,10 +107,10 @@ struct Dispatch {
 // === impl Dispatch ===
 
 impl Dispatch {
-    fn give(&self, connection: Accepted) {
+    fn give(&self, stream: std::net::TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let quietest = self.inboxes.iter().min_by_key(|inbox| inbox.n_open());
         if let Some(inbox) = quietest {
-            inbox.give(connection);
+            inbox.give(stream, peer, place);
         }
     }
 }
@@ -128,7 +128,7 @@ async fn accept(listener: TcpListener, limits: Limits, dispatch: Dispatch, mut p
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 if let Ok(stream) = stream.into_std() {
-                    dispatch.give(Accepted { stream, peer, place });
+                    dispatch.give(stream, peer, place);
                 }
             }
             Err(error) if is_about_one_connection(&error) => {}
@@ -144,26 +144,4 @@ async fn accept(listener: TcpListener, limits: Limits, dispatch: Dispatch, mut p
 fn is_about_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// Open connections of one worker; shared with the dispatcher.
-#[derive(Default)]
-struct Load {
-    n_open: AtomicUsize,
-}
-
-// === impl Load ===
-
-impl Load {
-    fn add(&self) {
-        self.n_open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn remove(&self) {
-        self.n_open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn n_open(&self) -> usize {
-        self.n_open.load(Ordering::Relaxed)
-    }
 }

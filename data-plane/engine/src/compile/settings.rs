@@ -2,7 +2,7 @@
 
 use gateway_model::kind::settings::{Auth, HeaderFamily, Settings as Document};
 
-use crate::snapshot::{HeaderFamilies, Settings};
+use crate::snapshot::{HeaderFamilies, Origins, Settings};
 
 pub(super) fn compile(document: &Document) -> Settings {
     let defaults = Settings::default();
@@ -10,6 +10,13 @@ pub(super) fn compile(document: &Document) -> Settings {
         gateway: families.contains(&HeaderFamily::Gateway),
         lunargate: families.contains(&HeaderFamily::Lunargate),
     });
+    let listed = document.server.as_ref().and_then(|server| server.cors_origins.as_ref());
+    let origins = match listed {
+        Some(listed) if listed.iter().any(|origin| origin == "*") => Origins::Any,
+        Some(listed) => Origins::Listed(listed.iter().map(|origin| origin.as_str().into()).collect()),
+        None if document.auth == Some(Auth::Off) => Origins::Loopback,
+        None => defaults.origins.clone(),
+    };
     let max_body = document.server.as_ref().and_then(|server| server.max_body);
     Settings {
         auth_off: document.auth == Some(Auth::Off),
@@ -17,5 +24,6 @@ pub(super) fn compile(document: &Document) -> Settings {
         strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
+        origins,
     }
 }

@@ -13,21 +13,22 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::Phase;
 use super::guard::{Guarded, Limits};
 use super::progress::{Progress, Tracked};
+use super::seat::Seat;
 use crate::pipeline::Gateway;
 
 /// What a worker serves requests with.
 pub(crate) type Service = Arc<Gateway>;
 
-/// A connection on its way to a worker. The place in the connection limit is held until it closes.
-pub(crate) struct Accepted {
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) place: OwnedSemaphorePermit,
+/// A connection on its way to a worker.
+pub(super) struct Accepted {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) seat: Seat,
 }
 
 /// What holds for each of a worker's connections.
@@ -39,36 +40,32 @@ pub(super) struct Rules {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-/// Serves until the connection closes. With a door, the handshake comes first, on this worker.
+/// Serves until the connection closes or becomes another protocol's. With a door, the handshake comes first, on this worker.
 pub(super) async fn serve(accepted: Accepted, rules: Rules, service: Service) {
-    let Rules { limits, door, mut phase } = rules;
-    let Accepted { stream, peer, place } = accepted;
+    let Accepted { stream, peer, seat } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    match door {
-        None => speak(stream, peer, limits, phase, service).await,
-        Some(door) => {
-            let stream = tokio::select! {
-                stream = door.let_in(stream) => stream,
-                _ = phase.wait_for(|phase| *phase != Phase::Serving) => None,
-            };
-            if let Some(stream) = stream {
-                // On the heap, so that connections without TLS do not carry its size.
-                Box::pin(speak(stream, peer, limits, phase, service)).await;
-            }
-        }
+    let Some(door) = &rules.door else { return speak(stream, seat, peer, &rules, service).await };
+    let mut phase = rules.phase.clone();
+    let stream = tokio::select! {
+        stream = door.let_in(stream) => stream,
+        _ = phase.wait_for(|phase| *phase != Phase::Serving) => None,
+    };
+    if let Some(stream) = stream {
+        // On the heap, so that connections without TLS do not carry its size.
+        Box::pin(speak(stream, seat, peer, &rules, service)).await;
     }
-    drop(place);
 }
 
-async fn speak<S>(stream: S, peer: SocketAddr, limits: Limits, mut phase: watch::Receiver<Phase>, service: Service)
+async fn speak<S>(stream: S, seat: Seat, peer: SocketAddr, rules: &Rules, service: Service)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut phase = rules.phase.clone();
     let progress = Arc::new(Progress::default());
-    let io = TokioIo::new(Guarded::new(stream, Arc::clone(&progress), limits));
-    let builder = builder(limits);
+    let io = TokioIo::new(Guarded::new(stream, seat, Arc::clone(&progress), rules.limits));
+    let builder = builder(rules.limits);
     let answer = service_fn(move |request| answer(Arc::clone(&service), Arc::clone(&progress), request, peer));
-    let connection = builder.serve_connection(io, answer);
+    let connection = builder.serve_connection_with_upgrades(io, answer);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -85,7 +82,7 @@ async fn answer(
     peer: SocketAddr,
 ) -> Result<Response<Tracked>, Infallible> {
     let tracked = progress.begin(&request);
-    let response = service.answer(request, peer).await;
+    let response = service.serve(request, peer).await;
     Ok(tracked.answered(response))
 }
 

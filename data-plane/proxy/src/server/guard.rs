@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::progress::Progress;
+use super::seat::Seat;
 
 /// Bounds on client connections (`settings.server`).
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,7 @@ pub(crate) struct Limits {
 /// when more is awaited.
 pub(super) struct Guarded<S> {
     stream: S,
+    _seat: Seat,
     progress: Arc<Progress>,
     limits: Limits,
     clock: Option<Pin<Box<Sleep>>>,
@@ -61,8 +63,8 @@ impl Default for Limits {
 // === impl Guarded ===
 
 impl<S> Guarded<S> {
-    pub(super) fn new(stream: S, progress: Arc<Progress>, limits: Limits) -> Self {
-        Self { stream, progress, limits, clock: None, is_new: true, closing: None }
+    pub(super) fn new(stream: S, seat: Seat, progress: Arc<Progress>, limits: Limits) -> Self {
+        Self { stream, _seat: seat, progress, limits, clock: None, is_new: true, closing: None }
     }
 
     /// A read that ends a head is followed by the call of the service before the next read, and needs no clock.

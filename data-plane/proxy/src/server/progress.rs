@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -82,7 +82,8 @@ impl Progress {
 
 impl Asked {
     pub(super) fn answered(self, response: Response<ReplyBody>) -> Response<Tracked> {
-        if self.stream.is_none() {
+        // The bytes of an upgraded connection are no heads.
+        if self.stream.is_none() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let refused = self.has_body && !response.status().is_success();
             self.progress.is_unread.store(refused, Ordering::Relaxed);
             self.progress.head_is_whole.store(false, Ordering::Relaxed);

@@ -1,12 +1,14 @@
 //! One worker: a thread, a single-threaded runtime, the connections it was given.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::Phase;
 use super::connection::{self, Accepted, Rules, Service};
-use super::{Load, Phase};
+use super::seat::{Load, Seat};
 
 /// Its number; also the number of its telemetry lane.
 pub(crate) type Worker = usize;
@@ -31,13 +33,12 @@ where
     let load = Arc::new(Load::default());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting a worker's runtime")?;
-    let worker_load = Arc::clone(&load);
     let thread = std::thread::Builder::new()
         .name(format!("gateway-{index}"))
         .spawn(move || {
             runtime.block_on(async {
                 let service = make_service(index, rules.phase.clone());
-                run(inbox, rules, service, worker_load).await;
+                run(inbox, rules, service).await;
             });
         })
         .context("starting a worker thread")?;
@@ -45,18 +46,14 @@ where
 }
 
 /// Serves until the phase says `Ending` and every connection has closed.
-async fn run(mut inbox: mpsc::UnboundedReceiver<Accepted>, rules: Rules, service: Service, load: Arc<Load>) {
+async fn run(mut inbox: mpsc::UnboundedReceiver<Accepted>, rules: Rules, service: Service) {
     let mut connections = tokio::task::JoinSet::new();
     let mut phase = rules.phase.clone();
     loop {
         tokio::select! {
             accepted = inbox.recv() => {
                 let Some(accepted) = accepted else { break };
-                let (service, rules, load) = (Arc::clone(&service), rules.clone(), Arc::clone(&load));
-                connections.spawn(async move {
-                    connection::serve(accepted, rules, service).await;
-                    load.remove();
-                });
+                connections.spawn(connection::serve(accepted, rules.clone(), Arc::clone(&service)));
             }
             _ = connections.join_next(), if !connections.is_empty() => {}
             _ = phase.wait_for(|phase| *phase == Phase::Ending) => break,
@@ -92,10 +89,8 @@ impl Inbox {
         self.load.n_open()
     }
 
-    pub(super) fn give(&self, accepted: Accepted) {
-        self.load.add();
-        if self.sender.send(accepted).is_err() {
-            self.load.remove();
-        }
+    /// A worker that is gone closes it.
+    pub(super) fn give(&self, stream: std::net::TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let _ = self.sender.send(Accepted { stream, peer, seat: Seat::take(place, &self.load) });
     }
 }

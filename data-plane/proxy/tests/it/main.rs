@@ -19,6 +19,7 @@ mod parameters;
 mod endings;
 mod refusals;
 mod reload;
+mod edge;
 mod tls;
 mod fleet;
 mod control;

@@ -102,6 +102,18 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     if server.max_body.is_some_and(|size| size.0 == 0) {
         findings.error(Code::InvalidValue, "server.max_body", "must be at least 1 byte");
     }
+    for (position, origin) in server.cors_origins.iter().flatten().enumerate() {
+        let is_origin = origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' '])
+        });
+        if origin != "*" && !is_origin {
+            findings.error(
+                Code::InvalidValue,
+                &format!("server.cors_origins[{position}]"),
+                format!("`{origin}` is no origin like https://app.example.com, without a path"),
+            );
+        }
+    }
     if server.max_connections == Some(0) {
         findings.error(Code::InvalidValue, "server.max_connections", "must be at least 1");
     }
