@@ -288,6 +288,8 @@ async fn mint_default_key(changes: &Changes) -> anyhow::Result<Option<Secret>> {
         name: DEFAULT_KEY.to_owned(),
         secret: None,
         models: vec!["*".to_owned()],
+        // Whoever starts a gateway owns the accounts behind it.
+        passthrough: vec!["*".to_owned()],
         limits: Limits::default(),
         expires_at: None,
         enabled: true,

@@ -28,6 +28,7 @@ pub struct Caller {
     pub name: Arc<str>,
     pub tags: Arc<[Arc<str>]>,
     models: Arc<[Glob]>,
+    passthrough: Arc<[Glob]>,
     enabled: bool,
     /// Unix milliseconds; refused from then on.
     expires_at_ms: Option<i64>,
@@ -97,6 +98,7 @@ impl Caller {
             name: entry.name.as_str().into(),
             tags: lists.tags,
             models: lists.models,
+            passthrough: lists.passthrough,
             enabled: entry.enabled,
             expires_at_ms: entry.expires_at_ms,
             spec: entry.limits,
@@ -113,6 +115,7 @@ impl Caller {
             name: self.name.to_string(),
             digest,
             models: self.models.iter().map(Glob::pattern).collect(),
+            passthrough: self.passthrough.iter().map(Glob::pattern).collect(),
             enabled: self.enabled,
             expires_at_ms: self.expires_at_ms,
             limits: self.spec,
@@ -122,17 +125,19 @@ impl Caller {
         }
     }
 
-    /// Everybody, where `settings.auth` is `off`: may use every model, without limits.
+    /// Everybody, where `settings.auth` is `off`: may use everything, without limits.
     pub fn anonymous() -> Arc<Self> {
         static ANONYMOUS: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             let entry = KeyEntry {
                 id: "".into(),
                 name: "anonymous".to_owned(),
                 models: vec!["*".to_owned()],
+                passthrough: vec!["*".to_owned()],
                 enabled: true,
                 ..KeyEntry::default()
             };
-            let lists = Lists { tags: Arc::default(), models: lists::globs(&entry.models) };
+            let every = lists::globs(&entry.models);
+            let lists = Lists { tags: Arc::default(), models: Arc::clone(&every), passthrough: every };
             Arc::new(Caller::new(&entry, lists, Arc::new(Limits::unlimited("".into()))))
         });
         Arc::clone(&ANONYMOUS)
@@ -141,6 +146,16 @@ impl Caller {
     /// Whether this caller may name this model: a public name or `provider/model`.
     pub fn may_use(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model))
+    }
+
+    /// Whether there is any account that this caller may use as it is.
+    pub fn passes(&self) -> bool {
+        !self.passthrough.is_empty()
+    }
+
+    /// Whether this caller may use the account at this provider as it is.
+    pub fn may_pass(&self, provider: &str) -> bool {
+        self.passthrough.iter().any(|pattern| pattern.matches(provider))
     }
 }
 

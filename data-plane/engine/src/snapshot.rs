@@ -47,6 +47,7 @@ pub struct Settings {
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
     pub origins: Origins,
+    pub passthrough: Passthrough,
 }
 
 /// Pages that may read answers.
@@ -57,6 +58,27 @@ pub enum Origins {
     Loopback,
     /// Scheme, host and port, in lower case.
     Listed(Vec<Box<str>>),
+}
+
+/// What may pass without the gateway knowing the operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passthrough {
+    /// Whether paths behind `/v1` that the gateway does not know pass.
+    pub enabled: bool,
+    /// Takes what names no provider.
+    pub default_provider: Option<Arc<str>>,
+    /// Which of those paths; empty: all.
+    pub allowed_prefixes: Vec<String>,
+    pub blocked_prefixes: Vec<String>,
+    /// In all, the first one included.
+    pub max_attempts: usize,
+}
+
+/// Things that a vendor keeps for its customers, in the form of OpenAI's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Files,
+    Batches,
 }
 
 /// Prefixes of the gateway's own response headers.
@@ -179,6 +201,10 @@ impl Snapshot {
         Some(Arc::new(Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() }))
     }
 
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers_by_name.get(name)
+    }
+
     /// The public models that this caller may use, in the order of the configuration.
     pub fn models_for(&self, caller: &Caller) -> impl Iterator<Item = PublicModel> {
         self.public_models.iter().filter(|model| caller.may_use(&model.name)).cloned()
@@ -196,6 +222,33 @@ impl Default for Settings {
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
             origins: Origins::Any,
+            passthrough: Passthrough::default(),
+        }
+    }
+}
+
+// === impl Passthrough ===
+
+impl Default for Passthrough {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            default_provider: None,
+            allowed_prefixes: Vec::new(),
+            blocked_prefixes: Vec::new(),
+            max_attempts: 1,
+        }
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// As OpenAI's paths have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Batches => "batches",
         }
     }
 }
@@ -231,6 +284,19 @@ impl Provider {
         if is_native { inbound } else { self.dialect }
     }
 
+    /// Whether its vendor has this.
+    pub fn has(&self, service: Service) -> bool {
+        match service {
+            Service::Files => self.row.files,
+            Service::Batches => self.row.batches,
+        }
+    }
+
+    /// Time limits for what passes as it is: the reply may be a stream or not, and a file as long as it likes.
+    pub fn passing_policy(&self) -> Policy {
+        self.overrides.resolve(&Policy { first_byte: Policy::PLAIN.first_byte, ..Policy::STREAM })
+    }
+
     /// What this provider charges for one of its models: as configured, else by the vendor's public list.
     pub fn price(&self, model: &str) -> Option<Price> {
         self.prices.get(model).copied().or(self.other_price).or_else(|| Price::listed(&self.kind, model))
@@ -240,6 +306,11 @@ impl Provider {
 // === impl Target ===
 
 impl Target {
+    /// What passes to a provider as it is. `model` is the upstream's own, or empty where none is named.
+    pub fn passing(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
+        Self::new(provider, model, Quirks::default())
+    }
+
     /// `declared` is what the configuration says of this model.
     pub(crate) fn new(provider: &Arc<Provider>, model: &str, declared: Quirks) -> Arc<Self> {
         let of_model = gateway_providers::quirks::of_model(provider.row, model);

@@ -40,9 +40,9 @@ pub struct Facts {
 
 /// A change to a body on its way through.
 #[derive(Clone, Debug)]
-struct Edit {
-    at: Range<usize>,
-    with: Bytes,
+pub struct Edit {
+    pub at: Range<usize>,
+    pub with: Bytes,
 }
 
 /// What must differ in the body that goes on.
@@ -197,7 +197,7 @@ impl Facts {
     }
 }
 
-fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
+pub fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
     edits.sort_by_key(|edit| edit.at.start);
     let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
     let mut from = 0;
@@ -219,7 +219,7 @@ fn merged_options(raw: &[u8]) -> Bytes {
     serde_json::Value::Object(options).to_string().into()
 }
 
-fn quoted(text: &str) -> Bytes {
+pub fn quoted(text: &str) -> Bytes {
     serde_json::Value::from(text).to_string().into()
 }
 

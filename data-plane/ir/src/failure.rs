@@ -39,8 +39,10 @@ pub enum Code {
     UnknownPath,
     MethodNotAllowed,
     ModelNotFound,
+    NotFound,
     RateLimited,
     NoConfig,
+    NoProviderCredential,
     ShuttingDown,
     Internal,
     /// The upstream said no; `Failure::status` has its status.
@@ -93,8 +95,10 @@ rows! {
     UnknownPath "unknown_path" 404 "invalid_request_error" "invalid_request" Client Never;
     MethodNotAllowed "method_not_allowed" 405 "invalid_request_error" "invalid_request" Client Never;
     ModelNotFound "model_not_found" 404 "not_found_error" "model_not_found" Client Never;
+    NotFound "not_found" 404 "not_found_error" "invalid_request" Client Never;
     RateLimited "rate_limit_exceeded" 429 "rate_limit_exceeded" "rate_limited" Client Never;
     NoConfig "no_config" 503 "gateway_error" "internal_error" Gateway Never;
+    NoProviderCredential "no_provider_credential" 503 "gateway_error" "internal_error" Gateway OnlyElsewhere;
     ShuttingDown "shutting_down" 503 "gateway_error" "internal_error" Gateway Never;
     Internal "internal_error" 500 "gateway_error" "internal_error" Gateway Never;
     UpstreamRefused "upstream_refused" 400 "invalid_request_error" "invalid_request" Upstream Never;

@@ -4,6 +4,7 @@
 mod url;
 mod azure;
 mod task;
+mod pass;
 mod vertex;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::credential;
 use crate::sign::sigv4::Signer;
 pub use task::Operation;
 use url::Url;
+pub use url::encoded;
 
 pub use vertex::{TokenRequest, TokenSource, Unusable};
 
@@ -44,6 +46,9 @@ pub struct Endpoint {
     signer: Option<Signer>,
     token_source: Option<Arc<TokenSource>>,
     allow_private_networks: bool,
+    /// What passes as it is.
+    api: pass::Api,
+    has_credential: bool,
     is_demo: bool,
 }
 
@@ -83,6 +88,8 @@ impl Endpoint {
                 signer: signer(provider),
                 token_source: token_source.map(Arc::new),
                 allow_private_networks: provider.allow_private_networks,
+                api: base(provider, row).map(|base| pass::Api::of(provider, row, &base)).unwrap_or_default(),
+                has_credential: is_demo || pass::has_credential(provider, row),
                 is_demo,
             }),
             _ => Err(problems),
@@ -174,6 +181,11 @@ fn base_url(provider: &Provider, row: &Row) -> Option<String> {
     own.or_else(|| Some(row.base_url.as_ref()?.replace("{region}", region).replace("{location}", &location)))
 }
 
+/// The same, checked; what is wrong with it is told elsewhere.
+fn base(provider: &Provider, row: &Row) -> Option<url::Base> {
+    url::Base::parse(&base_url(provider, row)?, provider.allow_private_networks).ok()
+}
+
 fn signer(provider: &Provider) -> Option<Signer> {
     let aws = provider.aws.as_ref()?;
     Some(Signer {
@@ -205,8 +217,7 @@ fn operations(provider: &Provider, row: &Row, base_url: &str) -> Result<(Url, Op
 
 /// The URLs of OpenAI's other dialects that the vendor has.
 fn others(provider: &Provider, row: &Row) -> Vec<(Dialect, Url)> {
-    let Some(base_url) = base_url(provider, row) else { return Vec::new() };
-    let Ok(base) = url::Base::parse(&base_url, provider.allow_private_networks) else { return Vec::new() };
+    let Some(base) = base(provider, row) else { return Vec::new() };
     let declared = [
         (Dialect::OpenAiResponses, row.responses, "/responses"),
         (Dialect::OpenAiCompletions, row.completions, "/completions"),
@@ -227,7 +238,7 @@ fn count(provider: &Provider, row: &Row) -> Option<(Dialect, Url)> {
     if !row.counts_tokens {
         return None;
     }
-    let base = url::Base::parse(base_url(provider, row)?.as_str(), provider.allow_private_networks).ok()?;
+    let base = base(provider, row)?;
     let (dialect, url) = match Dialect::parse(&row.dialect)? {
         Dialect::AnthropicMessages => (Dialect::AnthropicMessages, base.fixed("/v1/messages/count_tokens")),
         Dialect::GeminiGenerate => {

@@ -26,7 +26,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
-use self::reading::{Reading, first_byte_timeout, is_json, must_be_stream, refusal, total_timeout};
+pub(crate) use self::reading::{Reading, retry_after};
+use self::reading::{first_byte_timeout, is_json, must_be_stream, refusal, total_timeout};
 use crate::body::{Pieces, RequestBody};
 use crate::clock;
 use crate::ingress::Errand;
@@ -274,30 +275,14 @@ impl<'a> Outbound<'a> {
         Ok((answer, status, dropped))
     }
 
-    /// Sends a request and waits for the head of its answer, whatever its status.
     async fn send(
         &self,
         target: &Target,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         policy: &gateway_engine::snapshot::Policy,
         deadline: Instant,
     ) -> Result<Response<UpstreamBody>, Box<Failure>> {
-        // Nobody answers before having read: how long that takes is the client's doing.
-        let first_byte = match request.body() {
-            RequestBody::Whole(_) => deadline.min(Instant::now() + policy.first_byte),
-            RequestBody::Upload(_) => deadline,
-        };
-        let origin = origin(target);
-        let sent = timeout_at(first_byte, async {
-            if let Some(source) = target.provider.endpoint.token_source() {
-                request.headers_mut().insert(AUTHORIZATION, self.tokens.get(source).await?);
-            }
-            self.client.send(&origin, request, policy.connect).await
-        });
-        sent.await.map_err(|_| match first_byte == deadline {
-            true => total_timeout(&target.provider.name),
-            false => first_byte_timeout(&target.provider.name, policy.first_byte),
-        })?
+        send((self.client, self.tokens), target, request, policy, deadline).await
     }
 
     /// The upstream's body, headers that belong to it, and the names of what could not be said.
@@ -349,7 +334,9 @@ impl<'a> Outbound<'a> {
         *request.uri_mut() = uri;
         let signature = endpoint
             .signer()
-            .map(|signer| signer.sign(request.uri(), request.body().as_slices(), clock::unix_seconds()))
+            .map(|signer| {
+                signer.sign(request.method(), request.uri(), request.body().as_slices(), clock::unix_seconds())
+            })
             .unwrap_or_default();
         let speaks = target.provider.dialect_for(self.inbound.id());
         let sent = request.headers_mut();
@@ -411,6 +398,32 @@ impl<'a> Outbound<'a> {
         let events = reading.events(&bytes)?;
         reading.complete(gateway_ir::fold::fold(events)).map(|reply| Answer::Folded(Box::new(reply)))
     }
+}
+
+/// Sends a request and waits for the head of its answer, whatever its status.
+pub(crate) async fn send(
+    (client, tokens): (&Client, &Tokens),
+    target: &Target,
+    mut request: Request<RequestBody>,
+    policy: &gateway_engine::snapshot::Policy,
+    deadline: Instant,
+) -> Result<Response<UpstreamBody>, Box<Failure>> {
+    // Nobody answers before having read: how long that takes is the client's doing.
+    let first_byte = match request.body() {
+        RequestBody::Whole(_) => deadline.min(Instant::now() + policy.first_byte),
+        RequestBody::Upload(_) => deadline,
+    };
+    let origin = origin(target);
+    let sent = timeout_at(first_byte, async {
+        if let Some(source) = target.provider.endpoint.token_source() {
+            request.headers_mut().insert(AUTHORIZATION, tokens.get(source).await?);
+        }
+        client.send(&origin, request, policy.connect).await
+    });
+    sent.await.map_err(|_| match first_byte == deadline {
+        true => total_timeout(&target.provider.name),
+        false => first_byte_timeout(&target.provider.name, policy.first_byte),
+    })?
 }
 
 fn origin(target: &Target) -> Origin {

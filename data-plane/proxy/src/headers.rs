@@ -110,6 +110,11 @@ impl<'a> Writer<'a> {
         self.both(&MODEL, canonical);
     }
 
+    /// Where nobody said which model.
+    pub(crate) fn provider(&mut self, provider: &str) {
+        self.both(&PROVIDER, value(provider));
+    }
+
     pub(crate) fn route(&mut self, route: &str) {
         self.both(&ROUTE, value(route));
     }

@@ -8,6 +8,7 @@ use gateway_ir::task::Form;
 use http::{HeaderValue, Method};
 
 pub(crate) mod gemini;
+pub(crate) mod pass;
 
 /// What the data listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Operation {
     Models,
     /// `GET /v1/models/{id}`; the id may hold slashes.
     Model(String),
+    /// What passes as it is. Errors are told as OpenAI does.
+    Pass(pass::Way),
     Health,
     Ready,
     Metrics,
@@ -61,6 +64,10 @@ impl Errand {
 
 /// Resolves a request line. Duplicate slashes are collapsed: some clients join `…/` and `/v1` carelessly.
 pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Failure>> {
+    if let Some(rest) = path.trim_start_matches('/').strip_prefix("proxy/") {
+        // The rest is the vendor's, slashes among it.
+        return pass::proxied(rest).map(Operation::Pass);
+    }
     let path = collapse(path);
     let (wanted, operation) = match path.as_ref() {
         "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
@@ -88,7 +95,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         other if let Some(asked) = gemini::asked(other) => (Method::POST, asked.errand.of(Dialect::GeminiGenerate)),
         other => match other.strip_prefix("/v1/models/") {
             Some(id) if !id.is_empty() => (Method::GET, Operation::Model(percent_decoded(id))),
-            _ => return Err(unknown(method, other)),
+            _ => return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass),
         },
     };
     match *method {
@@ -159,7 +166,7 @@ fn collapse(path: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// `%2F` and the like in a model id. What is no valid escape stays as it is.
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -28,6 +28,7 @@ mod attempt;
 mod relay;
 mod tail;
 mod reply;
+mod pass;
 mod ops;
 mod pipeline;
 mod edge;

@@ -30,7 +30,7 @@ use crate::sinks::Sinks;
 use crate::state::{Config, Live};
 use crate::tokens::Tokens;
 use crate::upstream::Client;
-use crate::{clock, ops, receive, refusal, reply};
+use crate::{clock, ops, pass, receive, refusal, reply};
 
 /// Everything one worker serves requests with.
 pub(crate) struct Gateway {
@@ -90,25 +90,32 @@ impl Gateway {
             }
         };
         match operation {
-            Operation::Chat(dialect) => self.guarded(Errand::Chat, dialect, request, arrived, peer).await,
-            Operation::CountTokens(dialect) => self.guarded(Errand::CountTokens, dialect, request, arrived, peer).await,
+            Operation::Chat(dialect) => {
+                self.guarded(dialect, peer, self.ask(Errand::Chat, dialect, request, arrived)).await
+            }
+            Operation::CountTokens(dialect) => {
+                self.guarded(dialect, peer, self.ask(Errand::CountTokens, dialect, request, arrived)).await
+            }
             Operation::Task(form) => {
-                self.guarded(Errand::Task(form), Dialect::OpenAiChat, request, arrived, peer).await
+                let dialect = Dialect::OpenAiChat;
+                self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
+            }
+            Operation::Pass(way) => {
+                self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await
             }
             other => ops::answer(self, other, &request),
         }
     }
 
+    /// What `asked` answers, or what there is to say where it panics.
     async fn guarded(
         &self,
-        errand: Errand,
         dialect: Dialect,
-        request: Request<Incoming>,
-        arrived: Instant,
         peer: SocketAddr,
+        asked: impl Future<Output = Response<ReplyBody>>,
     ) -> Response<ReplyBody> {
         // On the heap: the pipeline's state is large, idle connections should not carry it.
-        let asked = Box::pin(self.ask(errand, dialect, request, arrived));
+        let asked = Box::pin(asked);
         AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(%peer, "a request ended in a panic; the node serves on");
             let failure = Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
@@ -153,11 +160,7 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<reply::Outcome, Box<Failure>> {
         let snapshot = &config.snapshot;
-        if !config.ready {
-            let message = "this node has no configuration yet; it serves as soon as it has reached its control plane";
-            return Err(Box::new(Failure::new(Code::NoConfig, message)));
-        }
-        let caller = self.identify(config, &head.headers)?;
+        let caller = self.identified(config, &head.headers)?;
         record.caller(&caller);
         let (body, facts, multipart) = received(errand, head, body, snapshot.settings.max_body).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
@@ -169,7 +172,10 @@ impl Gateway {
         record.route(resolved.route.as_deref());
         let permit = limits::admit(&caller, Instant::now())?;
         let rate = permit.rate();
-        record.admitted(permit, errand);
+        if errand == Errand::CountTokens {
+            record.costs_nothing();
+        }
+        record.admitted(permit);
         let forwarded = forwarded(&head.headers, dialect, &head.id);
         let inbound = ingress::spoken(dialect);
         let strict = hints.strict.unwrap_or(snapshot.settings.strict);
@@ -187,6 +193,15 @@ impl Gateway {
             functions: facts.has_functions,
             rate,
         })
+    }
+
+    /// Who calls, once there is a configuration to know anybody by.
+    pub(crate) fn identified(&self, config: &Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
+        if config.ready {
+            return self.identify(config, headers);
+        }
+        let message = "this node has no configuration yet; it serves as soon as it has reached its control plane";
+        Err(Box::new(Failure::new(Code::NoConfig, message)))
     }
 
     /// Who calls. Every operation that needs a caller asks here.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::multipart::{Field, Reader};
+use gateway_ir::multipart::{Field, Reader, boundary};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -29,14 +30,61 @@ pub(crate) struct Multipart {
     pub(crate) rest: Option<Rest>,
 }
 
+/// A body of any sort.
+pub(crate) enum Content {
+    /// JSON, or none at all.
+    Held(Bytes),
+    /// A form, or the beginning of one, with the model if it names one.
+    Form { first: Bytes, model: Option<Field>, rest: Option<Rest> },
+    /// Anything else: it has not been looked at.
+    Coming(Rest),
+}
+
+/// Reads JSON whole, of a form what [`form`] reads, and of anything else nothing.
+pub(crate) async fn any(headers: &HeaderMap, body: Incoming, limit: u64) -> Result<Content, Box<Failure>> {
+    if body.is_end_stream() {
+        return Ok(Content::Held(Bytes::new()));
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if let Some(boundary) = boundary(kind) {
+        let (first, model, rest) = fields(headers, boundary?, body, limit).await?;
+        return Ok(Content::Form { first, model, rest });
+    }
+    if is_json(kind) {
+        return self::body(headers, body, limit).await.map(Content::Held);
+    }
+    let announced = announced(headers);
+    match announced.is_some_and(|length| length > MAX_FORM) {
+        true => Err(too_large(MAX_FORM)),
+        false => Ok(Content::Coming(Rest::new(body, None, announced))),
+    }
+}
+
 /// Reads a form: all of it up to `limit` bytes, so that a call can be repeated. Of a larger one the beginning is read, up to the
 /// value of `model`, which must stand before the files; they follow while they are sent.
 pub(crate) async fn form(
     headers: &HeaderMap,
     boundary: &str,
-    mut body: Incoming,
+    body: Incoming,
     limit: u64,
 ) -> Result<(Bytes, Field, Option<Rest>), Box<Failure>> {
+    match fields(headers, boundary, body, limit).await? {
+        (read, Some(model), rest) => Ok((read, model, rest)),
+        (_, None, None) => Err(Box::new(Failure::invalid("`model` is missing").at("model"))),
+        (_, None, Some(_)) => {
+            let message = format!("in a form of more than {limit} bytes, `model` must stand before the files");
+            Err(Box::new(Failure::invalid(message).at("model")))
+        }
+    }
+}
+
+/// The same of a form that need not name a model.
+async fn fields(
+    headers: &HeaderMap,
+    boundary: &str,
+    mut body: Incoming,
+    limit: u64,
+) -> Result<(Bytes, Option<Field>, Option<Rest>), Box<Failure>> {
     let announced = announced(headers);
     if announced.is_some_and(|length| length > MAX_FORM) {
         return Err(too_large(MAX_FORM));
@@ -56,20 +104,14 @@ pub(crate) async fn form(
         reader.push(&piece)?;
         read.extend_from_slice(&piece);
         let n_read = read.len() as u64;
-        if let (Some(field), true) = (reader.model().cloned(), n_read > at_least) {
-            let rest = Rest::new(body, reader, announced.map(|length| length.saturating_sub(n_read)));
-            return Ok((read.into(), field, Some(rest)));
-        }
-        if n_read > at_most {
-            let message = format!("in a form of more than {limit} bytes, `model` must stand before the files");
-            return Err(Box::new(Failure::invalid(message).at("model")));
+        let model = reader.model().cloned();
+        if model.is_some() && n_read > at_least || n_read > at_most {
+            let rest = Rest::new(body, Some(reader), announced.map(|length| length.saturating_sub(n_read)));
+            return Ok((read.into(), model, Some(rest)));
         }
     }
     reader.finish()?;
-    match reader.model().cloned() {
-        Some(field) => Ok((read.into(), field, None)),
-        None => Err(Box::new(Failure::invalid("`model` is missing").at("model"))),
-    }
+    Ok((read.into(), reader.model().cloned(), None))
 }
 
 /// Reads a JSON body of at most `limit` bytes. A body that came in one piece is not copied.
@@ -118,7 +160,11 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Failure>> {
     Ok(())
 }
 
-fn announced(headers: &HeaderMap) -> Option<u64> {
+fn is_json(kind: &str) -> bool {
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -143,7 +189,7 @@ async fn next(body: &mut Incoming, began: Instant, n_read: usize) -> Result<Opti
     }
 }
 
-fn too_large(limit: u64) -> Box<Failure> {
+pub(crate) fn too_large(limit: u64) -> Box<Failure> {
     let message = format!("the request body is larger than the {limit} bytes allowed (settings.server.max_body)");
     Box::new(Failure::new(Code::BodyTooLarge, message))
 }

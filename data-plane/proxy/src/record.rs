@@ -15,7 +15,6 @@ use gateway_ir::legal::Breach;
 use gateway_ir::usage::Usage;
 use gateway_wire::v1;
 
-use crate::ingress::Errand;
 use crate::sinks::Sinks;
 
 /// How a reply ended; a word per way, in logs and metrics.
@@ -144,11 +143,15 @@ impl Record {
         self.log.route = route.unwrap_or_default().to_owned();
     }
 
+    /// Nothing is charged for it. Said before it is admitted.
+    pub(crate) fn costs_nothing(&mut self) {
+        self.is_free = true;
+    }
+
     /// From here on the request is accounted: a `started` record is in the spool before any upstream is asked.
-    pub(crate) fn admitted(&mut self, permit: Permit, errand: Errand) {
+    pub(crate) fn admitted(&mut self, permit: Permit) {
         self.permit = Some(permit);
         self.admitted = true;
-        self.is_free = errand == Errand::CountTokens;
         self.log.admitted_us = self.elapsed_us();
         self.sinks.spool.started(&self.usage_event());
     }

@@ -175,7 +175,7 @@ fn streamed(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Res
 }
 
 /// Figures that are only known at the end go out as trailers, to clients that say they read them.
-fn with_trailers(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
+pub(crate) fn with_trailers(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
     let wants = head.headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| te.contains("trailers"));
     let relay = if wants {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static(TRAILERS));

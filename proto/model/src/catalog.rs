@@ -33,6 +33,12 @@ pub struct Row {
     /// It says how many tokens a request is, in its own dialect; where `responses` is true too, in that of the Responses API.
     #[serde(default)]
     pub counts_tokens: bool,
+    /// It keeps files in the form of OpenAI's API, at `/files` after the root of its API.
+    #[serde(default)]
+    pub files: bool,
+    /// It works through batches in the form of OpenAI's API, at `/batches` after the root of its API.
+    #[serde(default)]
+    pub batches: bool,
     /// What it offers beside conversations, each in one form.
     #[serde(default)]
     pub tasks: Vec<TaskRow>,

@@ -79,5 +79,6 @@ fn key(stored: &StoredItem) -> Result<v1::Key, Why> {
         limits: Some(v1::KeyLimits { rpm: key.limits.rpm }),
         tags: key.tags,
         metadata: key.metadata.into_iter().collect(),
+        passthrough: key.passthrough,
     })
 }

@@ -1,8 +1,8 @@
 //! Settings with every default filled in.
 
-use gateway_model::kind::settings::{Auth, HeaderFamily, Settings as Document};
+use gateway_model::kind::settings::{Auth, HeaderFamily, Passthrough as PassthroughDocument, Settings as Document};
 
-use crate::snapshot::{HeaderFamilies, Origins, Settings};
+use crate::snapshot::{HeaderFamilies, Origins, Passthrough, Settings};
 
 pub(super) fn compile(document: &Document) -> Settings {
     let defaults = Settings::default();
@@ -25,5 +25,18 @@ pub(super) fn compile(document: &Document) -> Settings {
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
         origins,
+        passthrough: document.passthrough.as_ref().map(passthrough).unwrap_or_default(),
+    }
+}
+
+fn passthrough(document: &PassthroughDocument) -> Passthrough {
+    let defaults = Passthrough::default();
+    let max_attempts = document.max_attempts.and_then(|n| usize::try_from(n).ok());
+    Passthrough {
+        enabled: document.enabled.unwrap_or(defaults.enabled),
+        default_provider: document.default_provider.as_deref().map(Into::into),
+        allowed_prefixes: document.allowed_prefixes.clone(),
+        blocked_prefixes: document.blocked_prefixes.clone(),
+        max_attempts: max_attempts.unwrap_or(defaults.max_attempts),
     }
 }

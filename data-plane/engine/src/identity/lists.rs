@@ -10,13 +10,14 @@ use crate::glob::Glob;
 pub(super) struct Lists {
     pub(super) tags: Arc<[Arc<str>]>,
     pub(super) models: Arc<[Glob]>,
+    pub(super) passthrough: Arc<[Glob]>,
 }
 
 /// Lists that were made lately, to be handed out again.
 #[derive(Default)]
 pub(super) struct Shared {
     tags: HashMap<Vec<String>, Arc<[Arc<str>]>, ahash::RandomState>,
-    models: HashMap<Vec<String>, Arc<[Glob]>, ahash::RandomState>,
+    patterns: HashMap<Vec<String>, Arc<[Glob]>, ahash::RandomState>,
 }
 
 /// Lists of each sort that are remembered. Where every key has its own, remembering them would only cost.
@@ -29,10 +30,11 @@ pub(super) fn globs(patterns: &[String]) -> Arc<[Glob]> {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn lists(&mut self, tags: &[String], models: &[String]) -> Lists {
+    pub(super) fn lists(&mut self, tags: &[String], models: &[String], passthrough: &[String]) -> Lists {
         Lists {
             tags: share(&mut self.tags, tags, |tags| tags.iter().map(|tag| tag.as_str().into()).collect()),
-            models: share(&mut self.models, models, globs),
+            models: share(&mut self.patterns, models, globs),
+            passthrough: share(&mut self.patterns, passthrough, globs),
         }
     }
 }
@@ -62,12 +64,12 @@ mod tests {
     fn equal_lists_are_one_and_the_memory_of_them_is_bounded() {
         let mut shared = Shared::default();
         let list = |text: &str| vec![text.to_owned()];
-        let (one, other) = (shared.lists(&list("a"), &list("b")), shared.lists(&list("a"), &list("b")));
-        assert!(Arc::ptr_eq(&one.tags, &other.tags) && Arc::ptr_eq(&one.models, &other.models));
-        let different = shared.lists(&list("b"), &list("a"));
+        let (one, other) = (shared.lists(&list("a"), &list("b"), &[]), shared.lists(&list("a"), &[], &list("b")));
+        assert!(Arc::ptr_eq(&one.tags, &other.tags) && Arc::ptr_eq(&one.models, &other.passthrough));
+        let different = shared.lists(&list("b"), &list("a"), &[]);
         assert_eq!((&*different.tags[0], different.models[0].matches("a")), ("b", true));
-        (0..3 * MAX_SHARED).for_each(|number| drop(shared.lists(&[], &list(&number.to_string()))));
-        assert!(shared.models.len() <= MAX_SHARED);
+        (0..3 * MAX_SHARED).for_each(|number| drop(shared.lists(&[], &list(&number.to_string()), &[])));
+        assert!(shared.patterns.len() <= MAX_SHARED);
         assert!(one.models[0].matches("b"), "what is in use stays");
     }
 }

@@ -40,7 +40,7 @@ impl Peppers {
     }
 
     /// Digests under all peppers, the current one first; each is computed when it is asked for.
-    pub(super) fn digests(&self, credential: &str) -> impl Iterator<Item = Digest> {
+    pub(crate) fn digests(&self, credential: &str) -> impl Iterator<Item = Digest> {
         self.versions.iter().map(|(_, key)| digest(key, credential))
     }
 }

@@ -20,6 +20,8 @@ pub struct KeyEntry {
     pub digest: Digest,
     /// Patterns over model names; none: the key may use nothing.
     pub models: Vec<String>,
+    /// Patterns over the names of providers whose accounts it may use as they are.
+    pub passthrough: Vec<String>,
     pub enabled: bool,
     /// Unix milliseconds.
     pub expires_at_ms: Option<i64>,
@@ -59,7 +61,11 @@ impl KeyTable {
             _ => Arc::new(Limits::new(Arc::clone(&entry.id), entry.limits, now)),
         };
         // Nothing that holds it can panic half-way through a change.
-        let lists = self.shared.lock().unwrap_or_else(PoisonError::into_inner).lists(&entry.tags, &entry.models);
+        let lists = self.shared.lock().unwrap_or_else(PoisonError::into_inner).lists(
+            &entry.tags,
+            &entry.models,
+            &entry.passthrough,
+        );
         let replaced = callers.insert(entry.digest, Arc::new(Caller::new(entry, lists, limits)));
         let displaced = replaced.filter(|replaced| replaced.id != entry.id).map(|caller| caller.entry(entry.digest));
         digests.insert(Arc::clone(&entry.id), entry.digest);

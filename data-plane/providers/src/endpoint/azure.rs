@@ -30,6 +30,17 @@ pub(super) fn operation(provider: &Provider, base: Base, tail: &str) -> Result<U
     base.around_model("/openai/deployments/", &format!("{tail}{query}"))
 }
 
+/// The root of the operations that concern no deployment, and the query that they demand.
+pub(super) fn api(provider: &Provider, base: &Base) -> (String, Option<String>) {
+    let given = provider.azure.as_ref().and_then(|azure| azure.api_version.as_deref());
+    let query = |version: &str| format!("api-version={}", encoded(version));
+    if is_v1(base) {
+        return (base.path().to_owned(), given.map(query));
+    }
+    let tail = if has_any_vendor(base) { "" } else { "/openai" };
+    (format!("{}{tail}", base.path()), Some(query(given.unwrap_or(API_VERSION))))
+}
+
 /// Whether this form of the API has an operation of `dialect` beside chat.
 pub(super) fn has(base: &Base, dialect: Dialect) -> bool {
     match dialect {

@@ -5,8 +5,8 @@ use gateway_model::catalog::{self, Row, TaskRow};
 use gateway_model::kind::provider::Provider;
 use http::Uri;
 
-use super::url::{Base, Url};
-use super::{azure, base_url, google_models};
+use super::url::Url;
+use super::{azure, google_models};
 
 /// An operation at a provider.
 pub(super) struct Offer {
@@ -45,8 +45,7 @@ impl Offer {
 
 /// What the catalogue's row names. A base URL that cannot be read offers nothing; that it cannot is told elsewhere.
 pub(super) fn offers(provider: &Provider, row: &Row) -> Vec<Offer> {
-    let base = base_url(provider, row).and_then(|url| Base::parse(&url, provider.allow_private_networks).ok());
-    let Some(base) = base else { return Vec::new() };
+    let Some(base) = super::base(provider, row) else { return Vec::new() };
     let offer = |task: &TaskRow| {
         let form = Form::parse(&task.form)?;
         let url = match (task.path.as_deref().unwrap_or(tail(form)), form) {

@@ -137,6 +137,16 @@ impl Url {
         }
     }
 
+    /// Another path on the same host; `None` where there is no host.
+    pub(super) fn elsewhere(&self, path: PathAndQuery) -> Option<Uri> {
+        let (scheme, authority) = match &self.target {
+            Target::Fixed(uri) => (uri.scheme()?, uri.authority()?),
+            Target::AroundModel { scheme, authority, .. } => (scheme, authority),
+            Target::Nowhere => return None,
+        };
+        Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path).build().ok()
+    }
+
     pub(super) fn tls(&self) -> bool {
         self.tls
     }
@@ -171,7 +181,7 @@ fn assembled(scheme: &Scheme, authority: &Authority, path: String) -> Result<Uri
 }
 
 /// Everything but unreserved characters percent-encoded, so that a text stays one path segment or one query value.
-pub(super) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::{digest, hmac};
 use gateway_model::secret::Secret;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 
 /// Signs requests to one service in one region.
 #[derive(Clone)]
@@ -23,9 +23,10 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 // === impl Signer ===
 
 impl Signer {
-    /// The headers to add to a POST of `body` to `uri`, at `unix_seconds`. The `host` header must be the URI's authority.
+    /// The headers to add to a request with `body` to `uri`, at `unix_seconds`. The `host` header must be the URI's authority.
     pub fn sign<'b>(
         &self,
+        method: &Method,
         uri: &Uri,
         body: impl IntoIterator<Item = &'b [u8]>,
         unix_seconds: i64,
@@ -43,7 +44,8 @@ impl Signer {
         }
         let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
         let names = names.join(";");
-        let mut canonical = format!("POST\n{}\n{}\n", canonical_path(uri.path()), uri.query().unwrap_or_default());
+        let (path, query) = (canonical_path(uri.path()), canonical_query(uri.query().unwrap_or_default()));
+        let mut canonical = format!("{method}\n{path}\n{query}\n");
         for (name, value) in &signed {
             writeln!(canonical, "{name}:{value}").expect("writing to a string cannot fail");
         }
@@ -93,6 +95,14 @@ fn canonical_path(path: &str) -> String {
         }
     }
     canonical
+}
+
+/// Parameters in the order of their names, each with its `=`.
+fn canonical_query(query: &str) -> String {
+    let mut parameters: Vec<(&str, &str)> =
+        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    parameters.sort_unstable();
+    parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
 /// `20250130T120000Z`.
@@ -151,7 +161,7 @@ mod tests {
         // The vector of AWS's own documentation.
         assert_eq!(hex(&signer.key("20150830")), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9");
         let uri: Uri = "https://example.test/model/a.b-v1%3A0/converse".parse().expect("a URI");
-        let headers = signer.sign(&uri, [b"{}".as_slice()], 1_440_938_160);
+        let headers = signer.sign(&Method::POST, &uri, [b"{}".as_slice()], 1_440_938_160);
         let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-amz-content-sha256", "x-amz-date", "authorization"]);
         assert!(headers[2].1.is_sensitive());
@@ -160,7 +170,10 @@ mod tests {
         let start = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, \
             SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=";
         assert!(shown.starts_with(start) && shown.len() == start.len() + 64, "{shown}");
-        let other = signer.sign(&uri, [b"{ }".as_slice()], 1_440_938_160);
+        let other = signer.sign(&Method::POST, &uri, [b"{ }".as_slice()], 1_440_938_160);
         assert_ne!(other[2].1, headers[2].1, "the body counts");
+        let other = signer.sign(&Method::GET, &uri, [b"{}".as_slice()], 1_440_938_160);
+        assert_ne!(other[2].1, headers[2].1, "the method counts");
+        assert_eq!(canonical_query("b=2&a&c=%20"), "a=&b=2&c=%20");
     }
 }

@@ -24,13 +24,13 @@ pub(super) const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// Reading one reply under its bounds.
 #[derive(Clone, Copy)]
-pub(super) struct Reading<'a> {
-    pub(super) target: &'a Target,
-    pub(super) dialect: &'static dyn Dialect,
+pub(crate) struct Reading<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) dialect: &'static dyn Dialect,
     /// The answer comes as a tool's call.
-    pub(super) by_tool: bool,
-    pub(super) idle: Duration,
-    pub(super) deadline: Instant,
+    pub(crate) by_tool: bool,
+    pub(crate) idle: Duration,
+    pub(crate) deadline: Instant,
 }
 
 // === impl Reading ===
@@ -65,7 +65,7 @@ impl Reading<'_> {
     }
 
     /// Everything up to `limit`, and whether that was everything. One chunk, the common case, is not copied.
-    pub(super) async fn collect(&self, body: &mut UpstreamBody, limit: usize) -> Result<(Bytes, bool), Box<Failure>> {
+    pub(crate) async fn collect(&self, body: &mut UpstreamBody, limit: usize) -> Result<(Bytes, bool), Box<Failure>> {
         let Some(first) = self.next(body).await? else { return Ok((Bytes::new(), true)) };
         let Some(second) = self.next(body).await? else { return Ok((first, true)) };
         let mut all = Vec::with_capacity(2 * (first.len() + second.len()));
@@ -116,7 +116,7 @@ impl Reading<'_> {
         if reply.ended || finished { Ok(reply) } else { Err(cut()) }
     }
 
-    pub(super) fn garbage(&self, what: &str) -> Box<Failure> {
+    pub(crate) fn garbage(&self, what: &str) -> Box<Failure> {
         let message = format!("the reply of `{}` {what}", self.target.provider.name);
         Box::new(Failure::new(Code::UpstreamGarbage, message))
     }
@@ -183,7 +183,7 @@ pub(super) async fn refusal(
 }
 
 /// `retry-after-ms` or `retry-after` in seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim).map(str::to_owned);
     if let Some(millis) = text(HeaderName::from_static("retry-after-ms")).and_then(|text| text.parse().ok()) {
         return Some(Duration::from_millis(millis));

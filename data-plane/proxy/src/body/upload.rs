@@ -1,5 +1,5 @@
-//! A form on its way through: its beginning is here, with the model that the target knows; its files pass as they come from the
-//! client, and no more of them is in memory than one piece.
+//! A body on its way through: its beginning is here, of a form with the model that the target knows; the rest passes as it comes
+//! from the client, and no more of it is in memory than one piece.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,14 +12,14 @@ use hyper::body::Incoming;
 
 use super::Pieces;
 
-/// No form is longer, in bytes.
+/// No body is longer, in bytes.
 pub(crate) const MAX_FORM: u64 = 512 * 1024 * 1024;
 
 /// What the client has not sent yet.
 pub(crate) struct Rest {
     body: Incoming,
-    /// Reads on for a second `model`, which the upstream might take for the one that counts.
-    reader: Reader,
+    /// Of a form: reads on for another `model`, which the upstream might take for the one that counts.
+    reader: Option<Reader>,
     /// How long the rest is, where the client said so.
     n_bytes: Option<u64>,
     n_passed: u64,
@@ -33,17 +33,27 @@ pub(crate) struct Upload {
 // === impl Rest ===
 
 impl Rest {
-    pub(crate) fn new(body: Incoming, reader: Reader, n_bytes: Option<u64>) -> Self {
+    pub(crate) fn new(body: Incoming, reader: Option<Reader>, n_bytes: Option<u64>) -> Self {
         Self { body, reader, n_bytes, n_passed: 0 }
     }
 
     fn check(&mut self, piece: &[u8]) -> Result<(), Box<Failure>> {
         self.n_passed += piece.len() as u64;
         if self.n_passed > MAX_FORM {
-            let message = format!("the form is larger than the {MAX_FORM} bytes allowed");
+            let message = format!("the body is larger than the {MAX_FORM} bytes allowed");
             return Err(Box::new(Failure::new(Code::BodyTooLarge, message)));
         }
-        self.reader.push(piece)
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let is_named = reader.model().is_some();
+        reader.push(piece)?;
+        if is_named || reader.model().is_none() {
+            return Ok(());
+        }
+        Err(Box::new(Failure::invalid("in a form that is not held, `model` must stand before the files").at("model")))
+    }
+
+    fn finish(&self) -> Result<(), Box<Failure>> {
+        self.reader.as_ref().map_or(Ok(()), Reader::finish)
     }
 }
 
@@ -66,7 +76,7 @@ impl Body for Upload {
         }
         loop {
             let piece = match ready!(Pin::new(&mut this.rest.body).poll_frame(context)) {
-                None => return Poll::Ready(this.rest.reader.finish().err().map(Err)),
+                None => return Poll::Ready(this.rest.finish().err().map(Err)),
                 Some(Ok(frame)) => frame.into_data(),
                 Some(Err(error)) => {
                     let message = format!("the request body broke off: {error}");

@@ -19,6 +19,10 @@ pub struct Key {
     /// Public model names it may use, `*` for any characters. Default `["*"]`.
     #[serde(default = "every_model")]
     pub models: Vec<String>,
+    /// Providers whose accounts it may use as they are, `*` for any characters: `/proxy/{provider}/…`, OpenAI paths that the
+    /// gateway does not know, and files and batches of everybody else. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passthrough: Vec<String>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,31 @@ pub struct Settings {
     pub timeouts: Option<Timeouts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passthrough: Option<Passthrough>,
+}
+
+/// What passes to a provider without the gateway knowing the operation. Which keys may do so is their field `passthrough`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Passthrough {
+    /// Whether paths of OpenAI's that the gateway does not know (`/v1/vector_stores`, …) pass. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// The provider for what names none, by the header `x-gateway-provider` or by a model in the body. Files and batches go to
+    /// the first provider that has them where there is no default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_provider: Option<String>,
+    /// Which of those paths pass, by their beginning: `vector_stores`, `fine_tuning/jobs`. Default all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_prefixes: Vec<String>,
+    /// Which of them do not, whatever is allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_prefixes: Vec<String>,
+    /// Attempts in all for what passes, of requests whose body is held; what is streamed goes once. Default 1: the gateway does
+    /// not know what doing it twice would do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -77,6 +77,9 @@ fn public_name(name: &str) -> Option<String> {
 
 fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     policy(settings.retry.as_ref(), settings.timeouts.as_ref(), findings);
+    if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
+        findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");
+    }
     let Some(server) = &settings.server else { return };
     if let Some(listen) = &server.listen {
         match address(listen) {
@@ -350,6 +353,9 @@ fn key(key: &Key, findings: &mut Findings<'_>) {
     }
     if key.models.iter().any(String::is_empty) {
         findings.error(Code::InvalidValue, "models", "holds an empty name");
+    }
+    if key.passthrough.iter().any(String::is_empty) {
+        findings.error(Code::InvalidValue, "passthrough", "holds an empty name");
     }
 }
 

@@ -388,6 +388,9 @@ pub struct Key {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Providers whose accounts it may use as they are, `*` as wildcard. Empty = none.
+    #[prost(string, repeated, tag = "10")]
+    pub passthrough: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyLimits {

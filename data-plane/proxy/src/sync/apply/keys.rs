@@ -36,6 +36,7 @@ pub(super) fn entry(item: &Item, knows_pepper: impl Fn(u32) -> bool) -> Result<K
         tags: key.tags.clone(),
         pepper_version: key.pepper_version,
         metadata: key.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        passthrough: key.passthrough.clone(),
     })
 }
 
@@ -51,6 +52,7 @@ pub(super) fn item(entry: KeyEntry) -> Item {
         limits: Some(KeyLimits { rpm: entry.limits.rpm }),
         tags: entry.tags,
         metadata: entry.metadata.into_iter().collect(),
+        passthrough: entry.passthrough,
     };
     Item { kind: KEY_KIND.to_owned(), id: entry.id.to_string(), body: Some(Body::Key(key)), ..Item::default() }
 }

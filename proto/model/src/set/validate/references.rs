@@ -28,6 +28,9 @@ pub(super) fn check(set: &Set, problems: &mut Vec<Problem>) {
         }
     }
     names.cycles(set, problems);
+    if let Some(provider) = set.settings.passthrough.as_ref().and_then(|policy| policy.default_provider.as_ref()) {
+        names.provider(provider, "settings.passthrough.default_provider".to_owned(), problems);
+    }
     for route in &set.routes {
         if let Some(model) = &route.model {
             names.address(model, format!("routes[{}].model", route.name), problems);

@@ -1,0 +1,267 @@
+//! What passes without being a conversation or a task, top to bottom: identified, admitted, accounted and logged as everything
+//! else is, as the model `proxy:<provider>`; sent as it came and answered as the upstream answers.
+
+mod headers;
+mod meter;
+mod seal;
+mod aim;
+
+use std::sync::Arc;
+use std::time::Instant as Arrival;
+
+use bytes::Bytes;
+use gateway_dialects::framing::array::StreamForm;
+use gateway_dialects::registry;
+use gateway_engine::identity::Caller;
+use gateway_engine::limits::{self, Rate};
+use gateway_engine::pass::Reach;
+use gateway_engine::retry::{self, Decision, Spent};
+use gateway_engine::snapshot::{Policy, Target};
+use gateway_ir::dialect::Dialect;
+use gateway_ir::failure::Failure;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use self::aim::{Aim, Asking};
+use self::meter::{Kind, Through};
+use crate::attempt::{self, MAX_HELD_REPLY, Reading};
+use crate::body::{ReplyBody, RequestBody};
+use crate::clock;
+use crate::headers::{Hints, Writer};
+use crate::ingress::pass::Way;
+use crate::pipeline::{Gateway, Head, request_id};
+use crate::record::{Ending, Record};
+use crate::relay::{Bounds, Mode, Relay};
+use crate::state::Config;
+use crate::upstream::UpstreamBody;
+use crate::{refusal, reply};
+
+/// What an upstream answered, and under which bounds the rest of it comes.
+struct Passed {
+    target: Arc<Target>,
+    metered: Option<Kind>,
+    response: Response<Coming>,
+    bounds: Bounds,
+    rate: Option<Rate>,
+}
+
+enum Coming {
+    Rest(UpstreamBody),
+    Whole(Bytes),
+}
+
+/// Answers a request that passes. What fails here is told in OpenAI's words; what fails behind it, in the upstream's.
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    way: Way,
+    request: Request<Incoming>,
+    arrived: Arrival,
+) -> Response<ReplyBody> {
+    let (parts, body) = request.into_parts();
+    let id = request_id();
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, id.clone(), method, path);
+    record.dialect("pass");
+    let config = gateway.live.pin();
+    match run(gateway, &config, &way, (&parts, body), &mut record).await {
+        Ok(passed) => {
+            let path = parts.uri.path().to_owned();
+            respond(gateway, &config, Head { path, headers: parts.headers, id, form: StreamForm::Events }, passed, record)
+        }
+        Err(failure) => {
+            record.failed(&failure);
+            record.status(failure.status);
+            refusal::response(&failure, Dialect::OpenAiChat, &id, config.families())
+        }
+    }
+}
+
+async fn run(
+    gateway: &Gateway,
+    config: &Config,
+    way: &Way,
+    (parts, body): (&Parts, Incoming),
+    record: &mut Record,
+) -> Result<Passed, Box<Failure>> {
+    let caller = gateway.identified(config, &parts.headers)?;
+    record.caller(&caller);
+    let hints = Hints::read(&parts.headers);
+    record.session(hints.session);
+    let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
+    let aim = asking.aim(way, body).await?;
+    let n_bytes = usize::try_from(aim.n_bytes).unwrap_or(usize::MAX);
+    record.asked(&format!("proxy:{}", aim.provider.name), false, config.snapshot.revision, n_bytes);
+    // Of what no model reads, nothing is estimated.
+    record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
+    let permit = limits::admit(&caller, Arrival::now())?;
+    let rate = permit.rate();
+    record.admitted(permit);
+    let policy = aim.provider.passing_policy();
+    let bounds = Bounds { idle: policy.idle, deadline: Instant::now() + policy.total };
+    let target = Target::passing(&aim.provider, &aim.model);
+    let (metered, reach) = (aim.metered, aim.reach);
+    let attempts = Attempts {
+        gateway,
+        method: &parts.method,
+        headers: headers::of_request(&aim.provider.endpoint, &parts.headers, record.id()),
+        target: Arc::clone(&target),
+        policy,
+        bounds,
+        n_at_most: if hints.no_retry { 1 } else { config.snapshot.settings.passthrough.max_attempts },
+    };
+    let response = attempts.run(aim, record).await?;
+    let response = match reach {
+        Reach::Account => response.map(Coming::Rest),
+        Reach::Own => owned(response, config, &caller, &target, bounds).await?,
+    };
+    Ok(Passed { target, metered, response, bounds, rate })
+}
+
+/// The loop over attempts of one request, all at one provider.
+struct Attempts<'a> {
+    gateway: &'a Gateway,
+    method: &'a Method,
+    headers: HeaderMap,
+    target: Arc<Target>,
+    policy: Policy,
+    bounds: Bounds,
+    n_at_most: usize,
+}
+
+// === impl Attempts ===
+
+impl Attempts<'_> {
+    /// The upstream's answer, whatever its status. What is streamed goes once.
+    async fn run(&self, aim: Aim, record: &mut Record) -> Result<Response<UpstreamBody>, Box<Failure>> {
+        let began = Instant::now();
+        let mut body = aim.body;
+        loop {
+            let again = match &body {
+                RequestBody::Whole(pieces) => Some(pieces.clone()),
+                RequestBody::Upload(_) => None,
+            };
+            let n_made = record.attempt_began(&self.target, "pass");
+            let clients = (&self.gateway.client, &*self.gateway.tokens);
+            let request = self.request(&aim.uri, body);
+            let sent = attempt::send(clients, &self.target, request, &self.policy, self.bounds.deadline).await;
+            let (status, failure) = match &sent {
+                Ok(response) => (response.status().as_u16(), refused(response)),
+                Err(failure) => (0, Some(failure.clone())),
+            };
+            record.attempt_ended(status, failure.as_deref());
+            let (Some(failure), Some(pieces)) = (failure, again) else { return sent };
+            let spent = Spent {
+                n_attempts: n_made,
+                max_attempts: self.n_at_most,
+                once_each: false,
+                elapsed: began.elapsed(),
+                total: self.policy.total,
+            };
+            match retry::next(&failure, spent, &mut std::iter::empty()) {
+                Decision::Again { after } => tokio::time::sleep(after).await,
+                Decision::Stop | Decision::Next { .. } => return sent,
+            }
+            body = pieces.into();
+        }
+    }
+
+    fn request(&self, uri: &http::Uri, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri.clone();
+        request.headers_mut().clone_from(&self.headers);
+        let signer = self.target.provider.endpoint.signer();
+        let signature = signer.map(|signer| {
+            signer.sign(request.method(), request.uri(), request.body().as_slices(), clock::unix_seconds())
+        });
+        request.headers_mut().extend(signature.unwrap_or_default());
+        request
+    }
+}
+
+/// What an upstream's no means; the client gets it as it is.
+fn refused<B>(response: &Response<B>) -> Option<Box<Failure>> {
+    let status = response.status();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    let failure = || Failure::from_upstream_status(status.as_u16(), format!("the upstream answered with {status}"));
+    is_refusal.then(|| Box::new(failure().with_retry_after(attempt::retry_after(response.headers()))))
+}
+
+/// What a tenant sees of its own: ids that are its alone. What is no JSON has none.
+async fn owned(
+    response: Response<UpstreamBody>,
+    config: &Config,
+    caller: &Caller,
+    target: &Target,
+    bounds: Bounds,
+) -> Result<Response<Coming>, Box<Failure>> {
+    let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    // The content of a file is the tenant's, whatever it holds; an object about it comes as JSON.
+    if !response.status().is_success() || !kind.starts_with(b"application/json") {
+        return Ok(response.map(Coming::Rest));
+    }
+    let reading = Reading {
+        target,
+        dialect: registry::dialect(target.provider.dialect),
+        by_tool: false,
+        idle: bounds.idle,
+        deadline: bounds.deadline,
+    };
+    let (mut head, mut body) = response.into_parts();
+    let (bytes, is_whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
+    if !is_whole {
+        return Err(reading.garbage("is larger than 4 MiB, which no file's or batch's description is"));
+    }
+    let Some(sealed) = seal::reply(&bytes, &config.peppers, &caller.id, &target.provider.name) else {
+        return Err(reading.garbage("is not a JSON object"));
+    };
+    head.headers.remove(CONTENT_LENGTH);
+    Ok(Response::from_parts(head, Coming::Whole(sealed)))
+}
+
+fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut record: Record) -> Response<ReplyBody> {
+    let Passed { target, metered, response, bounds, rate } = passed;
+    let status = response.status();
+    record.status(status.as_u16());
+    let mut reply = Response::new(ReplyBody::empty());
+    *reply.status_mut() = status;
+    headers::of_reply(response.headers(), reply.headers_mut());
+    let mut writer = Writer::new(reply.headers_mut(), config.families());
+    writer.request_id(&head.id);
+    match &*target.model {
+        "" => writer.provider(&target.provider.name),
+        model => writer.target(&target.provider.name, model),
+    }
+    writer.retries(record.n_attempts().saturating_sub(1));
+    writer.revision(config.snapshot.revision);
+    if let Some(rate) = rate {
+        writer.rate(rate.limit, rate.remaining);
+    }
+    let (upstream, refused) = (response.headers().clone(), refused(&response));
+    let body = match response.into_body() {
+        Coming::Rest(body) => body,
+        Coming::Whole(bytes) => {
+            record.forwarded(bytes.len(), 0);
+            record.ended(Ending::Finished);
+            *reply.body_mut() = ReplyBody::whole(bytes);
+            return reply;
+        }
+    };
+    let through = Through::new(metered, &upstream, refused);
+    if through.is_events() {
+        // An error may be told behind what was announced.
+        reply.headers_mut().remove(CONTENT_LENGTH);
+        reply.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+    let ending = gateway.ending.clone().cancelled_owned();
+    let relay = Relay::new(body, Mode::Pass(Box::new(through)), bounds, ending, record);
+    if reply.headers().contains_key(CONTENT_LENGTH) {
+        // A length and trailers exclude each other.
+        *reply.body_mut() = ReplyBody::Stream(Box::pin(relay));
+        return reply;
+    }
+    reply::with_trailers(reply, &head, relay)
+}
