@@ -19,8 +19,24 @@ pub enum Reach {
 
 /// Paths behind `/v1` that the gateway answers itself, or will; they never pass as they are.
 const OWNED: &[&str] = &[
-    "a2a", "audio", "batches", "chat", "completions", "conversations", "embeddings", "feedback", "files", "images",
-    "management", "messages", "metrics", "models", "moderations", "realtime", "rerank", "responses",
+    "a2a",
+    "audio",
+    "batches",
+    "chat",
+    "completions",
+    "conversations",
+    "embeddings",
+    "feedback",
+    "files",
+    "images",
+    "management",
+    "messages",
+    "metrics",
+    "models",
+    "moderations",
+    "realtime",
+    "rerank",
+    "responses",
 ];
 
 /// How far the caller reaches at a provider; `None`: it may pass nothing there. A batch may ask any model, so that who has

@@ -69,7 +69,13 @@ pub(crate) async fn answer(
     match run(gateway, &config, &way, (&parts, body), &mut record).await {
         Ok(passed) => {
             let path = parts.uri.path().to_owned();
-            respond(gateway, &config, Head { path, headers: parts.headers, id, form: StreamForm::Events }, passed, record)
+            respond(
+                gateway,
+                &config,
+                Head { path, headers: parts.headers, id, form: StreamForm::Events },
+                passed,
+                record,
+            )
         }
         Err(failure) => {
             record.failed(&failure);
@@ -242,13 +248,11 @@ fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut r
     }
     let (upstream, refused) = (response.headers().clone(), refused(&response));
     let body = match response.into_body() {
-        Coming::Rest(body) => body,
-        Coming::Whole(bytes) => {
-            record.forwarded(bytes.len(), 0);
-            record.ended(Ending::Finished);
-            *reply.body_mut() = ReplyBody::whole(bytes);
-            return reply;
-        }
+        Coming::Whole(bytes) => return finished(reply, bytes, refused, record),
+        Coming::Rest(mut body) => match body.is_over() {
+            true => return finished(reply, Bytes::new(), refused, record),
+            false => body,
+        },
     };
     let through = Through::new(metered, &upstream, refused);
     if through.is_events() {
@@ -264,4 +268,20 @@ fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut r
         return reply;
     }
     reply::with_trailers(reply, &head, relay)
+}
+
+/// A reply that is all here, or has no body.
+fn finished(
+    mut reply: Response<ReplyBody>,
+    bytes: Bytes,
+    refused: Option<Box<Failure>>,
+    mut record: Record,
+) -> Response<ReplyBody> {
+    record.forwarded(bytes.len(), 0);
+    match refused {
+        Some(failure) => record.failed(&failure),
+        None => record.ended(Ending::Finished),
+    }
+    *reply.body_mut() = ReplyBody::whole(bytes);
+    reply
 }

@@ -240,6 +240,12 @@ impl Relay {
         self.poll_bounds(context)
     }
 
+    /// The last bytes of all, and what the end adds to them.
+    fn with_end(&mut self, out: Bytes) -> Bytes {
+        let end = self.advance(None);
+        if end.is_empty() { out } else { [out, end].concat().into() }
+    }
+
     /// What the upstream's next move means for the client; empty bytes where nothing can be sent yet.
     fn advance(&mut self, heard: Option<Result<Bytes, String>>) -> Bytes {
         let outcome = match heard {
@@ -268,7 +274,10 @@ impl ReplyStream for Relay {
             let out = match upstream.poll_data(context) {
                 Poll::Ready(heard) => {
                     this.record.heard_from_upstream();
-                    this.advance(heard)
+                    let out = this.advance(heard);
+                    // Nobody asks for more than was announced, so that this is the time to end.
+                    let is_over = this.upstream.as_mut().is_some_and(UpstreamBody::is_over);
+                    if is_over { this.with_end(out) } else { out }
                 }
                 Poll::Pending => match this.poll_interruption(context) {
                     Poll::Ready(failure) => this.fail(&failure),

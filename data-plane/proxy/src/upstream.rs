@@ -151,6 +151,16 @@ impl UpstreamBody {
         }
     }
 
+    /// Whether all of a reply whose length was announced has been read. Its connection is then free.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let Inner::Network { body, lease } = &mut self.inner else { return false };
+        let is_over = http_body::Body::is_end_stream(body);
+        if is_over && let Some(lease) = lease.take() {
+            lease.give_back();
+        }
+        is_over
+    }
+
     pub(crate) async fn data(&mut self) -> Option<Result<Bytes, String>> {
         std::future::poll_fn(|context| self.poll_data(context)).await
     }

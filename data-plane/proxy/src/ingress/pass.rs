@@ -22,7 +22,7 @@ const MAX_ROUNDS: usize = 8;
 
 /// Reads a path of the gateway's own form; `None` where nothing passes. Paths that lead elsewhere than they say are refused.
 pub(crate) fn way(method: &Method, path: &str) -> Option<Result<Way, Box<Failure>>> {
-    let tail = path.strip_prefix("/v1")?;
+    let tail = path.strip_prefix("/v1").filter(|tail| tail.starts_with('/'))?;
     let segments: Vec<&str> = tail.split('/').skip(1).collect();
     let service = match segments.first()? {
         &"files" => Service::Files,
@@ -83,7 +83,9 @@ pub(crate) fn checked(path: &str) -> Result<String, Box<Failure>> {
 }
 
 fn leads_elsewhere() -> Box<Failure> {
-    Box::new(Failure::invalid("the path holds `.` or `..` as a segment, a backslash or a control character; write it plainly"))
+    Box::new(Failure::invalid(
+        "the path holds `.` or `..` as a segment, a backslash or a control character; write it plainly",
+    ))
 }
 
 fn unknown(message: &str) -> Box<Failure> {

@@ -71,13 +71,7 @@ impl Asking<'_> {
         self.direct(provider, uri, metered, content).await
     }
 
-    async fn kept(
-        &self,
-        service: Service,
-        id: Option<&str>,
-        tail: &str,
-        body: Incoming,
-    ) -> Result<Aim, Box<Failure>> {
+    async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
         let forced = Hints::read(self.headers).provider;
         let handle = id.and_then(|id| self.open(id));
         let content = receive::any(self.headers, body, self.max_body()).await?;
@@ -209,8 +203,9 @@ impl Asking<'_> {
     fn query(&self) -> Result<Option<String>, Box<Failure>> {
         let Some(query) = self.uri.query() else { return Ok(None) };
         let credential = identity::credential(self.headers)?.unwrap_or_default();
-        let is_credential =
-            |pair: &str| pair.split_once('=').is_some_and(|(_, value)| !value.is_empty() && percent_decoded(value) == credential);
+        let is_credential = |pair: &str| {
+            pair.split_once('=').is_some_and(|(_, value)| !value.is_empty() && percent_decoded(value) == credential)
+        };
         let kept: Vec<&str> = query.split('&').filter(|pair| !is_credential(pair)).collect();
         Ok((!kept.is_empty()).then(|| kept.join("&")))
     }

@@ -34,7 +34,9 @@ mod tests {
     #[test]
     fn every_id_is_sealed_and_nothing_else_changes() {
         let peppers = Peppers::new([(1, b"pepper")]).expect("a pepper");
-        let body = Bytes::from_static(br#"{ "id":"b_1", "n":1.0, "output_file_id":null, "input_file_id":"f_1", "model":"b_1"}"#);
+        let body = Bytes::from_static(
+            br#"{ "id":"b_1", "n":1.0, "output_file_id":null, "input_file_id":"f_1", "model":"b_1"}"#,
+        );
         let sealed = reply(&body, &peppers, "vk_1", "up").expect("an object");
         let sealed: serde_json::Value = serde_json::from_slice(&sealed).expect("JSON");
         for (member, id) in [("id", "b_1"), ("input_file_id", "f_1")] {

@@ -160,6 +160,7 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
         name: key.name.clone(),
         digest,
         models: key.models.clone(),
+        passthrough: key.passthrough.clone(),
         enabled: key.enabled,
         expires_at_ms: key.expires_at.as_ref().map(|at| at.0),
         limits: Spec { rpm: key.limits.rpm },

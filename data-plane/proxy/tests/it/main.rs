@@ -15,6 +15,8 @@ mod counting;
 mod embeddings;
 mod tasks;
 mod multipart;
+mod pass;
+mod kept;
 mod parameters;
 mod endings;
 mod refusals;
