@@ -9,6 +9,7 @@ use gateway_ir::parameters::Parameters;
 use gateway_ir::quirks::Quirks;
 use serde_json::value::RawValue;
 
+use crate::choices;
 use crate::dropped::Dropped;
 
 pub mod answer_tool;
@@ -35,16 +36,19 @@ pub fn refusal(dropped: &[String], provider: &str, model: &str) -> Box<Failure> 
     Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
 }
 
-/// Fits `request`. Copies it only if something has to change.
-pub fn fit<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Fitted<'a> {
+/// Fits `request`. Copies it only if something has to change, and refuses it where the answer would be another one.
+pub fn fit<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Result<Fitted<'a>, Box<Failure>> {
     let most_stops = quirks.max_stops.unwrap_or(usize::MAX);
     let has_too_many_stops = request.sampling.stop.len() > most_stops;
     if quirks.lacks.is_empty() && !has_too_many_stops {
-        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false };
+        return Ok(Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false });
     }
     let lacking = Parameters::of_request(request).both(quirks.lacks);
     if lacking.is_empty() && !has_too_many_stops {
-        return Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false };
+        return Ok(Fitted { request: Cow::Borrowed(request), dropped: Vec::new(), by_tool: false });
+    }
+    if lacking.meets(Parameters::N) {
+        choices::only_one(request)?;
     }
     let mut request = request.clone();
     let mut dropped = Vec::new();
@@ -60,7 +64,7 @@ pub fn fit<'a>(request: &'a ChatRequest, quirks: &Quirks) -> Fitted<'a> {
     tools(&mut request, lacking, &mut dropped);
     format(&mut request, lacking, quirks.lacks, &mut dropped);
     others(&mut request, lacking, &mut dropped);
-    Fitted { request: Cow::Owned(request), dropped, by_tool }
+    Ok(Fitted { request: Cow::Owned(request), dropped, by_tool })
 }
 
 fn sampling(request: &mut ChatRequest, lacking: Parameters, dropped: &mut Vec<&'static str>) {
@@ -83,9 +87,6 @@ fn sampling(request: &mut ChatRequest, lacking: Parameters, dropped: &mut Vec<&'
     }
     if lacks(Parameters::STOP, "stop", true) {
         sampling.stop.clear();
-    }
-    if lacks(Parameters::N, "n", true) {
-        sampling.n = None;
     }
     if lacks(Parameters::SEED, "seed", true) {
         sampling.seed = None;
@@ -215,7 +216,7 @@ mod tests {
         let object = body.as_object_mut().expect("an object");
         object.extend(members.as_object().expect("members").clone());
         let request = OpenAiChat.decode_request(body.to_string().as_bytes()).expect("a valid request");
-        let fitted = fit(&request, quirks);
+        let fitted = fit(&request, quirks).expect("sayable");
         let upstream = Upstream { model: "m", stream: false, quirks };
         let encoded = OpenAiChat.encode_request(&fitted.request, &upstream).expect("sayable");
         assert!(encoded.dropped.is_empty(), "{:?}", encoded.dropped);
@@ -243,13 +244,13 @@ mod tests {
 
     #[test]
     fn what_an_upstream_lacks_is_mapped_or_dropped_with_a_note() {
-        let sampling = Parameters::TEMPERATURE.with(Parameters::PENALTIES).with(Parameters::N).with(Parameters::SEED);
+        let sampling = Parameters::TEMPERATURE.with(Parameters::PENALTIES).with(Parameters::SEED);
         check(&[
             (
                 lacks(sampling),
-                json!({"temperature": 0.5, "presence_penalty": 1, "n": 2, "seed": 7, "top_p": 0.9}),
+                json!({"temperature": 0.5, "presence_penalty": 1, "seed": 7, "top_p": 0.9}),
                 json!({"top_p": 0.9}),
-                &["temperature", "n", "seed", "presence_penalty"],
+                &["temperature", "seed", "presence_penalty"],
             ),
             (
                 lacks(sampling),
@@ -286,6 +287,17 @@ mod tests {
                 &[],
             ),
         ]);
+    }
+
+    #[test]
+    fn fewer_choices_than_asked_for_are_refused() {
+        let asked = |n: u64| {
+            let body = json!({"model": "m", "messages": [{"role": "user", "content": "Hi"}], "n": n}).to_string();
+            let request = OpenAiChat.decode_request(body.as_bytes()).expect("a valid request");
+            fit(&request, &lacks(Parameters::N)).map(drop).map_err(|failure| (failure.param.clone(), failure.retry))
+        };
+        assert_eq!(asked(1), Ok(()));
+        assert_eq!(asked(2), Err((Some("n".into()), Retry::OnlyElsewhere)));
     }
 
     #[test]
@@ -365,7 +377,8 @@ mod tests {
         let body = br#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"top_p":0.5}"#;
         let request = OpenAiChat.decode_request(body).expect("a valid request");
         for quirks in [Quirks::default(), lacks(Parameters::SEED)] {
-            assert!(matches!(fit(&request, &quirks).request, Cow::Borrowed(_)), "{quirks:?}");
+            let fitted = fit(&request, &quirks).expect("sayable");
+            assert!(matches!(fitted.request, Cow::Borrowed(_)), "{quirks:?}");
         }
     }
 }

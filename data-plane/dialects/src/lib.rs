@@ -10,6 +10,7 @@ mod writer;
 mod reading;
 mod call_id;
 mod sequence;
+mod choices;
 mod dropped;
 mod counting;
 mod refused;

@@ -311,7 +311,7 @@ impl<'a> Outbound<'a> {
             None => self.decoded.insert(self.inbound.decode_request(self.body)?),
         };
         let upstream = Upstream { model: &target.model, stream, quirks: &target.quirks };
-        let fitted = fitting::fit(request, &target.quirks);
+        let fitted = fitting::fit(request, &target.quirks)?;
         let mut encoded = dialect.encode_request(&fitted.request, &upstream)?;
         let by_tool = fitted.by_tool;
         encoded.dropped = fitted.with(encoded.dropped);

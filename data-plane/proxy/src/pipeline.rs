@@ -100,9 +100,7 @@ impl Gateway {
                 let dialect = Dialect::OpenAiChat;
                 self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
             }
-            Operation::Pass(way) => {
-                self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await
-            }
+            Operation::Pass(way) => self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await,
             other => ops::answer(self, other, &request),
         }
     }

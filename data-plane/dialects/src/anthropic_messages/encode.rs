@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use self::blocks::Block;
 use self::thinking::Thinking;
 use self::turns::{Conversation, Turn};
+use crate::choices;
 use crate::dialect::{Encoded, Upstream};
 use crate::dropped::Dropped;
 use crate::writer::{self, Object};
@@ -30,10 +31,7 @@ const FILES_BETA: &str = "files-api-2025-04-14";
 
 /// Writes the request. Refuses what would change its meaning if it were left out; names the rest in `dropped`.
 pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
-    if let Some(n) = request.sampling.n.filter(|n| *n > 1) {
-        let message = format!("`n` is {n}, but Anthropic gives one choice per request; leave it out and ask {n} times");
-        return Err(refused("n", message));
-    }
+    choices::only_one(request)?;
     let mut dropped = Dropped::default();
     let conversation = turns::plan(request, &mut dropped)?;
     let default_max_tokens = upstream.quirks.default_max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);

@@ -6,6 +6,7 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use serde_json::Number;
 
+use crate::choices;
 use crate::dialect::{Encoded, Upstream};
 use crate::dropped::Dropped;
 use crate::writer::{Object, object};
@@ -21,10 +22,7 @@ const EFFORTS: [(&str, u64); 5] =
 
 /// The upstream's request body.
 pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        let message = "the upstream gives one choice; ask for `n` = 1";
-        return Err(Box::new(Failure::new(Code::UnsupportedParameter, message).at("n")));
-    }
+    choices::only_one(request)?;
     let mut dropped = Dropped::default();
     let conversation = turns::plan(request, &mut dropped)?;
     let mut out = BytesMut::with_capacity(4096);

@@ -5,9 +5,10 @@ use gateway_ir::chat::{
     ChatRequest, Content, Document, Media, Message, Part, Reasoning, ResponseFormat, Role, Source, Tool, ToolChoice,
 };
 use gateway_ir::dialect::Dialect;
-use gateway_ir::failure::{Code, Failure};
+use gateway_ir::failure::Failure;
 use serde_json::Number;
 
+use crate::choices;
 use crate::dialect::{Encoded, Upstream};
 use crate::dropped::Dropped;
 use crate::signed_id;
@@ -18,10 +19,7 @@ const SELF: Dialect = Dialect::CohereV2;
 /// The upstream's request body.
 pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
     let mut dropped = Dropped::default();
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        let message = "the upstream gives one choice; ask for `n` = 1";
-        return Err(Box::new(Failure::new(Code::UnsupportedParameter, message).at("n")));
-    }
+    choices::only_one(request)?;
     let mut out = BytesMut::with_capacity(4096);
     object(&mut out, |body| {
         body.string("model", upstream.model);
@@ -55,6 +53,7 @@ fn write_message(message: &Message, messages: &mut Array<'_>, dropped: &mut Drop
     let mut n_results = 0;
     for result in results {
         n_results += 1;
+        dropped.note_if(result.is_error == Some(true), "messages.is_error");
         messages.object(|object| {
             object.string("role", "tool");
             object.string("tool_call_id", signed_id::plain(&result.call_id));

@@ -185,7 +185,7 @@ mod tests {
         body.as_object_mut().expect("an object").extend(members.as_object().expect("members").clone());
         let request = OpenAiChat.decode_request(body.to_string().as_bytes()).expect("a valid request");
         let quirks = Quirks { lacks: lacks.with(Parameters::JSON_SCHEMA), ..Quirks::default() };
-        let fitted = fit(&request, &quirks);
+        let fitted = fit(&request, &quirks).expect("sayable");
         let upstream = Upstream { model: "m", stream: false, quirks: &quirks };
         let encoded = OpenAiChat.encode_request(&fitted.request, &upstream).expect("sayable");
         (serde_json::from_slice(&encoded.body).expect("JSON"), fitted.by_tool, fitted.dropped)

@@ -11,6 +11,7 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::json;
 use serde_json::Number;
 
+use crate::choices;
 use crate::dialect::{Encoded, Upstream};
 use crate::dropped::Dropped;
 use crate::signed_id;
@@ -21,10 +22,7 @@ const SELF: Dialect = Dialect::OllamaChat;
 /// The upstream's request body.
 pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
     let mut dropped = Dropped::default();
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        let message = "the upstream gives one choice; ask for `n` = 1";
-        return Err(Box::new(Failure::new(Code::UnsupportedParameter, message).at("n")));
-    }
+    choices::only_one(request)?;
     let mut out = BytesMut::with_capacity(4096);
     object(&mut out, |body| {
         body.string("model", upstream.model);
@@ -149,6 +147,7 @@ fn write_result(
     names: &HashMap<&str, &str>,
     dropped: &mut Dropped,
 ) -> Result<(), Box<Failure>> {
+    dropped.note_if(result.is_error == Some(true), "messages.is_error");
     messages.object(|object| {
         object.string("role", "tool");
         if let Some(name) = names.get(signed_id::plain(&result.call_id)) {

@@ -2,10 +2,11 @@
 
 use bytes::BytesMut;
 use gateway_ir::chat::{ChatRequest, Reasoning, ResponseFormat, Tool, ToolChoice};
-use gateway_ir::failure::{Code, Failure};
+use gateway_ir::failure::Failure;
 use serde_json::value::RawValue;
 
 use super::decode::SELF;
+use crate::choices;
 use crate::dialect::{Encoded, Upstream};
 use crate::dropped::Dropped;
 use crate::writer::{Object, object};
@@ -14,10 +15,7 @@ mod items;
 
 /// The upstream's request body.
 pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<Encoded, Box<Failure>> {
-    if request.sampling.n.is_some_and(|n| n > 1) {
-        let message = "the upstream gives one choice; ask for `n` = 1";
-        return Err(Box::new(Failure::new(Code::UnsupportedParameter, message).at("n")));
-    }
+    choices::only_one(request)?;
     let mut dropped = Dropped::default();
     let mut out = BytesMut::with_capacity(4096);
     object(&mut out, |body| {

@@ -99,8 +99,11 @@ fn canonical_path(path: &str) -> String {
 
 /// Parameters in the order of their names, each with its `=`.
 fn canonical_query(query: &str) -> String {
-    let mut parameters: Vec<(&str, &str)> =
-        query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    let mut parameters: Vec<(&str, &str)> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .collect();
     parameters.sort_unstable();
     parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }

@@ -45,6 +45,7 @@ pub(super) fn write(message: &Message, input: &mut Array<'_>, dropped: &mut Drop
                 item.string("arguments", if call.arguments.is_empty() { "{}" } else { &call.arguments });
             }),
             Content::ToolResult(result) => input.object(|item| {
+                dropped.note_if(result.is_error == Some(true), "messages.is_error");
                 item.string("type", "function_call_output");
                 item.string("call_id", signed_id::plain(&result.call_id));
                 let is_text = |part: &Part| matches!(part.content, Content::Text(_) | Content::Refusal(_));
