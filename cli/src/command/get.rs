@@ -89,6 +89,10 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
             &[Number("ORDER"), Text("NAME"), Text("MATCH"), Text("MODEL"), SpareNumber("REVISION"), Spare("UPDATED")],
             route,
         ),
+        Kind::A2aAgent => (
+            &[Text("NAME"), Text("URL"), Text("METHODS"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
+            a2a_agent,
+        ),
         Kind::Price => (
             &[
                 Text("PROVIDER"),
@@ -130,6 +134,11 @@ fn provider(item: &Value) -> Vec<String> {
         text(item, "/revision"),
         when(item, "/updated_at"),
     ]
+}
+
+fn a2a_agent(item: &Value) -> Vec<String> {
+    let (name, url, methods) = (text(item, "/name"), text(item, "/spec/url"), joined(item, "/spec/methods"));
+    vec![name, url, methods, credential(item, "api_key"), text(item, "/revision"), when(item, "/updated_at")]
 }
 
 /// How a write-only secret shows: that it is there, and its end.
@@ -224,6 +233,7 @@ fn empty(kind: Kind) -> &'static str {
         }
         Kind::Model => "no models of your own; every model of a provider answers as `provider/model`",
         Kind::Route => "no routes; requests go to the model they name",
+        Kind::A2aAgent => "no agents; /v1/a2a has nobody to ask",
         Kind::Price => "no prices; usage is counted in tokens, costs are unknown",
         Kind::Key => "no keys; make one with `gatewayctl keys create NAME`",
     }

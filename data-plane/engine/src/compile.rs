@@ -5,6 +5,7 @@ mod settings;
 mod provider;
 mod model;
 mod route;
+mod agent;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
         public_models,
         models: models.into_iter().map(|model| (Arc::clone(&model.name), model)).collect(),
         routes: Vec::new(),
+        agents: agent::compile(&set.a2a_agents, of_settings, &mut problems),
     };
     snapshot.routes = route::compile(&set.routes, &snapshot, &mut problems);
     if problems.is_empty() { Ok(snapshot) } else { Err(problems) }

@@ -95,14 +95,20 @@ pub fn keeper(
 
 /// Whether the path of an OpenAI operation that the gateway does not know may pass; `tail` is what stands behind `/v1/`.
 pub fn is_open(policy: &Passthrough, tail: &str) -> bool {
-    let begins = |prefix: &str| {
-        let prefix = prefix.trim_start_matches("/v1").trim_matches('/');
-        tail.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let begins = |prefix: &str| begins(tail, prefix.trim_start_matches("/v1").trim_matches('/'));
     policy.enabled
-        && !OWNED.iter().any(|owned| begins(owned))
+        && !is_owned(tail)
         && (policy.allowed_prefixes.is_empty() || policy.allowed_prefixes.iter().any(|prefix| begins(prefix)))
         && !policy.blocked_prefixes.iter().any(|prefix| begins(prefix))
+}
+
+/// Whether the gateway answers this path itself, or will; `tail` is what stands behind `/v1/`.
+pub fn is_owned(tail: &str) -> bool {
+    OWNED.iter().any(|owned| begins(tail, owned))
+}
+
+fn begins(tail: &str, prefix: &str) -> bool {
+    tail.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A provider by its name.

@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub(crate) public_models: Vec<PublicModel>,
     /// In the order in which they are tried.
     pub(crate) routes: Vec<Route>,
+    /// In the order of the configuration.
+    pub agents: Vec<Agent>,
 }
 
 pub(crate) type Index<V> = HashMap<Arc<str>, V, ahash::RandomState>;
@@ -109,6 +111,16 @@ pub struct Provider {
     pub(crate) prices: HashMap<Box<str>, Price, ahash::RandomState>,
     /// For every model without a price of its own.
     pub(crate) other_price: Option<Price>,
+}
+
+/// An agent that is reached by the Agent2Agent protocol.
+#[derive(Debug)]
+pub struct Agent {
+    pub name: Arc<str>,
+    /// How it is called: everything but its methods is a provider's.
+    pub provider: Arc<Provider>,
+    /// Methods that may be called.
+    pub(crate) methods: Box<[Glob]>,
 }
 
 /// One upstream model that may serve.
@@ -300,6 +312,19 @@ impl Provider {
     /// What this provider charges for one of its models: as configured, else by the vendor's public list.
     pub fn price(&self, model: &str) -> Option<Price> {
         self.prices.get(model).copied().or(self.other_price).or_else(|| Price::listed(&self.kind, model))
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.iter().any(|pattern| pattern.matches(method))
+    }
+
+    /// Whether a caller may ask it: its models cover `a2a/{name}`.
+    pub fn is_open_to(&self, caller: &Caller) -> bool {
+        caller.may_use(&format!("a2a/{}", self.name))
     }
 }
 

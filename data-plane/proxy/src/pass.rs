@@ -5,6 +5,8 @@ mod headers;
 mod meter;
 mod seal;
 mod aim;
+mod rpc;
+mod agent;
 
 use std::sync::Arc;
 use std::time::Instant as Arrival;
@@ -12,7 +14,6 @@ use std::time::Instant as Arrival;
 use bytes::Bytes;
 use gateway_dialects::framing::array::StreamForm;
 use gateway_dialects::registry;
-use gateway_engine::identity::Caller;
 use gateway_engine::limits::{self, Rate};
 use gateway_engine::pass::Reach;
 use gateway_engine::retry::{self, Decision, Spent};
@@ -99,7 +100,11 @@ async fn run(
     let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
     let aim = asking.aim(way, body).await?;
     let n_bytes = usize::try_from(aim.n_bytes).unwrap_or(usize::MAX);
-    record.asked(&format!("proxy:{}", aim.provider.name), false, config.snapshot.revision, n_bytes);
+    let as_model = match way {
+        Way::AgentCall { .. } | Way::AgentCard { .. } => aim.provider.name.to_string(),
+        Way::Proxy { .. } | Way::Kept { .. } | Way::Other { .. } => format!("proxy:{}", aim.provider.name),
+    };
+    record.asked(&as_model, false, config.snapshot.revision, n_bytes);
     // Of what no model reads, nothing is estimated.
     record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
     let permit = limits::admit(&caller, Arrival::now())?;
@@ -119,9 +124,16 @@ async fn run(
         n_at_most: if hints.no_retry { 1 } else { config.snapshot.settings.passthrough.max_attempts },
     };
     let response = attempts.run(aim, record).await?;
-    let response = match reach {
-        Reach::Account => response.map(Coming::Rest),
-        Reach::Own => owned(response, config, &caller, &target, bounds).await?,
+    let response = match (way, reach) {
+        (Way::AgentCard { .. }, _) => {
+            let card = |body: &Bytes| agent::card(body, parts.uri.path(), &parts.headers);
+            edited(response, (&target, bounds), card).await?
+        }
+        (Way::Kept { tail, .. }, Reach::Own) if !tail.ends_with("/content") => {
+            let sealed = |body: &Bytes| seal::reply(body, &config.peppers, &caller.id, &target.provider.name);
+            edited(response, (&target, bounds), sealed).await?
+        }
+        _ => response.map(Coming::Rest),
     };
     Ok(Passed { target, metered, response, bounds, rate })
 }
@@ -196,16 +208,13 @@ fn refused<B>(response: &Response<B>) -> Option<Box<Failure>> {
     is_refusal.then(|| Box::new(failure().with_retry_after(attempt::retry_after(response.headers()))))
 }
 
-/// What a tenant sees of its own: ids that are its alone. What is no JSON has none.
-async fn owned(
+/// A reply whose JSON is not for the client as it stands: with ids that are a tenant's alone, say. What is no JSON has none.
+async fn edited(
     response: Response<UpstreamBody>,
-    config: &Config,
-    caller: &Caller,
-    target: &Target,
-    bounds: Bounds,
+    (target, bounds): (&Target, Bounds),
+    edit: impl Fn(&Bytes) -> Option<Bytes>,
 ) -> Result<Response<Coming>, Box<Failure>> {
     let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    // The content of a file is the tenant's, whatever it holds; an object about it comes as JSON.
     if !response.status().is_success() || !kind.starts_with(b"application/json") {
         return Ok(response.map(Coming::Rest));
     }
@@ -219,13 +228,13 @@ async fn owned(
     let (mut head, mut body) = response.into_parts();
     let (bytes, is_whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
     if !is_whole {
-        return Err(reading.garbage("is larger than 4 MiB, which no file's or batch's description is"));
+        return Err(reading.garbage("is larger than 4 MiB, which no description of a file, a batch or an agent is"));
     }
-    let Some(sealed) = seal::reply(&bytes, &config.peppers, &caller.id, &target.provider.name) else {
+    let Some(edited) = edit(&bytes) else {
         return Err(reading.garbage("is not a JSON object"));
     };
     head.headers.remove(CONTENT_LENGTH);
-    Ok(Response::from_parts(head, Coming::Whole(sealed)))
+    Ok(Response::from_parts(head, Coming::Whole(edited)))
 }
 
 fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut record: Record) -> Response<ReplyBody> {

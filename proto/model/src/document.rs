@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::kind::Kind;
+use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
@@ -27,6 +28,7 @@ pub enum Resource {
     Price(Box<Price>),
     Model(Box<Model>),
     Route(Box<Route>),
+    A2aAgent(Box<A2aAgent>),
     Key(Box<Key>),
 }
 
@@ -51,6 +53,7 @@ pub fn decode(kind: Kind, value: Value) -> Result<Resource, Vec<Problem>> {
         }
         Kind::Model => Resource::Model(typed(value)?),
         Kind::Route => Resource::Route(typed(value)?),
+        Kind::A2aAgent => Resource::A2aAgent(typed(value)?),
         Kind::Key => Resource::Key(typed(value)?),
     })
 }
@@ -140,6 +143,7 @@ const UNSUPPORTED_NESTED: &[(Kind, &str, &[&str])] = &[
     (Kind::Provider, "timeouts", &["queue"]),
     (Kind::Model, "timeouts", &["queue"]),
     (Kind::Route, "timeouts", &["queue"]),
+    (Kind::A2aAgent, "timeouts", &["queue"]),
     (Kind::Setting, "timeouts", &["queue"]),
     (
         Kind::Route,
@@ -186,6 +190,7 @@ impl Resource {
             Self::Price(_) => Kind::Price,
             Self::Model(_) => Kind::Model,
             Self::Route(_) => Kind::Route,
+            Self::A2aAgent(_) => Kind::A2aAgent,
             Self::Key(_) => Kind::Key,
         }
     }
@@ -197,6 +202,7 @@ impl Resource {
             Self::Price(price) => &price.name,
             Self::Model(model) => &model.name,
             Self::Route(route) => &route.name,
+            Self::A2aAgent(agent) => &agent.name,
             Self::Key(key) => &key.name,
         }
     }
@@ -209,6 +215,7 @@ impl Resource {
             Self::Price(price) => document(price),
             Self::Model(model) => document(model),
             Self::Route(route) => document(route),
+            Self::A2aAgent(agent) => document(agent),
             Self::Key(key) => document(key),
         }
     }
@@ -225,6 +232,7 @@ impl Resource {
                     ("gcp.service_account_json", gcp.and_then(|gcp| gcp.service_account_json.as_ref())),
                 ]
             }
+            Self::A2aAgent(agent) => vec![("api_key", agent.api_key.as_ref())],
             Self::Key(key) => vec![("secret", key.secret.as_ref())],
             Self::Settings(_) | Self::Price(_) | Self::Model(_) | Self::Route(_) => Vec::new(),
         };

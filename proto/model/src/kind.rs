@@ -6,6 +6,7 @@ pub mod route;
 pub mod key;
 pub mod price;
 pub mod settings;
+pub mod a2a_agent;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,7 @@ pub enum Kind {
     Price,
     Model,
     Route,
+    A2aAgent,
     Key,
 }
 
@@ -102,6 +104,15 @@ pub const ROWS: &[Row] = &[
         about: "an ordered rule that sends requests to a model",
     },
     Row {
+        kind: Kind::A2aAgent,
+        name: "a2a_agent",
+        plural: "a2a_agents",
+        class: Class::Topology,
+        secrets: &["api_key"],
+        unsupported: &[],
+        about: "an agent behind the gateway",
+    },
+    Row {
         kind: Kind::Key,
         name: "key",
         plural: "keys",
@@ -114,12 +125,13 @@ pub const ROWS: &[Row] = &[
 
 /// Plural names of kinds of the design that this version does not serve yet.
 pub const UNSUPPORTED_KINDS: &[&str] =
-    &["teams", "users", "organizations", "budgets", "limits", "guardrails", "mcp_servers", "a2a_agents", "exporters"];
+    &["teams", "users", "organizations", "budgets", "limits", "guardrails", "mcp_servers", "exporters"];
 
 // === impl Kind ===
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::Setting, Self::Provider, Self::Price, Self::Model, Self::Route, Self::Key];
+    pub const ALL: [Self; 7] =
+        [Self::Setting, Self::Provider, Self::Price, Self::Model, Self::Route, Self::A2aAgent, Self::Key];
 
     pub fn row(self) -> &'static Row {
         &ROWS[self as usize]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
+use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
@@ -22,6 +23,7 @@ pub fn schema() -> Value {
             Kind::Price => generate::<Price>(&mut generator),
             Kind::Model => generate::<Model>(&mut generator),
             Kind::Route => generate::<Route>(&mut generator),
+            Kind::A2aAgent => generate::<A2aAgent>(&mut generator),
             Kind::Key => generate::<Key>(&mut generator),
         };
         let property = if kind == Kind::Setting {

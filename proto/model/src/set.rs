@@ -3,6 +3,7 @@
 mod validate;
 
 use crate::document::Resource;
+use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
@@ -20,6 +21,7 @@ pub struct Set {
     pub models: Vec<Model>,
     /// In the order in which they are tried.
     pub routes: Vec<Route>,
+    pub a2a_agents: Vec<A2aAgent>,
     pub keys: Vec<Key>,
 }
 
@@ -36,6 +38,7 @@ impl Set {
                 Resource::Price(price) => set.prices.push(*price),
                 Resource::Model(model) => set.models.push(*model),
                 Resource::Route(route) => set.routes.push(*route),
+                Resource::A2aAgent(agent) => set.a2a_agents.push(*agent),
                 Resource::Key(key) => set.keys.push(*key),
             }
         }
@@ -52,8 +55,9 @@ impl Set {
         let prices = self.prices.iter().map(|price| Resource::Price(Box::new(price.clone())));
         let models = self.models.iter().map(|model| Resource::Model(Box::new(model.clone())));
         let routes = self.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
+        let agents = self.a2a_agents.iter().map(|agent| Resource::A2aAgent(Box::new(agent.clone())));
         let keys = self.keys.iter().map(|key| Resource::Key(Box::new(key.clone())));
-        settings.into_iter().chain(providers).chain(prices).chain(models).chain(routes).chain(keys).collect()
+        settings.into_iter().chain(providers).chain(prices).chain(models).chain(routes).chain(agents).chain(keys).collect()
     }
 
     /// Everything that is wrong, errors and warnings, with paths like `providers[openai].base_url`. No error means that a

@@ -326,6 +326,7 @@ fn new_id(kind: Kind, now_ms: i64) -> String {
         Kind::Price => "prc",
         Kind::Model => "mdl",
         Kind::Route => "rte",
+        Kind::A2aAgent => "a2a",
         Kind::Key => "vk",
     };
     let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());

@@ -41,11 +41,13 @@ impl Endpoint {
     }
 
     /// An operation below the root of the vendor's API: `tail` is what stands behind `/v1` in OpenAI's paths, and begins with a
-    /// slash.
+    /// slash; empty for the root itself.
     pub fn under_api(&self, tail: &str, query: Option<&str>) -> Option<Uri> {
         let queries: Vec<&str> = self.api.query.as_deref().into_iter().chain(query).collect();
         let mark = if queries.is_empty() { "" } else { "?" };
-        self.on_host(&format!("{}{tail}{mark}{}", self.api.root, queries.join("&")))
+        let path = format!("{}{tail}", self.api.root);
+        let path = if path.is_empty() { "/" } else { &path };
+        self.on_host(&format!("{path}{mark}{}", queries.join("&")))
     }
 
     /// Whether there is anything to prove who we are with, or the vendor wants nothing. Servers on private networks may.

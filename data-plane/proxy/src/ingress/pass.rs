@@ -1,5 +1,6 @@
 //! Paths of what passes as it is: `/proxy/{provider}/…`, files and batches, and whatever else stands behind `/v1/`.
 
+use gateway_engine::pass::is_owned;
 use gateway_engine::snapshot::Service;
 use gateway_ir::failure::{Code, Failure};
 use http::Method;
@@ -13,6 +14,10 @@ pub(crate) enum Way {
     Proxy { provider: String, path: String },
     /// An operation on what a vendor keeps. `tail` is what stands behind `/v1`.
     Kept { service: Service, id: Option<String>, tail: String },
+    /// A call of an agent; `None`: the path does not say which.
+    AgentCall { agent: Option<String> },
+    /// What an agent says of itself.
+    AgentCard { agent: Option<String> },
     /// Another operation of OpenAI's API; `tail` is what stands behind `/v1`.
     Other { tail: String },
 }
@@ -27,7 +32,9 @@ pub(crate) fn way(method: &Method, path: &str) -> Option<Result<Way, Box<Failure
     let service = match segments.first()? {
         &"files" => Service::Files,
         &"batches" => Service::Batches,
+        &"a2a" => return Some(checked(tail).and_then(|_| of_agent(method, &segments[1..], tail))),
         &"" => return None,
+        _ if is_owned(&tail[1..]) => return None,
         _ => return Some(checked(tail).map(|_| Way::Other { tail: tail.to_owned() })),
     };
     Some(checked(tail).and_then(|_| kept(method, service, &segments[1..], tail)))
@@ -44,6 +51,19 @@ pub(crate) fn proxied(rest: &str) -> Result<Way, Box<Failure>> {
     Ok(Way::Proxy { provider: percent_decoded(provider), path })
 }
 
+fn of_agent(method: &Method, segments: &[&str], tail: &str) -> Result<Way, Box<Failure>> {
+    let name = |name: &str| Some(percent_decoded(name)).filter(|name| !name.is_empty());
+    let is_card = |name: &str| matches!(name, "agent-card.json" | "agent.json");
+    let (wanted, way) = match segments {
+        [] => (Method::POST, Way::AgentCall { agent: None }),
+        [agent] => (Method::POST, Way::AgentCall { agent: name(agent) }),
+        [".well-known", card] if is_card(card) => (Method::GET, Way::AgentCard { agent: None }),
+        [agent, ".well-known", card] if is_card(card) => (Method::GET, Way::AgentCard { agent: name(agent) }),
+        _ => return Err(unknown(&format!("there is no `/v1{tail}`"))),
+    };
+    allowed(&[wanted], method, tail).map(|()| way)
+}
+
 fn kept(method: &Method, service: Service, segments: &[&str], tail: &str) -> Result<Way, Box<Failure>> {
     let (id, methods): (Option<&str>, &[Method]) = match (service, segments) {
         (_, []) => (None, &[Method::GET, Method::POST]),
@@ -56,14 +76,19 @@ fn kept(method: &Method, service: Service, segments: &[&str], tail: &str) -> Res
     if id.is_some_and(str::is_empty) {
         return Err(unknown(&format!("there is no `/v1{tail}`")));
     }
+    allowed(methods, method, tail)?;
+    Ok(Way::Kept { service, id: id.map(percent_decoded), tail: tail.to_owned() })
+}
+
+fn allowed(methods: &[Method], method: &Method, tail: &str) -> Result<(), Box<Failure>> {
     // What is answered to HEAD is what is answered to GET, without its body.
     let asked = if *method == Method::HEAD { &Method::GET } else { method };
-    if !methods.contains(asked) {
-        let known: Vec<&str> = methods.iter().map(Method::as_str).collect();
-        let message = format!("`/v1{tail}` takes {}, not {method}", known.join(" and "));
-        return Err(Box::new(Failure::new(Code::MethodNotAllowed, message)));
+    if methods.contains(asked) {
+        return Ok(());
     }
-    Ok(Way::Kept { service, id: id.map(percent_decoded), tail: tail.to_owned() })
+    let known: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let message = format!("`/v1{tail}` takes {}, not {method}", known.join(" and "));
+    Err(Box::new(Failure::new(Code::MethodNotAllowed, message)))
 }
 
 /// The path as a server may understand it in the end, every escape undone. Refused where it then climbs out of its place, or
@@ -132,8 +157,15 @@ mod tests {
             ("GET", "/v1/files/f/other", Some(Err(404))),
             ("POST", "/v1/batches/b/cancel", kept(Service::Batches, Some("b"), "/batches/b/cancel")),
             ("DELETE", "/v1/batches/b", Some(Err(405))),
+            ("POST", "/v1/a2a", Some(Ok(Way::AgentCall { agent: None }))),
+            ("POST", "/v1/a2a/a", Some(Ok(Way::AgentCall { agent: Some("a".to_owned()) }))),
+            ("GET", "/v1/a2a", Some(Err(405))),
+            ("GET", "/v1/a2a/.well-known/agent.json", Some(Ok(Way::AgentCard { agent: None }))),
+            ("GET", "/v1/a2a/a/b", Some(Err(404))),
             ("GET", "/v1/vector_stores", Some(Ok(Way::Other { tail: "/vector_stores".to_owned() }))),
             ("GET", "/v1/x/%2e%2e/y", Some(Err(400))),
+            ("GET", "/v1/chat/other", None),
+            ("GET", "/v1/models/", None),
             ("GET", "/v1", None),
             ("GET", "/v1/", None),
             ("GET", "/v2/files", None),

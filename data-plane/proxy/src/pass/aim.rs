@@ -59,6 +59,8 @@ impl Asking<'_> {
             Way::Proxy { provider, path } => self.proxied(provider, path, body).await,
             Way::Kept { service, id, tail } => self.kept(*service, id.as_deref(), tail, body).await,
             Way::Other { tail } => self.other(tail, body).await,
+            Way::AgentCall { agent } => self.called(agent.as_deref(), body).await,
+            Way::AgentCard { agent } => self.card(agent.as_deref()),
         }
     }
 
@@ -214,7 +216,7 @@ impl Asking<'_> {
         handle::open(&self.config.peppers, &self.caller.id, id)
     }
 
-    fn max_body(&self) -> u64 {
+    pub(super) fn max_body(&self) -> u64 {
         self.config.snapshot.settings.max_body
     }
 }

@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What a client says of its request, beside the body.
-static REQUEST: [HeaderName; 17] = [
+static REQUEST: [HeaderName; 20] = [
     CONTENT_TYPE,
     ACCEPT,
     RANGE,
@@ -28,6 +28,9 @@ static REQUEST: [HeaderName; 17] = [
     HeaderName::from_static("anthropic-version"),
     HeaderName::from_static("anthropic-beta"),
     HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("a2a-version"),
+    HeaderName::from_static("a2a-extensions"),
+    HeaderName::from_static("x-a2a-extensions"),
 ];
 
 /// What an upstream says of its reply. Its own request id is not among them: clients know a request by ours.

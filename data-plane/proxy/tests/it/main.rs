@@ -17,6 +17,7 @@ mod tasks;
 mod multipart;
 mod pass;
 mod kept;
+mod agents;
 mod parameters;
 mod endings;
 mod refusals;

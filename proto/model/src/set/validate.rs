@@ -8,6 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::catalog::{self, QUIRKS};
 use crate::document::{did_you_mean, unsupported};
+use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
@@ -16,6 +17,7 @@ use crate::kind::route::{HeaderMatch, Route};
 use crate::kind::settings::{Auth, Settings};
 use crate::policy::{Retry, Timeouts};
 use crate::problem::{Code, Problem};
+use crate::secret::Secret;
 use crate::set::Set;
 use crate::token::{self, Form};
 
@@ -35,6 +37,7 @@ pub(super) fn problems(set: &Set) -> Vec<Problem> {
     each(&mut problems, "prices", &set.prices, |price| &price.name, |_| None, price);
     each(&mut problems, "models", &set.models, |model| &model.name, public_name, model);
     each(&mut problems, "routes", &set.routes, |route| &route.name, public_name, route);
+    each(&mut problems, "a2a_agents", &set.a2a_agents, |agent| &agent.name, provider_name, a2a_agent);
     each(&mut problems, "keys", &set.keys, |key| &key.name, public_name, key);
     references::check(set, &mut problems);
     problems
@@ -158,18 +161,22 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     aws(provider, findings);
     gcp(provider, findings);
     if let Some(key) = &provider.api_key {
-        if key.expose().trim().is_empty() {
-            findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
-        } else if !key.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
-            let message = "holds a space, a line break or another character that a header may not have";
-            findings.error(Code::InvalidValue, "api_key", message);
-        }
+        api_key(key, findings);
     }
     if provider.breaker.as_ref().is_some_and(|breaker| breaker.enabled) {
         let problem = unsupported("breaker.enabled".to_owned(), "a circuit breaker (`breaker.enabled: true`)");
         findings.error(problem.code, "breaker.enabled", problem.message);
     }
     policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
+}
+
+fn api_key(key: &Secret, findings: &mut Findings<'_>) {
+    if key.expose().trim().is_empty() {
+        findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
+    } else if !key.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        let message = "holds a space, a line break or another character that a header may not have";
+        findings.error(Code::InvalidValue, "api_key", message);
+    }
 }
 
 fn quirks(quirks: &[String], path: &str, findings: &mut Findings<'_>) {
@@ -336,6 +343,20 @@ fn route(route: &Route, findings: &mut Findings<'_>) {
         }
     }
     policy(route.retry.as_ref(), route.timeouts.as_ref(), findings);
+}
+
+fn a2a_agent(agent: &A2aAgent, findings: &mut Findings<'_>) {
+    url::check_address("url", &agent.url, agent.allow_private_networks, findings);
+    for (name, value) in &agent.headers {
+        header(name, value, findings);
+    }
+    if let Some(key) = &agent.api_key {
+        api_key(key, findings);
+    }
+    if agent.methods.iter().any(String::is_empty) {
+        findings.error(Code::InvalidValue, "methods", "holds an empty name");
+    }
+    policy(None, agent.timeouts.as_ref(), findings);
 }
 
 fn key(key: &Key, findings: &mut Findings<'_>) {

@@ -14,23 +14,36 @@ struct Parts<'a> {
 }
 
 pub(super) fn check(base_url: &str, allow_private: bool, root: bool, findings: &mut Findings<'_>) {
-    let parts = match split(base_url) {
+    let Some(parts) = address("base_url", base_url, allow_private, findings) else { return };
+    if root && parts.path.trim_end_matches('/').ends_with("/v1") && !parts.path.contains("/openai/") {
+        let message = "ends in /v1 although this kind takes the host root; requests will go to …/v1/v1/…";
+        findings.warning(Code::Conflict, "base_url", message);
+    }
+}
+
+/// What holds for every URL that is called.
+pub(super) fn check_address(field: &str, url: &str, allow_private: bool, findings: &mut Findings<'_>) {
+    address(field, url, allow_private, findings);
+}
+
+fn address<'u>(field: &str, url: &'u str, allow_private: bool, findings: &mut Findings<'_>) -> Option<Parts<'u>> {
+    let parts = match split(url) {
         Ok(parts) => parts,
-        Err(reason) => return findings.error(Code::InvalidValue, "base_url", reason),
+        Err(reason) => {
+            findings.error(Code::InvalidValue, field, reason);
+            return None;
+        }
     };
     let local = is_local(parts.host);
     if local && !allow_private {
         let message =
             format!("`{}` is a private address; set `allow_private_networks: true` if it is meant", parts.host);
-        findings.error(Code::InsecureDestination, "base_url", message);
+        findings.error(Code::InsecureDestination, field, message);
     } else if !parts.tls && !allow_private {
         let message = "must be https; http is possible towards private addresses with `allow_private_networks: true`";
-        findings.error(Code::InsecureDestination, "base_url", message);
+        findings.error(Code::InsecureDestination, field, message);
     }
-    if root && parts.path.trim_end_matches('/').ends_with("/v1") && !parts.path.contains("/openai/") {
-        let message = "ends in /v1 although this kind takes the host root; requests will go to …/v1/v1/…";
-        findings.warning(Code::Conflict, "base_url", message);
-    }
+    Some(parts)
 }
 
 fn split(url: &str) -> Result<Parts<'_>, String> {
