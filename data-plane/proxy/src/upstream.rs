@@ -85,8 +85,8 @@ impl Client {
         let mut lease = match tokio::time::timeout(connect, self.dial(origin)).await {
             Ok(lease) => lease?,
             Err(_) => {
-                let message = format!("could not connect to `{}:{}` within {connect:?}", origin.host, origin.port);
-                return Err(Box::new(Failure::new(Code::ConnectTimeout, message)));
+                let message = format!("could not connect to the upstream within {connect:?}");
+                return Err(connect::failed(origin, Code::ConnectTimeout, message));
             }
         };
         match lease.send(request).await {
@@ -108,8 +108,7 @@ fn with_lease(response: Response<Incoming>, lease: Lease) -> Response<UpstreamBo
 }
 
 fn broken(origin: &Origin, reason: &str) -> Box<Failure> {
-    let message = format!("the connection to `{}:{}` broke: {reason}", origin.host, origin.port);
-    Box::new(Failure::new(Code::UpstreamUnreachable, message))
+    connect::failed(origin, Code::UpstreamUnreachable, format!("the connection to the upstream broke: {reason}"))
 }
 
 // === impl UpstreamBody ===

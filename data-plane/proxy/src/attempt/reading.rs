@@ -178,8 +178,19 @@ pub(super) async fn refusal(
     if failure.message.is_empty() {
         failure.message = format!("`{}` answered with status {status}", target.provider.name).into();
     }
+    if let Some(message) = without_credentials(&failure.message, target.provider.endpoint.headers()) {
+        failure.message = message.into();
+    }
     let retry_after = retry_after.or(failure.retry_after);
     Box::new(failure.with_retry_after(retry_after))
+}
+
+/// Some upstreams repeat the credential that they refuse; callers are not to see it. `None` where the message is as it was.
+fn without_credentials(message: &str, headers: &HeaderMap) -> Option<String> {
+    let sensitive = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    let credentials = sensitive.map(|value| value.strip_prefix("Bearer ").unwrap_or(value));
+    let told = credentials.filter(|credential| credential.len() >= 8 && message.contains(credential));
+    told.fold(None, |clean: Option<String>, told| Some(clean.as_deref().unwrap_or(message).replace(told, "[redacted]")))
 }
 
 /// `retry-after-ms` or `retry-after` in seconds or as an HTTP date.

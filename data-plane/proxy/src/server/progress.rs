@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -30,8 +31,21 @@ pub(super) struct Progress {
 pub(super) struct Asked {
     progress: Arc<Progress>,
     stream: Option<Stream>,
-    has_body: bool,
+    body: Sending,
 }
+
+/// What a client sends beside its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    Nothing,
+    /// It has come with the head, or comes soon after.
+    Little,
+    /// It may still be under way when the answer is there.
+    Much,
+}
+
+/// Bytes of a body that comes with its head.
+const LITTLE: u64 = 4096;
 
 /// An open stream of HTTP/2; closed when this is dropped.
 struct Stream(Arc<Progress>);
@@ -52,7 +66,12 @@ impl Progress {
             self.head_is_whole.store(true, Ordering::Relaxed);
             self.is_unread.store(false, Ordering::Relaxed);
         }
-        Asked { progress: Arc::clone(self), stream, has_body: !request.body().is_end_stream() }
+        let body = match request.body().size_hint().exact() {
+            Some(0) => Sending::Nothing,
+            Some(n_bytes) if n_bytes <= LITTLE => Sending::Little,
+            _ => Sending::Much,
+        };
+        Asked { progress: Arc::clone(self), stream, body }
     }
 
     pub(super) fn head_is_whole(&self) -> bool {
@@ -81,11 +100,21 @@ impl Progress {
 // === impl Asked ===
 
 impl Asked {
-    pub(super) fn answered(self, response: Response<ReplyBody>) -> Response<Tracked> {
+    pub(super) fn answered(self, mut response: Response<ReplyBody>) -> Response<Tracked> {
         // The bytes of an upgraded connection are no heads.
         if self.stream.is_none() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let refused = self.has_body && !response.status().is_success();
-            self.progress.is_unread.store(refused, Ordering::Relaxed);
+            let is_refused = !response.status().is_success();
+            self.progress.is_unread.store(is_refused && self.body != Sending::Nothing, Ordering::Relaxed);
+            let may_be_unread = match self.body {
+                Sending::Nothing => false,
+                // Statuses of refusals that come before the body is looked at.
+                Sending::Little => matches!(response.status().as_u16(), 401 | 404 | 405 | 413 | 415 | 503),
+                Sending::Much => is_refused,
+            };
+            if may_be_unread {
+                // Perhaps nobody has read it, and then the connection ends here: the client must not send its next request on it.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             self.progress.head_is_whole.store(false, Ordering::Relaxed);
         }
         let stream = self.stream;

@@ -69,8 +69,8 @@ async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Box<Failure>> {
             false => destination::allowed_in_clear(address.ip(), origin.allow_private),
         };
         if let Err(denied) = allowed {
-            let message = format!("`{}` resolves to an address that may not be called: {denied}", origin.host);
-            return Err(Box::new(Failure::new(Code::DestinationRefused, message)));
+            let message = format!("the upstream's name resolves to an address that may not be called: {denied}");
+            return Err(failed(origin, Code::DestinationRefused, message));
         }
     }
     Ok(found)
@@ -99,8 +99,13 @@ async fn handshake(
 }
 
 pub(super) fn unreachable(origin: &Origin, reason: &str) -> Box<Failure> {
-    let message = format!("could not reach `{}:{}`: {reason}", origin.host, origin.port);
-    Box::new(Failure::new(Code::UpstreamUnreachable, message))
+    failed(origin, Code::UpstreamUnreachable, format!("could not reach the upstream: {reason}"))
+}
+
+/// Callers are told what happened; where upstreams are is in the configuration and in the log, and is nothing to callers.
+pub(super) fn failed(origin: &Origin, code: Code, message: String) -> Box<Failure> {
+    tracing::debug!(host = &*origin.host, port = origin.port, "{message}");
+    Box::new(Failure::new(code, message))
 }
 
 // === impl Transport ===

@@ -23,6 +23,8 @@ mod endings;
 mod refusals;
 mod reload;
 mod edge;
+mod h2;
+mod matrix;
 mod tls;
 mod fleet;
 mod control;
