@@ -102,6 +102,7 @@ pub(crate) fn provider(kind: &str) -> Provider {
         retry: None,
         timeouts: None,
         breaker: None,
+        discovery: None,
     }
 }
 

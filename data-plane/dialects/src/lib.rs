@@ -31,5 +31,6 @@ mod rerank;
 pub mod task_events;
 mod passing;
 pub mod fitting;
+pub mod listing;
 pub mod registry;
 pub mod legal;

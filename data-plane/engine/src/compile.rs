@@ -9,11 +9,14 @@ mod agent;
 
 use std::sync::Arc;
 
+use gateway_ir::offer::Known;
+use gateway_ir::quirks::Quirks;
 use gateway_model::problem::Problem;
 use gateway_model::set::Set;
 
+use crate::agents::with_discovered;
 use crate::policy::Overrides;
-use crate::snapshot::{Provider, PublicModel, Snapshot};
+use crate::snapshot::{Provider, PublicModel, Snapshot, Target};
 
 /// Validates and compiles. All or nothing: with any error there is no snapshot, and every error found is told. Takes time
 /// linear in the set; keys are not part of a snapshot.
@@ -28,7 +31,8 @@ pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
     let providers_by_name =
         providers.iter().map(|provider| (Arc::clone(&provider.name), Arc::clone(provider))).collect();
     let models = model::compile(&set.models, &providers_by_name, &mut problems);
-    let public_models = models.iter().map(|model| model::public(model)).chain(demo_models(&providers)).collect();
+    let (models, public_models): (Vec<_>, Vec<_>) = models.into_iter().unzip();
+    let public_models = public_models.into_iter().chain(demo_models(&providers)).collect();
     let mut snapshot = Snapshot {
         revision,
         settings: settings::compile(&set.settings),
@@ -36,11 +40,11 @@ pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
         providers_by_name,
         public_models,
         models: models.into_iter().map(|model| (Arc::clone(&model.name), model)).collect(),
-        routes: Vec::new(),
         agents: agent::compile(&set.a2a_agents, of_settings, &mut problems),
+        ..Snapshot::default()
     };
     snapshot.routes = route::compile(&set.routes, &snapshot, &mut problems);
-    if problems.is_empty() { Ok(snapshot) } else { Err(problems) }
+    if problems.is_empty() { Ok(with_discovered(&snapshot, Arc::default())) } else { Err(problems) }
 }
 
 /// The one model of the built-in demo is offered by its direct address: there is nobody who would name it first.
@@ -48,6 +52,9 @@ fn demo_models(providers: &[Arc<Provider>]) -> impl Iterator<Item = PublicModel>
     providers.iter().filter(|provider| provider.endpoint.is_demo()).map(|provider| PublicModel {
         name: format!("{}/chat", provider.name).into(),
         owned_by: Arc::clone(&provider.name),
+        description: None,
+        facts: Known::default(),
+        targets: vec![Target::new(provider, "chat", Quirks::default())],
     })
 }
 

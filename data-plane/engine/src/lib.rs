@@ -11,10 +11,13 @@ pub mod policy;
 pub mod limits;
 pub mod identity;
 pub mod handle;
+pub mod known;
 pub mod snapshot;
+pub mod listing;
 pub mod resolve;
 pub mod pass;
 pub mod routing;
+pub mod agents;
 pub mod retry;
 pub mod compile;
 

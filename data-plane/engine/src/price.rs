@@ -1,5 +1,6 @@
 //! Usage × price = cost, in integers: nano-dollars, rounded up once per request.
 
+use gateway_ir::offer;
 use gateway_ir::usage::Usage;
 use gateway_model::catalog::models;
 use gateway_model::kind;
@@ -50,6 +51,16 @@ impl Price {
         prices.base.input.or(prices.base.output)?;
         let base = Rates::compile(&prices.base, None);
         Some(Self { base, long: prices.long.map(|(above, rates)| (above, Rates::compile(&rates, Some(base)))) })
+    }
+
+    /// What people are told of it: the rates of an ordinary request.
+    pub fn told(&self) -> offer::Rates {
+        offer::Rates {
+            input: self.base.input,
+            output: self.base.output,
+            cache_read: Some(self.base.cache_read),
+            cache_write: Some(self.base.cache_write),
+        }
     }
 
     fn rates(&self, usage: &Usage) -> &Rates {

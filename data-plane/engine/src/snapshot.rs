@@ -4,30 +4,38 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use gateway_ir::dialect::Dialect;
+use gateway_ir::offer::Known;
 use gateway_ir::quirks::Quirks;
 use gateway_model::catalog;
+use gateway_model::kind::settings::AutoAgent;
 use gateway_providers::endpoint::Endpoint;
 use http::{HeaderMap, HeaderName};
 use regex::Regex;
 
 use crate::glob::Glob;
-use crate::identity::Caller;
+use crate::known::Discovered;
 use crate::policy::Overrides;
 pub use crate::policy::Policy;
 use crate::price::Price;
 
 /// Everything that one revision of the topology says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub revision: u64,
     pub settings: Settings,
     pub providers: Vec<Arc<Provider>>,
     pub(crate) providers_by_name: Index<Arc<Provider>>,
+    /// Those of `agents` among them.
     pub(crate) models: Index<Arc<Model>>,
     /// In the order of the configuration.
     pub(crate) public_models: Vec<PublicModel>,
+    /// Models that the gateway makes itself.
+    pub(crate) agents: Vec<PublicModel>,
+    /// What providers list.
+    pub discovered: Arc<Discovered>,
     /// In the order in which they are tried.
     pub(crate) routes: Vec<Route>,
     /// In the order of the configuration.
@@ -50,6 +58,11 @@ pub struct Settings {
     pub max_body: u64,
     pub origins: Origins,
     pub passthrough: Passthrough,
+    /// Models to make.
+    pub auto_agents: Vec<AutoAgent>,
+    /// Whether providers that say nothing of it are asked for their models, and how often.
+    pub discovery: bool,
+    pub discovery_interval: Duration,
 }
 
 /// Pages that may read answers.
@@ -111,6 +124,10 @@ pub struct Provider {
     pub(crate) prices: HashMap<Box<str>, Price, ahash::RandomState>,
     /// For every model without a price of its own.
     pub(crate) other_price: Option<Price>,
+    /// Whether it is asked for its models; `None`: as the settings say.
+    pub discovery: Option<bool>,
+    /// Of its models these are listed.
+    pub discoverable: Vec<Glob>,
 }
 
 /// An agent that is reached by the Agent2Agent protocol.
@@ -153,16 +170,21 @@ pub(crate) struct Group {
     n_turns_taken: AtomicUsize,
 }
 
-/// A model as `/v1/models` shows it.
+/// A model that is listed by its name.
 #[derive(Clone, Debug)]
-pub struct PublicModel {
-    pub name: Arc<str>,
+pub(crate) struct PublicModel {
+    pub(crate) name: Arc<str>,
     /// The provider, where all targets have the same one; else `gateway`.
-    pub owned_by: Arc<str>,
+    pub(crate) owned_by: Arc<str>,
+    pub(crate) description: Option<Arc<str>>,
+    /// What the configuration says of it.
+    pub(crate) facts: Known,
+    /// Its own, without those of its fallbacks.
+    pub(crate) targets: Vec<Arc<Target>>,
 }
 
 /// A compiled route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) path: Option<PathMatch>,
@@ -174,13 +196,13 @@ pub(crate) struct Route {
     pub(crate) overrides: Overrides,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum PathMatch {
     Exact(String),
     Prefix(String),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum HeaderMatch {
     Exact(String),
     Prefix(String),
@@ -216,11 +238,6 @@ impl Snapshot {
     pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers_by_name.get(name)
     }
-
-    /// The public models that this caller may use, in the order of the configuration.
-    pub fn models_for(&self, caller: &Caller) -> impl Iterator<Item = PublicModel> {
-        self.public_models.iter().filter(|model| caller.may_use(&model.name)).cloned()
-    }
 }
 
 // === impl Settings ===
@@ -235,6 +252,9 @@ impl Default for Settings {
             max_body: 32 * 1024 * 1024,
             origins: Origins::Any,
             passthrough: Passthrough::default(),
+            auto_agents: Vec::new(),
+            discovery: false,
+            discovery_interval: Duration::from_secs(600),
         }
     }
 }
@@ -311,7 +331,12 @@ impl Provider {
 
     /// What this provider charges for one of its models: as configured, else by the vendor's public list.
     pub fn price(&self, model: &str) -> Option<Price> {
-        self.prices.get(model).copied().or(self.other_price).or_else(|| Price::listed(&self.kind, model))
+        self.own_price(model).or_else(|| Price::listed(&self.kind, model))
+    }
+
+    /// As configured.
+    pub(crate) fn own_price(&self, model: &str) -> Option<Price> {
+        self.prices.get(model).copied().or(self.other_price)
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod dialect;
 pub mod task;
+pub mod offer;
 pub mod usage;
 pub mod failure;
 pub mod extra;

@@ -5,6 +5,7 @@ mod url;
 mod azure;
 mod task;
 mod pass;
+mod listing;
 mod vertex;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::credential;
 use crate::sign::sigv4::Signer;
+pub use listing::Listing;
 pub use task::Operation;
 use url::Url;
 pub use url::encoded;
@@ -42,6 +44,8 @@ pub struct Endpoint {
     count_url: Option<(Dialect, Url)>,
     /// What it offers beside conversations.
     tasks: Vec<task::Offer>,
+    /// Where it lists its models. Boxed: asked for once in a while.
+    listing: Option<Box<Listing>>,
     headers: HeaderMap,
     signer: Option<Signer>,
     token_source: Option<Arc<TokenSource>>,
@@ -84,6 +88,7 @@ impl Endpoint {
                 also: others(provider, row),
                 count_url: count(provider, row),
                 tasks: task::offers(provider, row),
+                listing: listing::listing(provider, row).map(Box::new),
                 headers,
                 signer: signer(provider),
                 token_source: token_source.map(Arc::new),
@@ -116,6 +121,16 @@ impl Endpoint {
             .iter()
             .find(|offer| offer.form().task() == task && offer.covers(model))
             .map(|offer| offer.operation(model))
+    }
+
+    /// The list of its models; `None` where there is none that says what this account may use.
+    pub fn listing(&self) -> Option<&Listing> {
+        self.listing.as_deref()
+    }
+
+    /// Whether requests carry something that proves who we are.
+    pub fn has_credential(&self) -> bool {
+        self.signer.is_some() || self.token_source.is_some() || self.headers.values().any(HeaderValue::is_sensitive)
     }
 
     /// Sent with every request, the credential among them, which is marked sensitive.

@@ -18,10 +18,10 @@ pub(crate) enum Operation {
     CountTokens(Dialect),
     /// What is no conversation, in the client's form. Errors are told as OpenAI does.
     Task(Form),
-    /// `GET /v1/models`
-    Models,
-    /// `GET /v1/models/{id}`; the id may hold slashes.
-    Model(String),
+    /// `GET /v1/models`, or Google's `GET /v1beta/models`.
+    Models(Dialect),
+    /// `GET /v1/models/{id}`, or Google's; the id may hold slashes.
+    Model(Dialect, String),
     /// What passes as it is. Errors are told as OpenAI does.
     Pass(pass::Way),
     Health,
@@ -88,14 +88,20 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/v1/audio/transcriptions" => (Method::POST, Operation::Task(Form::OpenAiTranscriptions)),
         "/v1/audio/translations" => (Method::POST, Operation::Task(Form::OpenAiTranslations)),
         "/v1/audio/speech" => (Method::POST, Operation::Task(Form::OpenAiSpeech)),
-        "/v1/models" => (Method::GET, Operation::Models),
+        "/v1/models" => (Method::GET, Operation::Models(Dialect::OpenAiChat)),
+        "/anthropic/v1/models" => (Method::GET, Operation::Models(Dialect::AnthropicMessages)),
+        "/v1beta/models" | "/v1alpha/models" => (Method::GET, Operation::Models(Dialect::GeminiGenerate)),
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
         "/metrics" => (Method::GET, Operation::Metrics),
         other if let Some(asked) = gemini::asked(other) => (Method::POST, asked.errand.of(Dialect::GeminiGenerate)),
-        other => match other.strip_prefix("/v1/models/") {
-            Some(id) if !id.is_empty() => (Method::GET, Operation::Model(percent_decoded(id))),
-            _ => return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass),
+        other => match model(other) {
+            // A method of Google's that is none of ours.
+            Some((Dialect::GeminiGenerate, id)) if *method == Method::POST && id.contains(':') => {
+                return Err(unknown(method, other));
+            }
+            Some((dialect, id)) => (Method::GET, Operation::Model(dialect, id)),
+            None => return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass),
         },
     };
     match *method {
@@ -121,13 +127,27 @@ pub(crate) fn allow(methods: &str) -> HeaderValue {
     HeaderValue::from_str(methods).expect("names of methods are visible ASCII")
 }
 
+/// `…/models/{id}`, in whose words.
+fn model(path: &str) -> Option<(Dialect, String)> {
+    let places = [
+        ("/v1/models/", Dialect::OpenAiChat),
+        ("/anthropic/v1/models/", Dialect::AnthropicMessages),
+        ("/v1beta/models/", Dialect::GeminiGenerate),
+        ("/v1alpha/models/", Dialect::GeminiGenerate),
+    ];
+    let (dialect, id) = places.iter().find_map(|(before, dialect)| Some((*dialect, path.strip_prefix(before)?)))?;
+    (!id.is_empty()).then(|| (dialect, percent_decoded(id)))
+}
+
 /// The dialect in which a path's callers expect errors.
 pub(crate) fn error_dialect(path: &str) -> Dialect {
     let path = collapse(path);
     match path.as_ref() {
         "/v1/completions" => Dialect::OpenAiCompletions,
         "/v1/responses" | "/v1/responses/input_tokens" => Dialect::OpenAiResponses,
-        path if path.starts_with("/v1beta/") || gemini::asked(path).is_some() => Dialect::GeminiGenerate,
+        path if path.starts_with("/v1beta/") || path.starts_with("/v1alpha/") || gemini::asked(path).is_some() => {
+            Dialect::GeminiGenerate
+        }
         path if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") => Dialect::AnthropicMessages,
         _ => Dialect::OpenAiChat,
     }
@@ -195,6 +215,7 @@ mod tests {
         let chat = Operation::Chat(Dialect::OpenAiChat);
         let messages = Operation::Chat(Dialect::AnthropicMessages);
         let count = Operation::CountTokens(Dialect::AnthropicMessages);
+        let model = |id: &str| Operation::Model(Dialect::OpenAiChat, id.to_owned());
         let cases = [
             ("POST", "/v1/chat/completions", Ok(chat.clone())),
             ("POST", "//v1//chat/completions", Ok(chat)),
@@ -216,8 +237,12 @@ mod tests {
             ("POST", "/v2/rerank", Ok(Operation::Task(Form::CohereRerank))),
             ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
-            ("GET", "/v1/models/openai/gpt-5%2e2", Ok(Operation::Model("openai/gpt-5.2".to_owned()))),
-            ("GET", "/v1/models/%zz", Ok(Operation::Model("%zz".to_owned()))),
+            ("GET", "/v1/models/openai/gpt-5%2e2", Ok(model("openai/gpt-5.2"))),
+            ("GET", "/v1/models/%zz", Ok(model("%zz"))),
+            ("GET", "/v1/models", Ok(Operation::Models(Dialect::OpenAiChat))),
+            ("GET", "/v1beta/models", Ok(Operation::Models(Dialect::GeminiGenerate))),
+            ("GET", "/v1beta/models/a/b", Ok(Operation::Model(Dialect::GeminiGenerate, "a/b".to_owned()))),
+            ("POST", "/v1beta/models", Err(405)),
             ("GET", "/v1/models/", Err(404)),
             ("HEAD", "/health", Ok(Operation::Health)),
             ("OPTIONS", "/v1/messages", Ok(Operation::Options)),

@@ -29,6 +29,7 @@ mod relay;
 mod tail;
 mod reply;
 mod pass;
+mod models;
 mod ops;
 mod pipeline;
 mod edge;

@@ -1,24 +1,23 @@
-//! Health, readiness, metrics and the model list: everything on the data listener that is no request to a model.
+//! Health, readiness and metrics: everything on the data listener that is no request to a model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use gateway_engine::identity::Caller;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use gateway_wire::v1::Class;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::ReplyBody;
 use crate::ingress::{self, Operation};
 use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
-use crate::refusal;
 use crate::state::Live;
 use crate::warnings::Warnings;
+use crate::{models, refusal};
 
 /// What operators ask the node, whichever listener they ask it on.
 pub(crate) struct Ops {
@@ -117,52 +116,14 @@ pub(crate) fn answer<B>(gateway: &Gateway, operation: Operation, request: &Reque
         return response;
     }
     match operation {
-        Operation::Models => with_caller(gateway, request.headers(), |caller| Ok(models(gateway, caller))),
-        Operation::Model(id) => with_caller(gateway, request.headers(), |caller| model(gateway, caller, &id)),
+        Operation::Models(dialect) => models::list(gateway, dialect, request),
+        Operation::Model(dialect, id) => models::one(gateway, dialect, &id, request),
         Operation::Options => options(&ingress::methods(request.uri().path())),
         _ => {
             let message = "this node serves health and metrics on a listener of their own (--ops-listen)";
             refused(gateway, &Failure::new(Code::UnknownPath, message))
         }
     }
-}
-
-fn with_caller(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    body: impl FnOnce(&Caller) -> Result<Value, Box<Failure>>,
-) -> Response<ReplyBody> {
-    let config = gateway.live.pin();
-    let caller = gateway.identify(&config, headers);
-    match caller.and_then(|caller| body(&caller)) {
-        Ok(body) => json_response(StatusCode::OK, &body),
-        Err(failure) => refused(gateway, &failure),
-    }
-}
-
-fn models(gateway: &Gateway, caller: &Caller) -> Value {
-    let config = gateway.live.pin();
-    let data: Vec<Value> = config.snapshot.models_for(caller).map(|model| described(&model)).collect();
-    json!({"object": "list", "data": data})
-}
-
-fn model(gateway: &Gateway, caller: &Caller, id: &str) -> Result<Value, Box<Failure>> {
-    let config = gateway.live.pin();
-    let found = config.snapshot.models_for(caller).find(|model| model.name.as_ref() == id);
-    found.map(|model| described(&model)).ok_or_else(|| {
-        let message = format!("no model is named `{id}`; GET /v1/models lists what this key may use");
-        Box::new(Failure::new(Code::ModelNotFound, message))
-    })
-}
-
-fn described(model: &gateway_engine::snapshot::PublicModel) -> Value {
-    json!({
-        "id": model.name.as_ref(),
-        "object": "model",
-        // A constant: the name's age is not known, and a moving value would defeat caches.
-        "created": 0,
-        "owned_by": model.owned_by.as_ref(),
-    })
 }
 
 /// The answer to `OPTIONS`: what a path takes.

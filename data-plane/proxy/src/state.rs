@@ -1,17 +1,28 @@
-//! What the node currently serves by. Written by `sync::apply` only; read once per request.
+//! What the node currently serves by. Written by `sync::apply`, and by `discovery` as far as providers' lists go; read once per
+//! request.
 
 pub mod standing;
+mod shape;
+mod listing;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use gateway_engine::agents::with_discovered;
 use gateway_engine::identity::{KeyTable, Peppers};
+use gateway_engine::known::Discovered;
 use gateway_engine::snapshot::{HeaderFamilies, Snapshot};
 use standing::Standing;
+
+pub use listing::Listing;
+pub(crate) use listing::{Page, Wanted};
+pub(crate) use shape::Shape;
 
 /// The live configuration. Topology is swapped whole; keys change one by one, in place.
 pub struct Live {
     config: ArcSwap<Config>,
+    /// Held while another configuration is made of the one that serves. Never by a request.
+    changing: Mutex<()>,
     pub keys: KeyTable,
     pub standing: Standing,
 }
@@ -20,6 +31,8 @@ pub struct Live {
 #[derive(Clone)]
 pub struct Config {
     pub snapshot: Arc<Snapshot>,
+    /// The snapshot's models, as clients are told of them.
+    pub listing: Arc<Listing>,
     /// By which presented keys are digested.
     pub peppers: Arc<Peppers>,
     /// False until the first revision has been applied.
@@ -31,8 +44,14 @@ pub struct Config {
 impl Live {
     /// Nothing is configured yet: every request is told `no_config`.
     pub fn empty() -> Self {
-        let config = Config { snapshot: Arc::default(), peppers: Arc::default(), ready: false };
-        Self { config: ArcSwap::from_pointee(config), keys: KeyTable::default(), standing: Standing::default() }
+        let (snapshot, listing) = (Arc::default(), Listing::empty());
+        let config = Config { snapshot, listing, peppers: Arc::default(), ready: false };
+        Self {
+            config: ArcSwap::from_pointee(config),
+            changing: Mutex::default(),
+            keys: KeyTable::default(),
+            standing: Standing::default(),
+        }
     }
 
     /// The current revision; a few nanoseconds, never blocks. Do not hold the guard across an await: clone what you pin.
@@ -45,8 +64,23 @@ impl Live {
         self.config.load_full()
     }
 
-    pub fn swap(&self, config: Config) {
-        self.config.store(Arc::new(config));
+    /// Another configuration; what providers list is kept. Takes time linear in the models where the snapshot is another one.
+    pub fn swap(&self, snapshot: Arc<Snapshot>, peppers: Arc<Peppers>, ready: bool) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.config.load_full();
+        let (snapshot, listing) = match Arc::ptr_eq(&snapshot, &served.snapshot) {
+            true => (snapshot, Arc::clone(&served.listing)),
+            false => listed(snapshot, &served.snapshot.discovered),
+        };
+        self.config.store(Arc::new(Config { snapshot, listing, peppers, ready }));
+    }
+
+    /// The same configuration with what providers list now.
+    pub(crate) fn discovered(&self, discovered: &Arc<Discovered>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = self.config.load_full();
+        let (snapshot, listing) = listed(Arc::clone(&served.snapshot), discovered);
+        self.config.store(Arc::new(Config { snapshot, listing, ..Config::clone(&served) }));
     }
 }
 
@@ -56,4 +90,12 @@ impl Config {
     pub fn families(&self) -> HeaderFamilies {
         self.snapshot.settings.header_families
     }
+}
+
+fn listed(mut snapshot: Arc<Snapshot>, discovered: &Arc<Discovered>) -> (Arc<Snapshot>, Arc<Listing>) {
+    if snapshot.discovered != *discovered {
+        snapshot = Arc::new(with_discovered(&snapshot, Arc::clone(discovered)));
+    }
+    let listing = Arc::new(Listing::new(&snapshot));
+    (snapshot, listing)
 }

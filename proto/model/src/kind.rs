@@ -63,7 +63,7 @@ pub const ROWS: &[Row] = &[
         plural: "providers",
         class: Class::Topology,
         secrets: &["api_key", "aws.secret_access_key", "aws.session_token", "gcp.service_account_json"],
-        unsupported: &["api_keys", "limits", "discovery", "allowed_models", "cache", "guardrails", "capture"],
+        unsupported: &["api_keys", "limits", "allowed_models", "cache", "guardrails", "capture"],
         about: "one upstream account",
     },
     Row {

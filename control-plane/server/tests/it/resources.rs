@@ -168,12 +168,7 @@ async fn a_refusal_names_the_field_and_changes_nothing() {
     let world = World::new().await;
     for (plural, document, code, path) in [
         ("providers", json!({"name": "p", "kind": "openai", "api_ky": "x"}), "unknown_field", "providers[p].api_ky"),
-        (
-            "providers",
-            json!({"name": "p", "kind": "openai", "discovery": {}}),
-            "unsupported_yet",
-            "providers[p].discovery",
-        ),
+        ("providers", json!({"name": "p", "kind": "openai", "limits": {}}), "unsupported_yet", "providers[p].limits"),
         (
             "providers",
             json!({"name": "p", "kind": "openai", "base_url": "http://example.com/v1"}),

@@ -9,6 +9,7 @@ use gateway_model::problem::{Code, Problem};
 use gateway_providers::quirks;
 
 use super::provider::unknown_quirk;
+use crate::known::configured;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
 use crate::snapshot::{Group, Index, Model, Provider, PublicModel, Target};
@@ -27,24 +28,26 @@ pub(super) fn compile(
     documents: &[Document],
     providers: &Index<Arc<Provider>>,
     problems: &mut Vec<Problem>,
-) -> Vec<Arc<Model>> {
+) -> Vec<(Arc<Model>, PublicModel)> {
     let mut own = HashMap::with_capacity(documents.len());
     for document in documents {
         let groups = groups(document, providers, problems);
         own.insert(document.name.as_str(), Own { document, groups });
     }
     let model = |document: &Document| {
-        Arc::new(Model {
+        let model = Model {
             name: document.name.as_str().into(),
             groups: with_fallbacks(document, &own, providers, problems),
             overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()),
-        })
+        };
+        let shown = public(document, &model, &own[document.name.as_str()].groups);
+        (Arc::new(model), shown)
     };
     documents.iter().map(model).collect()
 }
 
-/// As `/v1/models` shows it.
-pub(super) fn public(model: &Model) -> PublicModel {
+/// As the list of models has it.
+fn public(document: &Document, model: &Model, own: &[Arc<Group>]) -> PublicModel {
     let mut targets = model.groups.iter().flat_map(|group| &group.members);
     let owned_by = match targets.next() {
         Some(first) if targets.all(|target| target.provider.index == first.provider.index) => {
@@ -52,7 +55,13 @@ pub(super) fn public(model: &Model) -> PublicModel {
         }
         _ => "gateway".into(),
     };
-    PublicModel { name: Arc::clone(&model.name), owned_by }
+    PublicModel {
+        name: Arc::clone(&model.name),
+        owned_by,
+        description: document.description.as_deref().map(Arc::from),
+        facts: document.facts.as_ref().map(configured).unwrap_or_default(),
+        targets: own.iter().flat_map(|group| &group.members).cloned().collect(),
+    }
 }
 
 /// Enabled targets, lowest priority number first. One that is listed twice in a priority is one target with both weights.

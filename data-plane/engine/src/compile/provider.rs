@@ -12,6 +12,7 @@ use gateway_model::set::Set;
 use gateway_providers::endpoint::Endpoint;
 use gateway_providers::quirks;
 
+use crate::glob::Glob;
 use crate::policy::Overrides;
 use crate::price::Price;
 use crate::snapshot::Provider;
@@ -47,6 +48,7 @@ fn one(
     let of_kind = quirks::declared(&row.quirks, row.max_stops);
     let quirks = of_kind.and_then(|of_kind| Ok(of_kind.and(quirks::declared(&document.quirks, None)?)));
     let quirks = quirks.map_err(|name| vec![unknown_quirk(at("quirks"), name)])?;
+    let discovery = document.discovery.as_ref();
     let of_models = prices.iter().filter(|price| price.model != "*");
     let of_others = prices.iter().find(|price| price.model == "*");
     Ok(Provider {
@@ -60,6 +62,8 @@ fn one(
         overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()).or(of_settings),
         prices: of_models.map(|price| (price.model.as_str().into(), Price::compile(price))).collect(),
         other_price: of_others.map(|price| Price::compile(price)),
+        discovery: discovery.and_then(|discovery| discovery.enabled),
+        discoverable: discovery.iter().flat_map(|discovery| &discovery.allowed).map(|name| Glob::new(name)).collect(),
     })
 }
 

@@ -1,6 +1,8 @@
 //! Settings with every default filled in.
 
-use gateway_model::kind::settings::{Auth, HeaderFamily, Passthrough as PassthroughDocument, Settings as Document};
+use gateway_model::kind::settings::{
+    Auth, AutoAgent, HeaderFamily, Passthrough as PassthroughDocument, Settings as Document,
+};
 
 use crate::snapshot::{HeaderFamilies, Origins, Passthrough, Settings};
 
@@ -17,6 +19,9 @@ pub(super) fn compile(document: &Document) -> Settings {
         None if document.auth == Some(Auth::Off) => Origins::Loopback,
         None => defaults.origins.clone(),
     };
+    let discovery = document.discovery.as_ref();
+    let interval = discovery.and_then(|discovery| discovery.interval);
+    let agents = discovery.and_then(|discovery| discovery.auto_agents.as_ref());
     let max_body = document.server.as_ref().and_then(|server| server.max_body);
     Settings {
         auth_off: document.auth == Some(Auth::Off),
@@ -26,6 +31,9 @@ pub(super) fn compile(document: &Document) -> Settings {
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
         origins,
         passthrough: document.passthrough.as_ref().map(passthrough).unwrap_or_default(),
+        auto_agents: AutoAgent::ALL.into_iter().filter(|agent| agents.is_some_and(|some| some.has(*agent))).collect(),
+        discovery: discovery.and_then(|discovery| discovery.enabled).unwrap_or(defaults.discovery),
+        discovery_interval: interval.map_or(defaults.discovery_interval, |span| span.0),
     }
 }
 

@@ -23,6 +23,7 @@ fn provider(kind: &str, base_url: Option<&str>) -> Provider {
         retry: None,
         timeouts: None,
         breaker: None,
+        discovery: None,
     }
 }
 

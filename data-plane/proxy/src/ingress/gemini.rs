@@ -54,7 +54,7 @@ pub(crate) fn key_to_header(query: Option<&str>, headers: &mut HeaderMap) {
     }
 }
 
-fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     let mut parameters = query?.split('&').filter_map(|pair| pair.split_once('='));
     parameters.find(|(known, _)| *known == name).map(|(_, value)| percent_decoded(value))
 }

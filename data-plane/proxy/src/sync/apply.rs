@@ -25,8 +25,8 @@ use gateway_wire::{KEY_KIND, PEPPER_KIND};
 use tokio::sync::watch;
 
 use super::state::Target;
+use crate::state::Live;
 use crate::state::standing::Standing;
-use crate::state::{Config, Live};
 
 pub(crate) struct Applier {
     live: Arc<Live>,
@@ -202,7 +202,7 @@ impl Applier {
 
     fn swap(&self, snapshot: Arc<Snapshot>, peppers: Arc<Peppers>) {
         let ready = self.has_topology && self.has_identity;
-        self.live.swap(Config { snapshot, peppers, ready });
+        self.live.swap(snapshot, peppers, ready);
     }
 }
 

@@ -26,6 +26,7 @@ mod edge;
 mod h2;
 mod matrix;
 mod tls;
+mod models;
 mod fleet;
 mod control;
 mod channel;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub server: Option<Server>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<Passthrough>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
 }
 
 /// What passes to a provider without the gateway knowing the operation. Which keys may do so is their field `passthrough`.
@@ -49,6 +51,87 @@ pub struct Passthrough {
     /// not know what doing it twice would do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+}
+
+/// Asking providers for the models that they have. A node does so at its start, when the configuration changes, and from time
+/// to time; what it learns is in the list of models as `provider/model`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discovery {
+    /// Of every provider that has a credential or is on a private network, and does not say otherwise. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// From one round to the next. Default 10m, at least 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
+    /// Makes models of those that are configured or discovered, by what they can do: all, or these. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_agents: Option<AutoAgents>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AutoAgents {
+    All(bool),
+    These(Vec<AutoAgent>),
+}
+
+/// A model that the gateway makes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoAgent {
+    /// Context up to 32k, answers up to 4096 tokens; in turn.
+    AutoFast,
+    /// Reasons, context of 128k and more; the first that answers.
+    AutoReasoning,
+    /// Reads pictures; in turn.
+    AutoVision,
+    /// Calls tools; in turn.
+    AutoTools,
+    /// Context of 200k and more; the first that answers.
+    AutoLarge,
+    /// Context from 32k to 128k; in turn.
+    AutoBalanced,
+    /// Calls tools and is called a coder; the first that answers.
+    AutoCoding,
+}
+
+// === impl AutoAgents ===
+
+impl AutoAgents {
+    pub fn has(&self, agent: AutoAgent) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::These(these) => these.contains(&agent),
+        }
+    }
+}
+
+// === impl AutoAgent ===
+
+impl AutoAgent {
+    pub const ALL: [Self; 7] = [
+        Self::AutoFast,
+        Self::AutoReasoning,
+        Self::AutoVision,
+        Self::AutoTools,
+        Self::AutoLarge,
+        Self::AutoBalanced,
+        Self::AutoCoding,
+    ];
+
+    /// What clients ask for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AutoFast => "auto_fast",
+            Self::AutoReasoning => "auto_reasoning",
+            Self::AutoVision => "auto_vision",
+            Self::AutoTools => "auto_tools",
+            Self::AutoLarge => "auto_large",
+            Self::AutoBalanced => "auto_balanced",
+            Self::AutoCoding => "auto_coding",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -83,6 +83,10 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
         findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");
     }
+    let interval = settings.discovery.as_ref().and_then(|discovery| discovery.interval);
+    if interval.is_some_and(|interval| interval.0.as_secs() < 10) {
+        findings.error(Code::InvalidValue, "discovery.interval", "must be at least 10s");
+    }
     let Some(server) = &settings.server else { return };
     if let Some(listen) = &server.listen {
         match address(listen) {
@@ -166,6 +170,9 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     if provider.breaker.as_ref().is_some_and(|breaker| breaker.enabled) {
         let problem = unsupported("breaker.enabled".to_owned(), "a circuit breaker (`breaker.enabled: true`)");
         findings.error(problem.code, "breaker.enabled", problem.message);
+    }
+    if provider.discovery.as_ref().is_some_and(|discovery| discovery.allowed.iter().any(String::is_empty)) {
+        findings.error(Code::InvalidValue, "discovery.allowed", "holds an empty name");
     }
     policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
 }
@@ -314,6 +321,15 @@ fn model(model: &Model, findings: &mut Findings<'_>) {
         quirks(&target.quirks, &format!("targets[{index}].quirks"), findings);
         if target.weight > 10_000 {
             findings.error(Code::InvalidValue, &format!("targets[{index}].weight"), "must be at most 10000");
+        }
+    }
+    let facts = model.facts.as_ref();
+    for (field, tokens) in [
+        ("facts.context_window", facts.and_then(|facts| facts.context_window)),
+        ("facts.max_tokens", facts.and_then(|facts| facts.max_tokens)),
+    ] {
+        if tokens == Some(0) {
+            findings.error(Code::InvalidValue, field, "must be at least 1");
         }
     }
     policy(model.retry.as_ref(), model.timeouts.as_ref(), findings);
