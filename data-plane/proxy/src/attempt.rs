@@ -413,7 +413,7 @@ pub(crate) async fn send(
         RequestBody::Whole(_) => deadline.min(Instant::now() + policy.first_byte),
         RequestBody::Upload(_) => deadline,
     };
-    let origin = origin(target);
+    let origin = Origin::of(&target.provider.endpoint);
     let sent = timeout_at(first_byte, async {
         if let Some(source) = target.provider.endpoint.token_source() {
             request.headers_mut().insert(AUTHORIZATION, tokens.get(source).await?);
@@ -424,18 +424,6 @@ pub(crate) async fn send(
         true => total_timeout(&target.provider.name),
         false => first_byte_timeout(&target.provider.name, policy.first_byte),
     })?
-}
-
-fn origin(target: &Target) -> Origin {
-    let endpoint = &target.provider.endpoint;
-    Origin {
-        tls: endpoint.tls(),
-        host: Arc::clone(endpoint.host()),
-        authority: endpoint.authority().clone(),
-        port: endpoint.port(),
-        allow_private: endpoint.allow_private_networks(),
-        is_metadata_server: false,
-    }
 }
 
 /// What a reply must say about itself where the upstream said nothing.

@@ -24,6 +24,7 @@ mod receive;
 mod refusal;
 mod upstream;
 mod tokens;
+mod discovery;
 mod attempt;
 mod relay;
 mod tail;

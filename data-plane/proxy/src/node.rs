@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
+use crate::discovery::Discovery;
 use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
@@ -86,10 +87,14 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     );
     let ending = CancellationToken::new();
     let lanes = telemetry.lanes();
+    let tls = tls_client_config();
+    let tokens = Arc::new(Tokens::new(Arc::clone(&tls)));
+    let discovery = {
+        let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&tls), Arc::clone(&tokens));
+        Discovery::start(live, warnings, tls, tokens, sync.changes())
+    };
     let make_gateway = {
         let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
-        let tls = tls_client_config();
-        let tokens = Arc::new(Tokens::new(Arc::clone(&tls)));
         let serves_ops = ops_listen.is_none();
         move |worker: usize, _phase: watch::Receiver<Phase>| {
             let (spool, logs) = lanes[worker].clone();
@@ -113,6 +118,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let certificates = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings));
     let mut jobs: Vec<_> = certificates.collect();
     jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state())));
+    jobs.push(discovery);
     Ok(Node { server, speaks_tls, member, sync, telemetry, ops, ops_listener, ending, live, drain, jobs })
 }
 

@@ -100,6 +100,11 @@ impl Sync {
         settings
     }
 
+    /// Changes whenever another topology serves.
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<Settings>> {
+        self.settings.clone()
+    }
+
     /// Stops listening to the source. What serves, serves on.
     pub async fn shutdown(self) {
         self.ending.cancel();

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gateway_ir::failure::{Code, Failure};
+use gateway_providers::endpoint::Endpoint;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -32,6 +33,22 @@ pub(crate) struct Origin {
     pub(crate) allow_private: bool,
     /// Google's metadata server, asked for a token; it is called for nothing else, and nothing else is called as it.
     pub(crate) is_metadata_server: bool,
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// Where a provider's requests go.
+    pub(crate) fn of(endpoint: &Endpoint) -> Self {
+        Self {
+            tls: endpoint.tls(),
+            host: Arc::clone(endpoint.host()),
+            authority: endpoint.authority().clone(),
+            port: endpoint.port(),
+            allow_private: endpoint.allow_private_networks(),
+            is_metadata_server: false,
+        }
+    }
 }
 
 /// The reply's body together with its connection, which goes back to the pool when the body was read to its end, and is
