@@ -1,7 +1,7 @@
 //! Models that the gateway makes itself, out of those that are configured or discovered, by what is known of them; and how
 //! what providers list becomes part of a snapshot.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use gateway_ir::offer::Known;
@@ -12,7 +12,7 @@ use crate::known::Discovered;
 use crate::listing::known;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
-use crate::snapshot::{Model, Provider, PublicModel, Snapshot, Target};
+use crate::snapshot::{Group, Model, Provider, PublicModel, Snapshot, Target};
 
 /// Nobody asks more targets than this for one request, and a turn should come round.
 const MAX_TARGETS: usize = 16;
@@ -27,6 +27,9 @@ struct Candidate<'a> {
 /// The same configuration with what providers list now. Models keep their turns; takes time linear in both.
 pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snapshot {
     let mut merged = Snapshot { discovered, ..snapshot.clone() };
+    if merged.discovered.has_prices() || snapshot.discovered.has_prices() {
+        charge(&mut merged);
+    }
     for agent in merged.agents.drain(..) {
         merged.models.remove(&agent.name);
     }
@@ -38,6 +41,23 @@ pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snap
     merged
 }
 
+/// Every target at the price that holds with what is discovered. Groups that models share stay shared.
+fn charge(snapshot: &mut Snapshot) {
+    let discovered = Arc::clone(&snapshot.discovered);
+    let mut charged: HashMap<*const Group, Arc<Group>> = HashMap::new();
+    let mut one = |model: &mut Arc<Model>| {
+        let group = |group: &Arc<Group>| {
+            Arc::clone(charged.entry(Arc::as_ptr(group)).or_insert_with(|| group.charged(&discovered)))
+        };
+        let groups: Vec<_> = model.groups.iter().map(group).collect();
+        if groups.iter().zip(&model.groups).any(|(new, old)| !Arc::ptr_eq(new, old)) {
+            *model = Arc::new(Model { name: Arc::clone(&model.name), groups, overrides: model.overrides });
+        }
+    };
+    snapshot.models.values_mut().for_each(&mut one);
+    snapshot.routes.iter_mut().filter_map(|route| route.model.as_mut()).for_each(one);
+}
+
 /// Those that are wanted, whose name is free and for which there is at least one model.
 fn agents(snapshot: &Snapshot) -> Vec<(Arc<Model>, PublicModel)> {
     let wanted = &snapshot.settings.auto_agents;
@@ -45,8 +65,9 @@ fn agents(snapshot: &Snapshot) -> Vec<(Arc<Model>, PublicModel)> {
         return Vec::new();
     }
     let candidates = candidates(snapshot);
+    let discovered = &snapshot.discovered;
     let free = wanted.iter().filter(|agent| !snapshot.models.contains_key(agent.name()));
-    free.filter_map(|agent| made(*agent, &candidates)).collect()
+    free.filter_map(|agent| made(*agent, &candidates, discovered)).collect()
 }
 
 /// What is configured first, then what is discovered, the cheaper before the dearer.
@@ -72,10 +93,10 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
     candidates.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-fn made(agent: AutoAgent, candidates: &[Candidate<'_>]) -> Option<(Arc<Model>, PublicModel)> {
+fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered) -> Option<(Arc<Model>, PublicModel)> {
     let fitting = candidates.iter().filter(|candidate| fits(agent, candidate)).take(MAX_TARGETS);
-    let targets: Vec<Arc<Target>> =
-        fitting.map(|candidate| Target::new(candidate.provider, candidate.model, Quirks::default())).collect();
+    let target = |candidate: &Candidate<'_>| Target::new(candidate.provider, candidate.model, Quirks::default());
+    let targets: Vec<Arc<Target>> = fitting.map(|candidate| target(candidate).charged(discovered)).collect();
     let (group, description): (fn(Vec<(Arc<Target>, u32)>) -> _, _) = match agent {
         AutoAgent::AutoFast | AutoAgent::AutoVision | AutoAgent::AutoTools | AutoAgent::AutoBalanced => {
             (weighted::group, "made by the gateway: its models in turn")

@@ -53,6 +53,21 @@ impl Price {
         Some(Self { base, long: prices.long.map(|(above, rates)| (above, Rates::compile(&rates, Some(base)))) })
     }
 
+    /// What a provider says in its list of models. Caches that it does not name are charged like input.
+    pub fn offered(rates: &offer::Rates) -> Self {
+        let cache = |rate: Option<u64>| rate.unwrap_or(rates.input);
+        let base = Rates {
+            input: rates.input,
+            output: rates.output,
+            cache_read: cache(rates.cache_read),
+            cache_write: cache(rates.cache_write),
+            cache_write_1h: cache(rates.cache_write),
+            input_audio: rates.input,
+            output_audio: rates.output,
+        };
+        Self { base, long: None }
+    }
+
     /// What people are told of it: the rates of an ordinary request.
     pub fn told(&self) -> offer::Rates {
         offer::Rates {

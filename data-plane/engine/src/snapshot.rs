@@ -230,7 +230,8 @@ impl Snapshot {
             return None;
         }
         let provider = self.providers_by_name.get(provider)?;
-        let group = Group::new(vec![Target::new(provider, model, Quirks::default())], Vec::new());
+        let target = Target::new(provider, model, Quirks::default()).charged(&self.discovered);
+        let group = Group::new(vec![target], Vec::new());
         let name = format!("{}/{model}", provider.name).into();
         Some(Arc::new(Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() }))
     }
@@ -329,9 +330,10 @@ impl Provider {
         self.overrides.resolve(&Policy { first_byte: Policy::PLAIN.first_byte, ..Policy::STREAM })
     }
 
-    /// What this provider charges for one of its models: as configured, else by the vendor's public list.
-    pub fn price(&self, model: &str) -> Option<Price> {
-        self.own_price(model).or_else(|| Price::listed(&self.kind, model))
+    /// What this provider charges for one of its models: as configured, else as it lists itself, else by the vendor's public list.
+    fn price(&self, model: &str, discovered: &Discovered) -> Option<Price> {
+        let offered = || Some(Price::offered(discovered.known(&self.name, model)?.rates.as_ref()?));
+        self.own_price(model).or_else(offered).or_else(|| Price::listed(&self.kind, model))
     }
 
     /// As configured.
@@ -368,8 +370,18 @@ impl Target {
             provider: Arc::clone(provider),
             model: model.into(),
             quirks: provider.quirks.and(of_model).and(declared),
-            price: provider.price(model),
+            price: provider.price(model, &Discovered::default()),
         })
+    }
+
+    /// The same target at the price that holds with these lists.
+    pub(crate) fn charged(self: Arc<Self>, discovered: &Discovered) -> Arc<Self> {
+        let price = self.provider.price(&self.model, discovered);
+        if price == self.price {
+            return self;
+        }
+        let (provider, model) = (Arc::clone(&self.provider), Arc::clone(&self.model));
+        Arc::new(Self { provider, model, quirks: self.quirks, price })
     }
 
     /// The same upstream model of the same account.
@@ -385,6 +397,16 @@ impl Group {
     pub(crate) fn new(members: Vec<Arc<Target>>, round: Vec<u32>) -> Self {
         debug_assert!(!members.is_empty() && round.iter().all(|place| (*place as usize) < members.len()));
         Self { members: members.into(), round: round.into(), n_turns_taken: AtomicUsize::new(0) }
+    }
+
+    /// The same members, by turns that go on, at the prices that hold with these lists.
+    pub(crate) fn charged(self: &Arc<Self>, discovered: &Discovered) -> Arc<Self> {
+        let members: Box<[_]> = self.members.iter().map(|target| Arc::clone(target).charged(discovered)).collect();
+        if members.iter().zip(&self.members).all(|(new, old)| Arc::ptr_eq(new, old)) {
+            return Arc::clone(self);
+        }
+        let n_turns_taken = AtomicUsize::new(self.n_turns_taken.load(Ordering::Relaxed));
+        Arc::new(Self { members, round: self.round.clone(), n_turns_taken })
     }
 
     /// The place of the member whose turn it is. One atomic addition where there is a choice, nothing where there is none.

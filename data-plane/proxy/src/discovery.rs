@@ -195,3 +195,6 @@ fn listed(mut offers: Vec<Offer>, allowed: &[Glob]) -> Arc<[Offer]> {
     offers.dedup_by(|a, b| a.model == b.model);
     offers.into()
 }
+
+#[cfg(test)]
+mod tests;

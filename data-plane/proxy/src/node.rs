@@ -87,11 +87,11 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     );
     let ending = CancellationToken::new();
     let lanes = telemetry.lanes();
-    let tls = tls_client_config();
-    let tokens = Arc::new(Tokens::new(Arc::clone(&tls)));
+    let client_tls = tls_client_config();
+    let tokens = Arc::new(Tokens::new(Arc::clone(&client_tls)));
     let discovery = {
-        let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&tls), Arc::clone(&tokens));
-        Discovery::start(live, warnings, tls, tokens, sync.changes())
+        let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&client_tls), Arc::clone(&tokens));
+        Discovery::start(live, Arc::clone(&warnings), tls, tokens, sync.changes())
     };
     let make_gateway = {
         let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
@@ -99,7 +99,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         move |worker: usize, _phase: watch::Receiver<Phase>| {
             let (spool, logs) = lanes[worker].clone();
             let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
-            let client = Client::new(Arc::clone(&tls));
+            let client = Client::new(Arc::clone(&client_tls));
             let (live, ops, ending) = (Arc::clone(&live), Arc::clone(&ops), ending.clone());
             let tokens = Arc::clone(&tokens);
             Arc::new(Gateway { live, client, tokens, sinks, ending, ops, serves_ops, on_loopback })

@@ -56,6 +56,15 @@ models:
     assert_eq!(told(&merged, "found"), (Some(10), Some(11), Some(true), Some(1.0)));
     assert_eq!(told(&merged, "priced"), (Some(10), Some(11), None, Some(9.0)));
     assert_eq!(told(&merged, "openai/gpt-4o"), (Some(10), Some(11), Some(true), Some(1.0)));
+    // What is told is what is charged, also where a model serves another's requests.
+    let charged = |snapshot: &Snapshot, name: &str| {
+        let model = snapshot.model(name).expect("a model");
+        model.groups[0].members[0].price.map(|price| price.told().input as f64 / 1e9)
+    };
+    for name in ["said", "found", "priced", "openai/gpt-4o"] {
+        assert_eq!(charged(&merged, name), told(&merged, name).3, "{name}");
+    }
+    assert_eq!(charged(&with_discovered(&merged, Arc::default()), "found"), Some(2.5));
     assert_eq!(told(&merged, "strange"), (None, None, None, None));
     assert_eq!(addressed(&plain, "openai/gpt-4o").map(|model| model.known.context_window), Some(Some(128_000)));
     assert_eq!([addressed(&plain, "openai/none-such"), addressed(&plain, "other/gpt-4o")], [None, None]);

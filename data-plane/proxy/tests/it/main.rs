@@ -27,6 +27,7 @@ mod h2;
 mod matrix;
 mod tls;
 mod models;
+mod discovery;
 mod fleet;
 mod control;
 mod channel;
