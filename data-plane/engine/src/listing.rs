@@ -22,7 +22,7 @@ pub struct Listed {
 /// Configured models as listed, then those that the gateway makes itself, then those that providers list, as `provider/model`.
 /// Takes time linear in the result.
 pub fn listing(snapshot: &Snapshot) -> Vec<Listed> {
-    let own = snapshot.public_models.iter().chain(&snapshot.agents).map(|model| Listed {
+    let own = snapshot.public_models.iter().chain(&snapshot.auto_agents).map(|model| Listed {
         name: Arc::clone(&model.name),
         owned_by: Arc::clone(&model.owned_by),
         description: model.description.clone(),

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName};
 use regex::Regex;
 
 use crate::glob::Glob;
+use crate::identity::Caller;
 use crate::known::Discovered;
 use crate::policy::Overrides;
 pub use crate::policy::Policy;
@@ -28,12 +29,12 @@ pub struct Snapshot {
     pub settings: Settings,
     pub providers: Vec<Arc<Provider>>,
     pub(crate) providers_by_name: Index<Arc<Provider>>,
-    /// Those of `agents` among them.
+    /// Those of `auto_agents` among them.
     pub(crate) models: Index<Arc<Model>>,
     /// In the order of the configuration.
     pub(crate) public_models: Vec<PublicModel>,
     /// Models that the gateway makes itself.
-    pub(crate) agents: Vec<PublicModel>,
+    pub(crate) auto_agents: Vec<PublicModel>,
     /// What providers list.
     pub discovered: Arc<Discovered>,
     /// In the order in which they are tried.
@@ -89,11 +90,13 @@ pub struct Passthrough {
     pub max_attempts: usize,
 }
 
-/// Things that a vendor keeps for its customers, in the form of OpenAI's API.
+/// What a vendor may have beside models that are asked and answer, in the form of OpenAI's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     Files,
     Batches,
+    /// Conversations over a WebSocket, which are not kept.
+    Realtime,
 }
 
 /// Prefixes of the gateway's own response headers.
@@ -131,7 +134,7 @@ pub struct Provider {
 }
 
 /// An agent that is reached by the Agent2Agent protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Agent {
     pub name: Arc<str>,
     /// How it is called: everything but its methods is a provider's.
@@ -282,6 +285,7 @@ impl Service {
         match self {
             Self::Files => "files",
             Self::Batches => "batches",
+            Self::Realtime => "realtime",
         }
     }
 }
@@ -322,6 +326,7 @@ impl Provider {
         match service {
             Service::Files => self.row.files,
             Service::Batches => self.row.batches,
+            Service::Realtime => self.row.realtime,
         }
     }
 

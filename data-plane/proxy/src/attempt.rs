@@ -22,7 +22,7 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::fold::Reply;
 use gateway_ir::json;
 use gateway_ir::usage::Usage;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
@@ -413,7 +413,8 @@ pub(crate) async fn send(
         RequestBody::Whole(_) => deadline.min(Instant::now() + policy.first_byte),
         RequestBody::Upload(_) => deadline,
     };
-    let origin = Origin::of(&target.provider.endpoint);
+    let only_h1 = request.headers().contains_key(UPGRADE);
+    let origin = Origin { only_h1, ..Origin::of(&target.provider.endpoint) };
     let sent = timeout_at(first_byte, async {
         if let Some(source) = target.provider.endpoint.token_source() {
             request.headers_mut().insert(AUTHORIZATION, tokens.get(source).await?);

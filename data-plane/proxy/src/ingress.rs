@@ -101,7 +101,10 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
                 return Err(unknown(method, other));
             }
             Some((dialect, id)) => (Method::GET, Operation::Model(dialect, id)),
-            None => return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass),
+            None if *method == Method::OPTIONS && !methods(other).is_empty() => return Ok(Operation::Options),
+            None => {
+                return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass);
+            }
         },
     };
     match *method {

@@ -7,6 +7,8 @@ mod seal;
 mod aim;
 mod rpc;
 mod agent;
+mod frames;
+mod socket;
 
 use std::sync::Arc;
 use std::time::Instant as Arrival;
@@ -22,8 +24,9 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::Failure;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use self::aim::{Aim, Asking};
@@ -38,7 +41,7 @@ use crate::record::{Ending, Record};
 use crate::relay::{Bounds, Mode, Relay};
 use crate::state::Config;
 use crate::upstream::UpstreamBody;
-use crate::{refusal, reply};
+use crate::{refusal, reply, task};
 
 /// What an upstream answered, and under which bounds the rest of it comes.
 struct Passed {
@@ -61,22 +64,19 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
     arrived: Arrival,
 ) -> Response<ReplyBody> {
+    let mut request = request;
+    let socket = socket::wanted(&mut request);
     let (parts, body) = request.into_parts();
     let id = request_id();
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, id.clone(), method, path);
     record.dialect("pass");
     let config = gateway.live.pin();
-    match run(gateway, &config, &way, (&parts, body), &mut record).await {
+    match run(gateway, &config, &way, (&parts, body, socket.is_some()), &mut record).await {
         Ok(passed) => {
             let path = parts.uri.path().to_owned();
-            respond(
-                gateway,
-                &config,
-                Head { path, headers: parts.headers, id, form: StreamForm::Events },
-                passed,
-                record,
-            )
+            let head = Head { path, headers: parts.headers, id, form: StreamForm::Events };
+            respond(gateway, &config, (head, socket), passed, record)
         }
         Err(failure) => {
             record.failed(&failure);
@@ -90,7 +90,7 @@ async fn run(
     gateway: &Gateway,
     config: &Config,
     way: &Way,
-    (parts, body): (&Parts, Incoming),
+    (parts, body, is_socket): (&Parts, Incoming, bool),
     record: &mut Record,
 ) -> Result<Passed, Box<Failure>> {
     let caller = gateway.identified(config, &parts.headers)?;
@@ -98,11 +98,15 @@ async fn run(
     let hints = Hints::read(&parts.headers);
     record.session(hints.session);
     let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
+    if *way == Way::Realtime && !is_socket {
+        let message = "`/v1/realtime` is a WebSocket; ask for an upgrade of HTTP/1.1";
+        return Err(Box::new(Failure::invalid(message).with_status(426)));
+    }
     let aim = asking.aim(way, body).await?;
     let n_bytes = usize::try_from(aim.n_bytes).unwrap_or(usize::MAX);
     let as_model = match way {
         Way::AgentCall { .. } | Way::AgentCard { .. } => aim.provider.name.to_string(),
-        Way::Proxy { .. } | Way::Kept { .. } | Way::Other { .. } => format!("proxy:{}", aim.provider.name),
+        _ => format!("proxy:{}", aim.provider.name),
     };
     record.asked(&as_model, false, config.snapshot.revision, n_bytes);
     // Of what no model reads, nothing is estimated.
@@ -114,10 +118,14 @@ async fn run(
     let bounds = Bounds { idle: policy.idle, deadline: Instant::now() + policy.total };
     let target = Target::passing(&aim.provider, &aim.model);
     let (metered, reach) = (aim.metered, aim.reach);
+    let mut headers = headers::of_request(&aim.provider.endpoint, &parts.headers, record.id());
+    if is_socket {
+        socket::asked(&parts.headers, &mut headers);
+    }
     let attempts = Attempts {
         gateway,
         method: &parts.method,
-        headers: headers::of_request(&aim.provider.endpoint, &parts.headers, record.id()),
+        headers,
         target: Arc::clone(&target),
         policy,
         bounds,
@@ -237,8 +245,14 @@ async fn edited(
     Ok(Response::from_parts(head, Coming::Whole(edited)))
 }
 
-fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut record: Record) -> Response<ReplyBody> {
-    let Passed { target, metered, response, bounds, rate } = passed;
+fn respond(
+    gateway: &Gateway,
+    config: &Config,
+    (head, socket): (Head, Option<OnUpgrade>),
+    passed: Passed,
+    mut record: Record,
+) -> Response<ReplyBody> {
+    let Passed { target, metered, mut response, bounds, rate } = passed;
     let status = response.status();
     record.status(status.as_u16());
     let mut reply = Response::new(ReplyBody::empty());
@@ -254,6 +268,12 @@ fn respond(gateway: &Gateway, config: &Config, head: Head, passed: Passed, mut r
     writer.revision(config.snapshot.revision);
     if let Some(rate) = rate {
         writer.rate(rate.limit, rate.remaining);
+    }
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) = (status, socket) {
+        socket::agreed(response.headers(), reply.headers_mut());
+        let halves = (client, hyper::upgrade::on(&mut response));
+        task::spawn_job(socket::relay(halves, bounds.deadline, gateway.ending.clone(), record));
+        return reply;
     }
     let (upstream, refused) = (response.headers().clone(), refused(&response));
     let body = match response.into_body() {

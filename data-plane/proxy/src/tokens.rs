@@ -115,6 +115,7 @@ async fn fetch(tls: &Arc<rustls::ClientConfig>, source: &TokenSource) -> Result<
         authority: source.authority().clone(),
         port: source.port(),
         allow_private: source.allow_private_networks(),
+        only_h1: true,
         is_metadata_server: source.is_metadata_server(),
     };
     let request = source.request(clock::unix_seconds()).map(|bytes| RequestBody::from(Pieces::from(bytes)));

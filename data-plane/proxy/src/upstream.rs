@@ -31,6 +31,8 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
     /// May resolve to private and loopback addresses, and be called without TLS there.
     pub(crate) allow_private: bool,
+    /// Speaks HTTP/1.1, where a connection can become a WebSocket.
+    pub(crate) only_h1: bool,
     /// Google's metadata server, asked for a token; it is called for nothing else, and nothing else is called as it.
     pub(crate) is_metadata_server: bool,
 }
@@ -46,6 +48,7 @@ impl Origin {
             authority: endpoint.authority().clone(),
             port: endpoint.port(),
             allow_private: endpoint.allow_private_networks(),
+            only_h1: false,
             is_metadata_server: false,
         }
     }

@@ -39,6 +39,9 @@ pub struct Row {
     /// It works through batches in the form of OpenAI's API, at `/batches` after the root of its API.
     #[serde(default)]
     pub batches: bool,
+    /// It has OpenAI's Realtime API, at `/realtime` after the root of its API.
+    #[serde(default)]
+    pub realtime: bool,
     /// What it offers beside conversations, each in one form.
     #[serde(default)]
     pub tasks: Vec<TaskRow>,

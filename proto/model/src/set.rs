@@ -57,7 +57,15 @@ impl Set {
         let routes = self.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
         let agents = self.a2a_agents.iter().map(|agent| Resource::A2aAgent(Box::new(agent.clone())));
         let keys = self.keys.iter().map(|key| Resource::Key(Box::new(key.clone())));
-        settings.into_iter().chain(providers).chain(prices).chain(models).chain(routes).chain(agents).chain(keys).collect()
+        settings
+            .into_iter()
+            .chain(providers)
+            .chain(prices)
+            .chain(models)
+            .chain(routes)
+            .chain(agents)
+            .chain(keys)
+            .collect()
     }
 
     /// Everything that is wrong, errors and warnings, with paths like `providers[openai].base_url`. No error means that a

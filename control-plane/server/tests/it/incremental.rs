@@ -85,6 +85,10 @@ impl Spec {
                 let target = json!({"provider": provider, "model": "x", "enabled": self.choice != 2});
                 json!({"name": own, "targets": [target], "fallbacks": fallbacks})
             }
+            Kind::A2aAgent => {
+                let url = ["https://agent.example.com", "https://agent.example.com/rpc", "ftp://agent.example.com"];
+                json!({"name": own, "url": url[self.choice % 3]})
+            }
             Kind::Route => json!({"name": own, "model": model}),
             Kind::Price => {
                 json!({"name": own, "provider": provider, "model": "x", "input_per_1m": 1, "output_per_1m": 2})

@@ -109,7 +109,7 @@ fn made_of(snapshot: &Snapshot) -> Vec<(String, Vec<String>)> {
         forced_model: None,
         forced_route: None,
     };
-    let agents = snapshot.agents.iter().map(|agent| {
+    let agents = snapshot.auto_agents.iter().map(|agent| {
         let resolved = resolve(snapshot, &ask(&agent.name), &Caller::anonymous()).expect("it can be asked for");
         (agent.name.to_string(), routing::plan(&resolved).map(|target| target.model.to_string()).collect())
     });

@@ -49,6 +49,8 @@ fn one(agent: &A2aAgent, endpoint: Endpoint, row: &'static catalog::Row, of_sett
         overrides: Overrides::compile(None, agent.timeouts.as_ref()).or(of_settings),
         prices: HashMap::default(),
         other_price: None,
+        discoverable: Vec::new(),
+        discovery: Some(false),
     };
     Agent {
         name: agent.name.as_str().into(),
@@ -72,5 +74,6 @@ fn document(agent: &A2aAgent) -> ProviderDocument {
         retry: None,
         timeouts: agent.timeouts.clone(),
         breaker: None,
+        discovery: None,
     }
 }

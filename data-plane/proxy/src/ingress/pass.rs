@@ -18,6 +18,8 @@ pub(crate) enum Way {
     AgentCall { agent: Option<String> },
     /// What an agent says of itself.
     AgentCard { agent: Option<String> },
+    /// A conversation over a WebSocket.
+    Realtime,
     /// Another operation of OpenAI's API; `tail` is what stands behind `/v1`.
     Other { tail: String },
 }
@@ -33,6 +35,9 @@ pub(crate) fn way(method: &Method, path: &str) -> Option<Result<Way, Box<Failure
         &"files" => Service::Files,
         &"batches" => Service::Batches,
         &"a2a" => return Some(checked(tail).and_then(|_| of_agent(method, &segments[1..], tail))),
+        &"realtime" if segments.len() == 1 => {
+            return Some(allowed(&[Method::GET], method, tail).map(|()| Way::Realtime));
+        }
         &"" => return None,
         _ if is_owned(&tail[1..]) => return None,
         _ => return Some(checked(tail).map(|_| Way::Other { tail: tail.to_owned() })),
@@ -160,6 +165,9 @@ mod tests {
             ("POST", "/v1/a2a", Some(Ok(Way::AgentCall { agent: None }))),
             ("POST", "/v1/a2a/a", Some(Ok(Way::AgentCall { agent: Some("a".to_owned()) }))),
             ("GET", "/v1/a2a", Some(Err(405))),
+            ("GET", "/v1/realtime", Some(Ok(Way::Realtime))),
+            ("POST", "/v1/realtime", Some(Err(405))),
+            ("POST", "/v1/realtime/sessions", None),
             ("GET", "/v1/a2a/.well-known/agent.json", Some(Ok(Way::AgentCard { agent: None }))),
             ("GET", "/v1/a2a/a/b", Some(Err(404))),
             ("GET", "/v1/vector_stores", Some(Ok(Way::Other { tail: "/vector_stores".to_owned() }))),

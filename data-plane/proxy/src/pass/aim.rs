@@ -9,7 +9,7 @@ use gateway_engine::identity::{self, Caller};
 use gateway_engine::pass::{self, Reach};
 use gateway_engine::resolve::{self, Ask};
 use gateway_engine::routing;
-use gateway_engine::snapshot::{Provider, Service};
+use gateway_engine::snapshot::{Provider, Service, Target};
 use gateway_ir::facts::{Edit, Facts, Rewrite, quoted, splice};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::json::{self, Member};
@@ -59,6 +59,7 @@ impl Asking<'_> {
             Way::Proxy { provider, path } => self.proxied(provider, path, body).await,
             Way::Kept { service, id, tail } => self.kept(*service, id.as_deref(), tail, body).await,
             Way::Other { tail } => self.other(tail, body).await,
+            Way::Realtime => self.realtime(),
             Way::AgentCall { agent } => self.called(agent.as_deref(), body).await,
             Way::AgentCard { agent } => self.card(agent.as_deref()),
         }
@@ -102,6 +103,46 @@ impl Asking<'_> {
         self.bound(provider, reach, uri, None, String::new(), content).await
     }
 
+    /// The model is in the query, under a name of the gateway's.
+    fn realtime(&self) -> Result<Aim, Box<Failure>> {
+        let query = self.query()?.unwrap_or_default();
+        let (models, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with("model="));
+        let [model] = models[..] else {
+            return Err(Box::new(Failure::invalid("`model` must be in the query, once").at("model")));
+        };
+        let model = percent_decoded(&model["model=".len()..]);
+        let target = self.target(&model)?;
+        let provider = Arc::clone(&target.provider);
+        if !provider.has(Service::Realtime) {
+            let message = format!("`{}` has no realtime API; ask for a model of a provider that has it", provider.name);
+            return Err(Box::new(Failure::new(Code::UnsupportedParameter, message).at("model")));
+        }
+        let own = format!("model={}", encoded(&target.model));
+        let query = [&own[..]].into_iter().chain(others).collect::<Vec<_>>().join("&");
+        let uri = provider.endpoint.under_api("/realtime", Some(&query));
+        let uri = uri.ok_or_else(|| Box::new(Failure::invalid("the query holds what no URL may")))?;
+        let (model, body) = (target.model.to_string(), Pieces::default().into());
+        Ok(Aim { provider, reach: Reach::Account, uri, metered: None, model, body, n_bytes: 0 })
+    }
+
+    /// What serves a model by a name of the gateway's.
+    fn target(&self, model: &str) -> Result<Arc<Target>, Box<Failure>> {
+        let hints = Hints::read(self.headers);
+        let ask = Ask {
+            path: self.uri.path(),
+            headers: self.headers,
+            model,
+            forced_provider: hints.provider,
+            forced_model: hints.model,
+            forced_route: hints.route,
+        };
+        let resolved = resolve::resolve(&self.config.snapshot, &ask, self.caller)?;
+        routing::plan(&resolved).next().ok_or_else(|| {
+            let message = format!("every target of `{model}` is disabled; enable one");
+            Box::new(Failure::new(Code::ModelNotFound, message).with_status(503))
+        })
+    }
+
     async fn other(&self, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
         let snapshot = &self.config.snapshot;
         let policy = &snapshot.settings.passthrough;
@@ -109,30 +150,17 @@ impl Asking<'_> {
             let message = format!("there is no `{} /v1{tail}`, and for this API key nothing passes there", self.method);
             return Err(Box::new(Failure::new(Code::UnknownPath, message)));
         }
-        let hints = Hints::read(self.headers);
         let content = receive::any(self.headers, body, self.max_body()).await?;
         let metered = self.metered(tail)?;
         if let Some(model) = model_in(&content, false)? {
-            let ask = Ask {
-                path: self.uri.path(),
-                headers: self.headers,
-                model: &model,
-                forced_provider: hints.provider,
-                forced_model: hints.model,
-                forced_route: hints.route,
-            };
-            let resolved = resolve::resolve(snapshot, &ask, self.caller)?;
-            let Some(target) = routing::plan(&resolved).next() else {
-                let message = format!("every target of `{model}` is disabled; enable one");
-                return Err(Box::new(Failure::new(Code::ModelNotFound, message).with_status(503)));
-            };
+            let target = self.target(&model)?;
             let provider = pass::account(snapshot, self.caller, &target.provider.name)?;
             let uri = provider.endpoint.under_api(tail, self.query()?.as_deref());
             let content = with_model(content, &model, &target.model);
             let metered = metered.map(|metered| metered.kind);
             return self.bound(provider, Reach::Account, uri, metered, target.model.to_string(), content).await;
         }
-        let Some(name) = hints.provider.or(policy.default_provider.as_deref()) else {
+        let Some(name) = Hints::read(self.headers).provider.or(policy.default_provider.as_deref()) else {
             let message = "no provider is named: send `x-gateway-provider` or a `model`, or set \
                 `settings.passthrough.default_provider`";
             return Err(Box::new(Failure::invalid(message)));

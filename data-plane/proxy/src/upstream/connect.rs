@@ -92,7 +92,11 @@ async fn handshake(
         Ok(name) => name,
         Err(_) => return Err(unreachable(origin, "the host is no valid TLS server name")),
     };
-    match tokio_rustls::TlsConnector::from(Arc::clone(tls)).connect(name, stream).await {
+    let mut tls = Arc::clone(tls);
+    if origin.only_h1 {
+        Arc::make_mut(&mut tls).alpn_protocols = vec![b"http/1.1".to_vec()];
+    }
+    match tokio_rustls::TlsConnector::from(tls).connect(name, stream).await {
         Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
         Err(error) => Err(unreachable(origin, &format!("TLS failed ({error})"))),
     }
@@ -186,6 +190,7 @@ mod tests {
             authority: bytes::Bytes::copy_from_slice(host.as_bytes()),
             port,
             allow_private,
+            only_h1: false,
             is_metadata_server: false,
         }
     }

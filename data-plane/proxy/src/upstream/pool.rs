@@ -116,7 +116,7 @@ impl Pool {
         }
         let (sender, connection) =
             http1::Builder::new().max_headers(100).max_buf_size(64 * 1024).handshake(transport.into_io()).await?;
-        task::spawn_connection(connection);
+        task::spawn_connection(connection.with_upgrades());
         Ok(self.lease(origin, Connection::H1(H1 { sender, born, idle_since: born })))
     }
 

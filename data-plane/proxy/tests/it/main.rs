@@ -18,6 +18,7 @@ mod multipart;
 mod pass;
 mod kept;
 mod agents;
+mod realtime;
 mod parameters;
 mod endings;
 mod refusals;
