@@ -272,7 +272,7 @@ mod tests {
             (json!({"name": "p", "kind": "openai", "timeouts": {"idel": "1s"}}), Code::UnknownField, "timeouts.idel"),
             (json!({"name": "p", "kind": "openai", "timeouts": {"idle": "soon"}}), Code::InvalidValue, "timeouts.idle"),
             (json!({"name": "p"}), Code::MissingField, ""),
-            (json!({"name": "p", "kind": "openai", "discovery": {}}), Code::UnsupportedYet, "discovery"),
+            (json!({"name": "p", "kind": "openai", "guardrails": {}}), Code::UnsupportedYet, "guardrails"),
             (json!([1]), Code::InvalidValue, ""),
         ];
         for (value, code, path) in cases {

@@ -96,7 +96,18 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Endpoints without a body, which have nothing to be wrong in it.
-const BODILESS: &[&str] = &["/v1/models", "/v1/models/", "/v1beta/", "/anthropic/", "/v1/"];
+const BODILESS: &[&str] = &[
+    "/v1/models",
+    "/v1/models/",
+    "/anthropic/v1/models",
+    "/anthropic/v1/models/",
+    "/v1alpha/models",
+    "/v1alpha/models/",
+    "/v1alpha/",
+    "/v1beta/",
+    "/anthropic/",
+    "/v1/",
+];
 
 const BOUNDARY: &str = "----x";
 const FORM: &str = "multipart/form-data; boundary=----x";
