@@ -97,19 +97,19 @@ fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered)
     let fitting = candidates.iter().filter(|candidate| fits(agent, candidate)).take(MAX_TARGETS);
     let target = |candidate: &Candidate<'_>| Target::new(candidate.provider, candidate.model, Quirks::default());
     let targets: Vec<Arc<Target>> = fitting.map(|candidate| target(candidate).charged(discovered)).collect();
-    let (group, description): (fn(Vec<(Arc<Target>, u32)>) -> _, _) = match agent {
-        AutoAgent::AutoFast | AutoAgent::AutoVision | AutoAgent::AutoTools | AutoAgent::AutoBalanced => {
-            (weighted::group, "made by the gateway: its models in turn")
-        }
-        AutoAgent::AutoReasoning | AutoAgent::AutoLarge | AutoAgent::AutoCoding => {
-            (priority::group, "made by the gateway: the first of its models that answers")
-        }
-    };
     if targets.is_empty() {
         return None;
     }
+    let weighed = targets.iter().map(|target| (Arc::clone(target), 1)).collect();
+    let (group, description) = match agent {
+        AutoAgent::AutoFast | AutoAgent::AutoVision | AutoAgent::AutoTools | AutoAgent::AutoBalanced => {
+            (weighted::group(weighed), "made by the gateway: its models in turn")
+        }
+        AutoAgent::AutoReasoning | AutoAgent::AutoLarge | AutoAgent::AutoCoding => {
+            (priority::group(weighed), "made by the gateway: the first of its models that answers")
+        }
+    };
     let name: Arc<str> = agent.name().into();
-    let group = group(targets.iter().map(|target| (Arc::clone(target), 1)).collect());
     let shown = PublicModel {
         name: Arc::clone(&name),
         owned_by: "gateway".into(),

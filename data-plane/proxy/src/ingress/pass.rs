@@ -31,9 +31,9 @@ const MAX_ROUNDS: usize = 8;
 pub(crate) fn way(method: &Method, path: &str) -> Option<Result<Way, Box<Failure>>> {
     let tail = path.strip_prefix("/v1").filter(|tail| tail.starts_with('/'))?;
     let segments: Vec<&str> = tail.split('/').skip(1).collect();
-    let service = match segments.first()? {
-        &"files" => Service::Files,
-        &"batches" => Service::Batches,
+    let service = match *segments.first()? {
+        "files" => Service::Files,
+        "batches" => Service::Batches,
         &"a2a" => return Some(checked(tail).and_then(|_| of_agent(method, &segments[1..], tail))),
         &"realtime" if segments.len() == 1 => {
             return Some(allowed(&[Method::GET], method, tail).map(|()| Way::Realtime));
