@@ -61,9 +61,12 @@ pub(crate) struct Up {
     /// The private key of that one
     #[arg(long, value_name = "FILE", requires = "admin_tls_cert")]
     admin_tls_key: Option<PathBuf>,
-    /// Serve /health, /ready and /metrics here instead of on the public API's address
+    /// Serve /health, /ready, /metrics and /statsz here instead of on the public API's address
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<SocketAddr>,
+    /// Serve /debug/pprof/ to who presents the master key; /statsz takes it then, too
+    #[arg(long)]
+    pprof: bool,
     /// Speak TLS there, with this certificate
     #[arg(long, value_name = "FILE", requires_all = ["ops_listen", "ops_tls_key"])]
     ops_tls_cert: Option<PathBuf>,
@@ -149,6 +152,7 @@ fn options(up: &Up, source: Option<&Source>) -> Options {
         listen: up.listen,
         tls: tls_files(up.tls_cert.clone(), up.tls_key.clone()),
         ops_listen: up.ops_listen,
+        pprof: up.pprof,
         ops_tls: tls_files(up.ops_tls_cert.clone(), up.ops_tls_key.clone()),
         admin_listen: up.admin_listen,
         admin_tls: tls_files(up.admin_tls_cert.clone(), up.admin_tls_key.clone()),

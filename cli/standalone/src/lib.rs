@@ -1,6 +1,7 @@
 //! Both planes in one process: a control plane over its data directory, a node fed over an in-memory pipe that carries the
 //! same gRPC messages as the network does. It composes; what the planes do is theirs.
 
+pub mod openapi;
 mod local;
 mod sample;
 
@@ -28,6 +29,8 @@ pub struct Options {
     /// It speaks TLS with these.
     pub tls: Option<TlsFiles>,
     pub ops_listen: Option<SocketAddr>,
+    /// Serve profiles of the process. They, and the statistics, take the master key then.
+    pub pprof: bool,
     pub ops_tls: Option<TlsFiles>,
     pub admin_listen: SocketAddr,
     pub admin_tls: Option<TlsFiles>,
@@ -110,6 +113,8 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
         listen: Some(listen),
         tls: options.tls,
         ops_listen: options.ops_listen,
+        ops_key: options.pprof.then(|| control.master_key().clone()),
+        pprof: options.pprof,
         ops_tls: options.ops_tls,
         workers: options.workers,
         ..gateway_proxy::config::Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))

@@ -15,6 +15,8 @@ mod logs;
 mod usage;
 mod audit;
 mod status;
+mod pages;
+mod openapi;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ use http::{HeaderValue, Method, header};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(crate) use self::access::Peer;
+pub use self::openapi::fragment as openapi;
 
 use self::error::ApiError;
 use crate::app::App;
@@ -33,7 +36,7 @@ use crate::app::App;
 /// What a caller must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Nothing: health, readiness, metrics.
+    /// Nothing: health, readiness, metrics, the reference of the API.
     Open,
     /// The master key.
     Master,
@@ -60,6 +63,11 @@ const fn row(
 pub const ROUTES: &[Route] = {
     use Permission::{Master, Open};
     &[
+        row(Method::GET, "/", Open, || get(pages::landing)),
+        row(Method::GET, "/docs", Open, || get(pages::docs)),
+        row(Method::GET, "/docs/style.css", Open, || get(pages::style)),
+        row(Method::GET, "/docs/openapi.yaml", Open, || get(pages::openapi_yaml)),
+        row(Method::GET, "/openapi.json", Open, || get(pages::openapi)),
         row(Method::GET, "/health", Open, || get(status::health)),
         row(Method::GET, "/ready", Open, || get(status::ready)),
         row(Method::GET, "/metrics", Open, || get(status::metrics)),

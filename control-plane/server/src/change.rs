@@ -23,6 +23,7 @@ use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_store::revisions::Committed;
 use gateway_store::{Heads, Store, StoredItem};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -117,7 +118,7 @@ pub struct Request {
 }
 
 /// What became of one item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
     Create,

@@ -70,9 +70,15 @@ pub struct DataPlane {
     /// The certificate's private key (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Serve /health, /ready and /metrics here instead of on the public listener.
+    /// Serve /health, /ready, /metrics and /statsz here instead of on the public listener.
     #[arg(long, value_name = "ADDRESS")]
     pub ops_listen: Option<SocketAddr>,
+    /// A file that holds the operators' key. With it, /statsz is for who presents that key.
+    #[arg(long, value_name = "FILE")]
+    pub ops_key_file: Option<PathBuf>,
+    /// Serve /debug/pprof/ to who presents the operators' key.
+    #[arg(long, requires = "ops_key_file")]
+    pub pprof: bool,
     /// Speak TLS there, with this certificate.
     #[arg(long, value_name = "FILE", requires_all = ["ops_listen", "ops_tls_key"])]
     pub ops_tls_cert: Option<PathBuf>,
@@ -163,6 +169,8 @@ impl DataPlane {
             listen: self.listen,
             tls: tls_files(self.tls_cert, self.tls_key),
             ops_listen: self.ops_listen,
+            ops_key: self.ops_key_file.as_deref().map(secret_in).transpose()?,
+            pprof: self.pprof,
             ops_tls: tls_files(self.ops_tls_cert, self.ops_tls_key),
             workers: self.workers,
             log,
@@ -224,7 +232,7 @@ fn secret_variable(name: &str) -> Option<Secret> {
 /// Never empty: a key that is asked for and not there must not be taken for none.
 fn secret_in(path: &std::path::Path) -> anyhow::Result<Secret> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
-    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold the state key", path.display());
+    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold a key", path.display());
     Ok(Secret::new(text.trim()))
 }
 

@@ -25,6 +25,10 @@ pub struct Options {
     pub tls: Option<TlsFiles>,
     /// Own listener for health and metrics. `None`: they are on the public one.
     pub ops_listen: Option<SocketAddr>,
+    /// What operators must present for `/statsz`. `None`: it is open, and there are no profiles.
+    pub ops_key: Option<Secret>,
+    /// Serve `/debug/pprof/`; takes a key.
+    pub pprof: bool,
     /// That listener speaks TLS with these.
     pub ops_tls: Option<TlsFiles>,
     /// Worker threads. `None`: one per core this process may use.
@@ -113,6 +117,8 @@ impl Options {
             listen: None,
             tls: None,
             ops_listen: None,
+            ops_key: None,
+            pprof: false,
             ops_tls: None,
             workers: None,
             source,

@@ -7,6 +7,9 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::task::Form;
 use http::{HeaderValue, Method};
 
+use crate::pages::{self, Page};
+use crate::pprof;
+
 pub(crate) mod gemini;
 pub(crate) mod pass;
 
@@ -29,6 +32,12 @@ pub(crate) enum Operation {
     Metrics,
     /// Which methods the path takes.
     Options,
+    /// `GET /statsz`
+    Statistics,
+    /// `GET /debug/pprof/…`
+    Pprof(pprof::Kind),
+    /// A page of the documentation.
+    Page(&'static Page),
 }
 
 /// What a client wants of a model. Every errand is identified, resolved, admitted, attempted and recorded alike.
@@ -94,6 +103,9 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
         "/metrics" => (Method::GET, Operation::Metrics),
+        "/statsz" => (Method::GET, Operation::Statistics),
+        other if let Some(kind) = pprof::at(other) => (Method::GET, Operation::Pprof(kind)),
+        other if let Some(page) = pages::at(other) => (Method::GET, Operation::Page(page)),
         other if let Some(asked) = gemini::asked(other) => (Method::POST, asked.errand.of(Dialect::GeminiGenerate)),
         other => match model(other) {
             // A method of Google's that is none of ours.
@@ -250,7 +262,8 @@ mod tests {
             ("HEAD", "/health", Ok(Operation::Health)),
             ("OPTIONS", "/v1/messages", Ok(Operation::Options)),
             ("GET", "/admin/keys", Err(404)),
-            ("GET", "/", Err(404)),
+            ("POST", "/docs", Err(405)),
+            ("GET", "/nothing", Err(404)),
         ];
         for (method, path, expected) in cases {
             let method = method.parse().expect("a method");

@@ -18,7 +18,7 @@ use crate::discovery::Discovery;
 use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
-use crate::ops::Ops;
+use crate::ops::{Doors, Ops};
 use crate::pipeline::Gateway;
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
@@ -59,6 +59,11 @@ pub struct Node {
 pub async fn start(options: Options) -> anyhow::Result<Node> {
     let Options { data_dir, listen, tls, ops_listen, ops_tls, workers, source, log, drain, labels, .. } = options;
     let (seed_snapshot, state_key) = (options.seed_snapshot, options.state_key);
+    let doors = Doors { key: options.ops_key, pprof: options.pprof };
+    anyhow::ensure!(
+        !doors.pprof || doors.key.is_some(),
+        "profiles are for operators only: `--pprof` needs `--ops-key-file`"
+    );
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
     let tls = Shown::open(tls, "tls-certificate").await?;
@@ -69,7 +74,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let n_workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let live = Arc::new(Live::empty());
     let meters = Arc::new(Meters::new());
-    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings)));
+    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings), doors));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
@@ -93,10 +98,12 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&client_tls), Arc::clone(&tokens));
         Discovery::start(live, Arc::clone(&warnings), tls, tokens, sync.changes())
     };
+    ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
     let make_gateway = {
         let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
         let serves_ops = ops_listen.is_none();
         move |worker: usize, _phase: watch::Receiver<Phase>| {
+            ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
             let (spool, logs) = lanes[worker].clone();
             let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
             let client = Client::new(Arc::clone(&client_tls));

@@ -1,20 +1,23 @@
-//! Health, readiness and metrics: everything on the data listener that is no request to a model.
+//! Health, readiness, metrics, statistics and profiles: everything on the data listener that is no request to a model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use gateway_engine::identity;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
+use gateway_model::secret::Secret;
 use gateway_wire::v1::Class;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::ReplyBody;
 use crate::ingress::{self, Operation};
 use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
+use crate::pprof::Profiler;
 use crate::state::Live;
 use crate::warnings::Warnings;
 use crate::{models, refusal};
@@ -26,13 +29,25 @@ pub(crate) struct Ops {
     warnings: Arc<Warnings>,
     started: Instant,
     draining: AtomicBool,
+    doors: Doors,
+    pub(crate) profiler: Profiler,
+}
+
+/// What is not for everybody who reaches the listener.
+#[derive(Default)]
+pub(crate) struct Doors {
+    /// Without it, whoever asks is told the statistics, and nobody gets a profile.
+    pub(crate) key: Option<Secret>,
+    /// Off, there are no profiles at all.
+    pub(crate) pprof: bool,
 }
 
 // === impl Ops ===
 
 impl Ops {
-    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>, warnings: Arc<Warnings>) -> Self {
-        Self { live, meters, warnings, started: Instant::now(), draining: AtomicBool::new(false) }
+    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>, warnings: Arc<Warnings>, doors: Doors) -> Self {
+        let (started, draining, profiler) = (Instant::now(), AtomicBool::new(false), Profiler::default());
+        Self { live, meters, warnings, started, draining, doors, profiler }
     }
 
     /// From now on `/ready` says 503, so that balancers go elsewhere.
@@ -40,12 +55,23 @@ impl Ops {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Answers `GET` on an operator's path; `None` where the path is not one.
-    pub(crate) fn get(&self, operation: &Operation) -> Option<Response<ReplyBody>> {
+    /// Answers `GET` on an operator's path; `None` where the path is not one, or is switched off. Only a profile of the processor
+    /// takes time, as much as was asked for.
+    pub(crate) async fn get<B>(&self, operation: &Operation, request: &Request<B>) -> Option<Response<ReplyBody>> {
         match operation {
             Operation::Health => Some(json_response(StatusCode::OK, &self.health())),
             Operation::Ready => Some(self.ready()),
             Operation::Metrics => Some(self.metrics()),
+            Operation::Statistics => Some(match &self.doors.key {
+                Some(key) if !presents(request.headers(), key) => locked(),
+                _ => json_response(StatusCode::OK, &self.statistics()),
+            }),
+            Operation::Pprof(kind) if self.doors.pprof => Some(match &self.doors.key {
+                Some(key) if presents(request.headers(), key) => {
+                    self.profiler.answer(*kind, request.uri().query()).await
+                }
+                _ => locked(),
+            }),
             _ => None,
         }
     }
@@ -54,10 +80,17 @@ impl Ops {
     fn health(&self) -> Value {
         json!({
             "status": "healthy",
+            "message": "OK",
             "version": env!("CARGO_PKG_VERSION"),
             "uptime": self.started.elapsed().as_secs(),
             "revision": self.live.load().snapshot.revision,
         })
+    }
+
+    fn statistics(&self) -> Value {
+        let mut told = self.meters.statistics();
+        told["uptime_seconds"] = json!(self.started.elapsed().as_secs());
+        told
     }
 
     fn ready(&self) -> Response<ReplyBody> {
@@ -109,9 +142,9 @@ impl Ops {
 }
 
 /// Every operation of the data listener but the conversations.
-pub(crate) fn answer<B>(gateway: &Gateway, operation: Operation, request: &Request<B>) -> Response<ReplyBody> {
+pub(crate) async fn answer<B>(gateway: &Gateway, operation: Operation, request: &Request<B>) -> Response<ReplyBody> {
     if gateway.serves_ops
-        && let Some(response) = gateway.ops.get(&operation)
+        && let Some(response) = gateway.ops.get(&operation, request).await
     {
         return response;
     }
@@ -119,6 +152,11 @@ pub(crate) fn answer<B>(gateway: &Gateway, operation: Operation, request: &Reque
         Operation::Models(dialect) => models::list(gateway, dialect, request),
         Operation::Model(dialect, id) => models::one(gateway, dialect, &id, request),
         Operation::Options => options(&ingress::methods(request.uri().path())),
+        Operation::Page(page) => page.response(),
+        Operation::Pprof(_) => {
+            let message = "profiles are switched off; the flag --pprof switches them on";
+            refused(gateway, &Failure::new(Code::UnknownPath, message))
+        }
         _ => {
             let message = "this node serves health and metrics on a listener of their own (--ops-listen)";
             refused(gateway, &Failure::new(Code::UnknownPath, message))
@@ -131,6 +169,21 @@ pub(crate) fn options(methods: &str) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, ingress::allow(methods));
+    response
+}
+
+/// Whether the bearer of the request is this key; takes as long whatever was sent.
+fn presents(headers: &HeaderMap, key: &Secret) -> bool {
+    let sent = identity::credential(headers).ok().flatten().unwrap_or_default();
+    let digest = |text: &str| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    digest(sent).as_ref() == digest(key.expose()).as_ref()
+}
+
+fn locked() -> Response<ReplyBody> {
+    let message = "this takes the operators' key (--ops-key-file) as `Authorization: Bearer …`";
+    let error = json!({"message": message, "type": "authentication_error", "code": "invalid_api_key"});
+    let mut response = json_response(StatusCode::UNAUTHORIZED, &json!({"error": error}));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"operators\""));
     response
 }
 

@@ -55,8 +55,8 @@ async fn accept(listener: TcpListener, door: Option<Door>, ops: Arc<Ops>) {
         task::spawn_connection(async move {
             let Some(stream) = Stream::enter(stream, door.as_ref()).await else { return };
             let answer = service_fn(move |request| {
-                let response = answer(&ops, &request);
-                async move { Ok::<_, Infallible>(response) }
+                let ops = Arc::clone(&ops);
+                async move { Ok::<_, Infallible>(answer(&ops, &request).await) }
             });
             // Cut off or finished: either way it is over.
             let _ = builder().serve_connection(TokioIo::new(stream), answer).await;
@@ -72,13 +72,20 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn answer<B>(ops: &Ops, request: &Request<B>) -> Response<ReplyBody> {
+async fn answer<B>(ops: &Ops, request: &Request<B>) -> Response<ReplyBody> {
     let operation = match request.method() {
         &Method::GET | &Method::HEAD => ingress::operation(request.method(), request.uri().path()).ok(),
         _ => None,
     };
-    operation.as_ref().and_then(|operation: &Operation| ops.get(operation)).unwrap_or_else(|| {
-        let body = serde_json::json!({"error": {"message": "here are /health, /ready and /metrics only"}});
-        json_response(StatusCode::NOT_FOUND, &body)
-    })
+    match &operation {
+        Some(Operation::Page(page)) => return page.response(),
+        Some(operation) => {
+            if let Some(response) = ops.get(operation, request).await {
+                return response;
+            }
+        }
+        None => {}
+    }
+    let body = serde_json::json!({"error": {"message": "here are /health, /ready, /metrics, /statsz and /docs only"}});
+    json_response(StatusCode::NOT_FOUND, &body)
 }

@@ -101,7 +101,7 @@ impl Gateway {
                 self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
             }
             Operation::Pass(way) => self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await,
-            other => ops::answer(self, other, &request),
+            other => Box::pin(ops::answer(self, other, &request)).await,
         }
     }
 

@@ -17,15 +17,7 @@ pub fn schema() -> Value {
     let mut generator = schemars::SchemaGenerator::default();
     let mut properties = serde_json::Map::new();
     for kind in Kind::ALL {
-        let item = match kind {
-            Kind::Setting => generate::<Settings>(&mut generator),
-            Kind::Provider => generate::<Provider>(&mut generator),
-            Kind::Price => generate::<Price>(&mut generator),
-            Kind::Model => generate::<Model>(&mut generator),
-            Kind::Route => generate::<Route>(&mut generator),
-            Kind::A2aAgent => generate::<A2aAgent>(&mut generator),
-            Kind::Key => generate::<Key>(&mut generator),
-        };
+        let item = of(kind, &mut generator);
         let property = if kind == Kind::Setting {
             item
         } else {
@@ -41,6 +33,19 @@ pub fn schema() -> Value {
         "properties": properties,
         "$defs": generator.take_definitions(true),
     })
+}
+
+/// The schema of one resource as people write it; what it refers to is in the generator afterwards.
+pub fn of(kind: Kind, generator: &mut schemars::SchemaGenerator) -> Value {
+    match kind {
+        Kind::Setting => generate::<Settings>(generator),
+        Kind::Provider => generate::<Provider>(generator),
+        Kind::Price => generate::<Price>(generator),
+        Kind::Model => generate::<Model>(generator),
+        Kind::Route => generate::<Route>(generator),
+        Kind::A2aAgent => generate::<A2aAgent>(generator),
+        Kind::Key => generate::<Key>(generator),
+    }
 }
 
 fn generate<T: JsonSchema>(generator: &mut schemars::SchemaGenerator) -> Value {

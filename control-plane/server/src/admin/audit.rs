@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use gateway_store::audit::AuditEntry;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,9 +15,10 @@ use crate::app::App;
 use crate::clock::rfc3339;
 use crate::vault::hex;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuditParams {
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }

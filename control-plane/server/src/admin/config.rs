@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use gateway_model::kind::{Class, Kind};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,38 +17,39 @@ use crate::app::App;
 use crate::change::{Apply, Draft, Earlier, Refusal, Wish, diff};
 use crate::clock::rfc3339;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ApplyBody {
+pub(crate) struct ApplyBody {
     source: String,
     #[serde(default)]
     prune: bool,
     resources: Vec<ResourceBody>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct ResourceBody {
+pub(crate) struct ResourceBody {
     kind: Kind,
     spec: Value,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct RollbackBody {
+pub(crate) struct RollbackBody {
     to: Value,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevisionParams {
     #[serde(default = "topology")]
     class: Class,
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DiffParams {
     from: u64,

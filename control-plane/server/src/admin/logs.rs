@@ -11,6 +11,7 @@ use axum::response::sse::{Event, KeepAlive};
 use futures_util::{Stream, StreamExt as _, stream};
 use gateway_store::logs::{Filter, LogRow};
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,9 +20,10 @@ use super::extract::{Params, limit, page, parse_time_cursor, time_cursor};
 use crate::app::App;
 use crate::clock;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogParams {
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
     key: Option<String>,

@@ -9,6 +9,7 @@ use gateway_model::document::SETTINGS_NAME;
 use gateway_model::kind::Kind;
 use gateway_store::ItemKind;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,9 +21,10 @@ use crate::app::App;
 use crate::change::{Draft, Edit, Op, Wish};
 use crate::view;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListParams {
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }

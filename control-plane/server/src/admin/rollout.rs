@@ -8,6 +8,7 @@ use axum::extract::State;
 use gateway_model::kind::Class;
 use gateway_model::unit::Span;
 use gateway_store::revisions::Committed;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use super::write;
 use crate::app::App;
 
 /// `?topology=7&identity=3&timeout=250ms`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RolloutParams {
     #[serde(default)]

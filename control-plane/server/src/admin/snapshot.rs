@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use gateway_model::secret::Secret;
 use gateway_wire::seal::{self, Key, Purpose};
 use http::header;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -17,9 +18,9 @@ use crate::app::App;
 use crate::clock::unix_ms;
 use crate::members::audit;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SnapshotBody {
+pub(crate) struct SnapshotBody {
     state_key: Secret,
 }
 

@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use gateway_model::unit::Span;
 use gateway_store::membership::TokenRow;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,9 +20,9 @@ use crate::app::App;
 use crate::clock::{rfc3339, unix_ms};
 use crate::members::NewToken;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct TokenBody {
+pub(crate) struct TokenBody {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default = "default_ttl")]
@@ -30,9 +31,10 @@ struct TokenBody {
     uses: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenParams {
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use gateway_model::kind::Kind;
 use gateway_store::ItemKind;
 use gateway_store::usage::{Group, Tokens, Totals, UsageRow};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,24 +16,26 @@ use super::extract::{Params, limit, page, parse_time_cursor, time_cursor};
 use crate::app::App;
 use crate::clock;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UsageParams {
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SummaryParams {
     group_by: GroupBy,
+    #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum GroupBy {
+pub(crate) enum GroupBy {
     Key,
     Model,
     Provider,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gateway_model::kind::Class;
 use gateway_model::unit::Span;
 use gateway_store::revisions::Committed;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::change::{Op, Outcome, Refusal, Request, Wish};
 
 /// `?dry_run=true`, `?wait=applied&timeout=5s`, `?expected_revision=7`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteParams {
     #[serde(default)]
@@ -25,7 +26,7 @@ pub(crate) struct WriteParams {
 }
 
 /// What to wait for.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wait {
     /// Every connected node has applied or rejected the revision.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_store::StoredItem;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::Op;
 use crate::view;
 
 /// One field that differs. A side without it is left out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// `targets[0].weight`
     pub path: String,
@@ -44,7 +45,7 @@ pub(crate) fn items(before: &StoredItem, after: &StoredItem) -> Vec<Difference> 
 }
 
 /// What became of one item between two states.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ItemDifference {
     op: Op,
     kind: &'static str,

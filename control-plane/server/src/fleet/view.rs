@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gateway_store::revisions::Committed;
 use gateway_wire::v1::{ConfigError, SpoolState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Of each text that a node sends about itself, as many characters are kept.
@@ -15,7 +16,8 @@ const MAX_WARNINGS: usize = 20;
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// A node, connected or not.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Node")]
 pub struct NodeView {
     pub id: String,
     pub version: String,
@@ -33,14 +35,16 @@ pub struct NodeView {
 }
 
 /// Revisions between what a node serves by and the newest, per class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "NodeLag")]
 pub struct Lag {
     pub topology: u64,
     pub identity: u64,
 }
 
 /// What a node said last.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeState")]
 #[serde(default)]
 pub struct State {
     pub topology: ClassView,
@@ -56,7 +60,8 @@ pub struct State {
 }
 
 /// One class on one node.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeClass")]
 #[serde(default)]
 pub struct ClassView {
     /// What it serves by.
@@ -71,7 +76,8 @@ pub struct ClassView {
 }
 
 /// One finding of a node about a revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeFinding")]
 #[serde(default)]
 pub struct Finding {
     pub class: String,
@@ -83,7 +89,8 @@ pub struct Finding {
 }
 
 /// What a node still owes, and what it has lost.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeSpool")]
 #[serde(default)]
 pub struct Spool {
     pub usage_bytes: u64,
@@ -94,7 +101,8 @@ pub struct Spool {
 }
 
 /// From the node's metric frames.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeRates")]
 pub struct Rates {
     pub requests_per_second: f64,
     pub errors_per_second: f64,
@@ -105,7 +113,7 @@ pub struct Rates {
 }
 
 /// How the nodes took a revision.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Rollout {
     pub applied: Vec<String>,
     pub rejected: Vec<Rejection>,
@@ -114,7 +122,7 @@ pub struct Rollout {
     pub pending: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Rejection {
     pub node: String,
     pub errors: Vec<Finding>,
