@@ -34,11 +34,11 @@ pub(crate) fn way(method: &Method, path: &str) -> Option<Result<Way, Box<Failure
     let service = match *segments.first()? {
         "files" => Service::Files,
         "batches" => Service::Batches,
-        &"a2a" => return Some(checked(tail).and_then(|_| of_agent(method, &segments[1..], tail))),
-        &"realtime" if segments.len() == 1 => {
+        "a2a" => return Some(checked(tail).and_then(|_| of_agent(method, &segments[1..], tail))),
+        "realtime" if segments.len() == 1 => {
             return Some(allowed(&[Method::GET], method, tail).map(|()| Way::Realtime));
         }
-        &"" => return None,
+        "" => return None,
         _ if is_owned(&tail[1..]) => return None,
         _ => return Some(checked(tail).map(|_| Way::Other { tail: tail.to_owned() })),
     };
