@@ -12,6 +12,7 @@ mod node;
 mod logs;
 mod explain;
 mod usage;
+mod models;
 mod config;
 mod status;
 mod context;
@@ -77,6 +78,7 @@ enum Command {
     Logs(logs::Logs),
     Explain(explain::Explain),
     Usage(usage::Usage),
+    Models(models::Models),
     Config(config::Config),
     Status(status::Status),
     Doctor(doctor::Doctor),
@@ -123,6 +125,7 @@ impl Cli {
             Command::Logs(command) => wait_for(logs::run(command)),
             Command::Explain(command) => wait_for(explain::run(command)),
             Command::Usage(command) => wait_for(usage::run(command)),
+            Command::Models(command) => wait_for(models::run(command)),
             Command::Config(command) => wait_for(config::run(command)),
             Command::Context(command) => context::run(command),
             Command::Doctor(command) => wait_for(doctor::run(command)),
@@ -150,6 +153,7 @@ impl Command {
             Self::Validate(_) | Self::Schema(_) | Self::Probe(_) | Self::Version(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Docs(_) => false,
             Self::Context(command) => command.talks_to_a_gateway(),
+            Self::Models(command) => command.talks_to_a_gateway(),
             _ => true,
         }
     }

@@ -30,13 +30,13 @@ pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snap
     if merged.discovered.has_prices() || snapshot.discovered.has_prices() {
         charge(&mut merged);
     }
-    for agent in merged.auto_agents.drain(..) {
+    for agent in merged.agents.drain(..) {
         merged.models.remove(&agent.name);
     }
     let made = agents(&merged);
     for (model, shown) in made {
         merged.models.insert(Arc::clone(&model.name), model);
-        merged.auto_agents.push(shown);
+        merged.agents.push(shown);
     }
     merged
 }
@@ -100,16 +100,16 @@ fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered)
     if targets.is_empty() {
         return None;
     }
-    let weighed = targets.iter().map(|target| (Arc::clone(target), 1)).collect();
+    let name: Arc<str> = agent.name().into();
+    let members = targets.iter().map(|target| (Arc::clone(target), 1)).collect();
     let (group, description) = match agent {
         AutoAgent::AutoFast | AutoAgent::AutoVision | AutoAgent::AutoTools | AutoAgent::AutoBalanced => {
-            (weighted::group(weighed), "made by the gateway: its models in turn")
+            (weighted::group(members), "made by the gateway: its models in turn")
         }
         AutoAgent::AutoReasoning | AutoAgent::AutoLarge | AutoAgent::AutoCoding => {
-            (priority::group(weighed), "made by the gateway: the first of its models that answers")
+            (priority::group(members), "made by the gateway: the first of its models that answers")
         }
     };
-    let name: Arc<str> = agent.name().into();
     let shown = PublicModel {
         name: Arc::clone(&name),
         owned_by: "gateway".into(),
