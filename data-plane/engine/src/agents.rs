@@ -30,13 +30,13 @@ pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snap
     if merged.discovered.has_prices() || snapshot.discovered.has_prices() {
         charge(&mut merged);
     }
-    for agent in merged.agents.drain(..) {
+    for agent in merged.auto_agents.drain(..) {
         merged.models.remove(&agent.name);
     }
     let made = agents(&merged);
     for (model, shown) in made {
         merged.models.insert(Arc::clone(&model.name), model);
-        merged.agents.push(shown);
+        merged.auto_agents.push(shown);
     }
     merged
 }

@@ -57,8 +57,8 @@ pub fn account(snapshot: &Snapshot, caller: &Caller, name: &str) -> Result<Arc<P
     credentialed(named(snapshot, name)?)
 }
 
-/// Who keeps files or batches: the provider that is forced, else the default one if it has the service, else the first that has
-/// it and where the caller may.
+/// Who keeps files or batches: the provider that is forced, else of those that have the service and where the caller may: the
+/// default one, else one that bears the name of its kind, as a main account does, else the first.
 pub fn keeper(
     snapshot: &Snapshot,
     caller: &Caller,
@@ -75,7 +75,8 @@ pub fn keeper(
             };
             let is_default = |provider: &&Arc<Provider>| Some(&*provider.name) == default;
             let mut offering = snapshot.providers.iter().filter(has);
-            let chosen = offering.clone().find(is_default).or_else(|| offering.next());
+            let named = || offering.clone().find(|provider| provider.name == provider.kind);
+            let chosen = offering.clone().find(is_default).or_else(named).or_else(|| offering.next());
             chosen.cloned()
         }
     };

@@ -113,11 +113,9 @@ fn preflight(methods: &str, asked: &HeaderMap, is_allowed: bool) -> Response<Rep
 
 /// The head that `GET` would have had. HTTP/1 drops the body by itself, HTTP/2 does not.
 fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
-    // What passes has its length from upstream, without a body to show for it.
-    if !response.headers().contains_key(CONTENT_LENGTH)
-        && let Some(length) = response.body().size_hint().exact()
-    {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    if let Some(length) = response.body().size_hint().exact() {
+        // What passes has announced its own.
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
     *response.body_mut() = ReplyBody::empty();
     response

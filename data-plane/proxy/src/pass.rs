@@ -98,7 +98,9 @@ async fn run(
     let hints = Hints::read(&parts.headers);
     record.session(hints.session);
     let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
-    if *way == Way::Realtime && !is_socket {
+    if is_socket {
+        socket::check_origin(&config.snapshot.settings.origins, &parts.headers)?;
+    } else if *way == Way::Realtime {
         let message = "`/v1/realtime` is a WebSocket; ask for an upgrade of HTTP/1.1";
         return Err(Box::new(Failure::invalid(message).with_status(426)));
     }

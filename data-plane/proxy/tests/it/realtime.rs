@@ -142,7 +142,10 @@ async fn passthrough_websocket_upgrade() {
 async fn sockets_that_do_not_open() {
     let (listener, url) = upstream().await;
     let other = format!("  - {{name: narrow-1, secret: sk-narrow-1-0123456789abcdef, models: [other]}}\n");
+    let other = format!("{other}settings: {{server: {{cors_origins: [\"https://ours.example\"]}}}}\n");
     let gateway = Gateway::start(&config("openai", &url, &other)).await;
+    let mut page = upgrade(&gateway, PLAIN, "/v1/realtime?model=m", "origin: https://evil.example\r\n").await;
+    assert!(head(&mut page).await.starts_with("HTTP/1.1 403 "), "a page that nobody named");
     for (key, path, status) in [
         (PLAIN, "/v1/realtime?model=nobody", 404),
         (PLAIN, "/v1/realtime", 400),
