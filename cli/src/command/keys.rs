@@ -54,6 +54,9 @@ struct Create {
     /// Model the key may use, `*` for any characters; may be repeated [default: every model]
     #[arg(long = "model", value_name = "PATTERN")]
     models: Vec<String>,
+    /// Provider whose account the key may use as it is, `*` for any characters; may be repeated [default: none]
+    #[arg(long, value_name = "PATTERN")]
+    passthrough: Vec<String>,
     /// Requests per minute [default: no limit]
     #[arg(long, value_name = "N")]
     rpm: Option<u64>,
@@ -156,6 +159,9 @@ fn body(create: &Create) -> Result<Value, Failure> {
     let mut key = Map::from_iter([("name".to_owned(), json!(create.name))]);
     if !create.models.is_empty() {
         key.insert("models".to_owned(), json!(create.models));
+    }
+    if !create.passthrough.is_empty() {
+        key.insert("passthrough".to_owned(), json!(create.passthrough));
     }
     if let Some(rpm) = create.rpm {
         key.insert("limits".to_owned(), json!({"rpm": rpm}));
