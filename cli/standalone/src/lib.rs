@@ -91,7 +91,7 @@ const FLEET_FLAG: &str = "--fleet-listen";
 /// From the first connection to the first applied revision; thousands of providers take a fraction of it.
 const READY: Duration = Duration::from_secs(30);
 
-/// Returns when the first revision runs and every address is bound. A refused file ends it with [`Refused`] as the error's
+/// Returns when the configuration runs and every address is bound. A refused file ends it with [`Refused`] as the error's
 /// root.
 pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     if !options.data_dir.exists() {
@@ -99,11 +99,8 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     }
     let control = control(&options).await?;
     let changes = control.changes();
-    let (made, probed) = match options.seed {
-        Seed::File(file) => {
-            apply(changes, file).await?;
-            (Vec::new(), Vec::new())
-        }
+    let (made, probed, revision) = match options.seed {
+        Seed::File(file) => (Vec::new(), Vec::new(), apply(changes, file).await?.revision.topology),
         Seed::Look(env) => offer(changes, &*env).await?,
     };
     let set = changes.set().await?;
@@ -130,7 +127,8 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
             return Err(explained(error, address, flag));
         }
     };
-    if tokio::time::timeout(READY, node.ready()).await.is_err() {
+    // The one before may be the first that the node hears of.
+    if tokio::time::timeout(READY, node.serves(revision)).await.is_err() {
         bail!("the node did not run the configuration within {} s; what it said about it is above", READY.as_secs());
     }
     Ok(Standalone { control, node, made, model: sample::model(&set, &probed) })
@@ -198,32 +196,34 @@ async fn apply(changes: &Changes, file: File) -> anyhow::Result<Outcome> {
 }
 
 /// Makes providers of what the machine offers and the configuration does not have yet; the demo where there is none at all.
-/// Returns what was made, and by provider name the models that local servers have.
-async fn offer(changes: &Changes, env: &Environment) -> anyhow::Result<(Vec<Made>, Vec<(String, String)>)> {
-    let mut made = Vec::new();
+/// Returns what was made, by provider name the models that local servers have, and the revision that has all of it.
+async fn offer(changes: &Changes, env: &Environment) -> anyhow::Result<(Vec<Made>, Vec<(String, String)>, u64)> {
+    let (mut made, mut last) = (Vec::new(), 0);
     let mut probed = Vec::new();
     let mut any = !changes.set().await?.providers.is_empty();
     for found in local::look(env).await {
         any = true;
         let name = found.provider.name.clone();
         probed.extend(found.model.map(|model| (name.clone(), model)));
-        if create(changes, Resource::Provider(Box::new(found.provider))).await? {
+        if let Some(revision) = create(changes, Resource::Provider(Box::new(found.provider))).await? {
+            last = revision;
             made.push(Made { name, from: found.from });
         }
     }
-    if !any && create(changes, Resource::Provider(Box::new(local::provider("demo")))).await? {
+    if !any && let Some(revision) = create(changes, Resource::Provider(Box::new(local::provider("demo")))).await? {
+        last = revision;
         made.push(Made { name: "demo".to_owned(), from: "answers by itself".to_owned() });
     }
-    Ok((made, probed))
+    Ok((made, probed, last))
 }
 
-/// `false` when it was there already, which stays as it is.
-async fn create(changes: &Changes, resource: Resource) -> anyhow::Result<bool> {
+/// The revision that made it; `None` when it was there already, which stays as it is.
+async fn create(changes: &Changes, resource: Resource) -> anyhow::Result<Option<u64>> {
     let actor = Actor { name: "startup".to_owned(), ..Actor::default() };
     let wish = Wish::Edit(Edit::Create(resource.into()));
     match changes.write(&Request { actor, wish, expected_revision: None, dry_run: false }).await {
-        Ok(_) => Ok(true),
-        Err(Refusal::Exists { kind, .. }) if kind == Kind::Provider.name() => Ok(false),
+        Ok(outcome) => Ok(Some(outcome.revision.topology)),
+        Err(Refusal::Exists { kind, .. }) if kind == Kind::Provider.name() => Ok(None),
         Err(refusal) => Err(refusal.into()),
     }
 }

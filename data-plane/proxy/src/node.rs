@@ -160,6 +160,13 @@ impl Node {
         }
     }
 
+    /// Returns when this revision of the topology, or a later one, serves.
+    pub async fn serves(&self, revision: u64) {
+        while !self.is_ready() || self.live.load().snapshot.revision < revision {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Returns only where the fleet has refused to let this node join, with the reason and what to do. What the node holds,
     /// it serves.
     pub async fn refused(&self) -> String {

@@ -61,6 +61,9 @@ fn spoken(row: &Row) -> String {
         (row.responses, "openai-responses"),
         (row.completions, "openai-completions"),
         (row.counts_tokens, "counts tokens"),
+        (row.files, "files"),
+        (row.batches, "batches"),
+        (row.realtime, "realtime"),
     ];
     let more = more.iter().filter(|(holds, _)| *holds).map(|(_, word)| format!(", {word}")).collect::<String>();
     format!("{}{more}", row.dialect)
