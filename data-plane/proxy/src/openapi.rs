@@ -82,6 +82,7 @@ const ROWS: &[Row] = &[
     row(POST, "/v1/batches", "createBatch", "Start a batch"),
     row(GET, "/v1/batches/{batch}", "getBatch", "How a batch stands"),
     row(POST, "/v1/batches/{batch}/cancel", "cancelBatch", "Stop a batch"),
+    row(GET, "/v1/realtime", "connectRealtime", "Talk with a model over a WebSocket (OpenAI)"),
     row(POST, "/v1/a2a", "callOnlyAgent", "Call the agent, where there is one"),
     row(GET, "/v1/a2a/.well-known/agent-card.json", "getOnlyAgentCard", "What the agent says of itself"),
     row(POST, "/v1/a2a/{agent}", "callAgent", "Call an agent (A2A, JSON-RPC)"),
@@ -238,6 +239,7 @@ fn listed(dialect: Dialect) -> (&'static str, &'static str) {
 fn passed(way: &Way) -> &'static str {
     match way {
         Way::Kept { .. } => "files",
+        Way::Realtime => "conversations",
         Way::AgentCall { .. } | Way::AgentCard { .. } => "agents",
         Way::Proxy { .. } | Way::Other { .. } => "passthrough",
     }
@@ -287,6 +289,9 @@ fn task(form: Form) -> (Body, Vec<(&'static str, Option<&'static str>)>) {
         | Form::CohereEmbed
         | Form::GeminiEmbed
         | Form::OllamaEmbed
+        | Form::BedrockCohereEmbed
+        | Form::BedrockTitanEmbed
+        | Form::BedrockNovaEmbed
         | Form::VoyageRerank => unreachable!("no path takes this form from clients"),
     }
 }

@@ -43,7 +43,8 @@ async fn every_admin_route_declares_permission() {
 #[tokio::test]
 async fn what_is_not_in_the_table_is_not_there() {
     let world = World::new().await;
-    for path in ["/admin", "/admin/providers/a/b", "/v1/chat/completions", "/admin/settings/x", "/admin/nodes/a/b", "/nothing"]
+    for path in
+        ["/admin", "/admin/providers/a/b", "/v1/chat/completions", "/admin/settings/x", "/admin/nodes/a/b", "/nothing"]
     {
         world.send("GET", path, &[("host", "localhost")], Vec::new()).await.refused(401, "unauthorized");
         world.get(path).await.refused(404, "not_found");
