@@ -17,13 +17,18 @@ run: ## Starts the gateway: control plane, data plane, and a key to try it with
 test: packages clients ## All tests: unit, end to end, a fleet, official clients, and the conformance kit where ../shared is
 	@mkdir -p $(TARGET_DIR) && date +%s >$(TARGET_DIR)/tests-began
 	GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl cargo test --workspace --no-fail-fast
-	@$(MAKE) --no-print-directory conformance
+	@$(MAKE) --no-print-directory conformance openapi
 	@cargo run --quiet --package gateway-checks --bin figures -- $(TARGET_DIR)/figures.jsonl $$(cat $(TARGET_DIR)/tests-began)
 
 # Recorded traffic through the debug program, which `cargo test` has built.
 conformance: clients
 	@test -e .venv/ready || $(call skip,conformance needs the Python environment); \
 	 test ! -e .venv/ready || GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl $(PYTHON) deploy/checks/conformance.py
+
+# Our own OpenAPI document against the debug program.
+openapi: clients
+	@test -e .venv/ready || $(call skip,the requests made of openapi.json need the Python environment); \
+	 test ! -e .venv/ready || GATEWAYCTL=$(TARGET_DIR)/debug/gatewayctl $(PYTHON) deploy/checks/openapi.py
 
 # The official clients, in the versions that the tests were written against.
 clients: .venv/ready .node/ready
