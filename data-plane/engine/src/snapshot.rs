@@ -57,6 +57,8 @@ pub struct Settings {
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
+    /// Bodies may come compressed.
+    pub compressed_bodies: bool,
     pub origins: Origins,
     pub passthrough: Passthrough,
     /// Models to make.
@@ -254,6 +256,7 @@ impl Default for Settings {
             strict: false,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
+            compressed_bodies: false,
             origins: Origins::Any,
             passthrough: Passthrough::default(),
             auto_agents: Vec::new(),

@@ -113,10 +113,10 @@ fn preflight(methods: &str, asked: &HeaderMap, is_allowed: bool) -> Response<Rep
 
 /// The head that `GET` would have had. HTTP/1 drops the body by itself, HTTP/2 does not.
 fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    // What passes from an upstream has no body of itself, says how long that would be, and settles when it ends.
     if let Some(length) = response.body().size_hint().exact() {
-        // What passes has announced its own.
         response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        *response.body_mut() = ReplyBody::empty();
     }
-    *response.body_mut() = ReplyBody::empty();
     response
 }

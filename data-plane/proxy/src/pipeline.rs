@@ -160,7 +160,7 @@ impl Gateway {
         let snapshot = &config.snapshot;
         let caller = self.identified(config, &head.headers)?;
         record.caller(&caller);
-        let (body, facts, multipart) = received(errand, head, body, snapshot.settings.max_body).await?;
+        let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
         let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
         let hints = Hints::read(&head.headers);
@@ -222,18 +222,18 @@ async fn received(
     errand: Errand,
     head: &Head,
     body: Incoming,
-    limit: u64,
+    bounds: receive::Bounds,
 ) -> Result<(Bytes, Facts, Option<receive::Multipart>), Box<Failure>> {
     if let Errand::Task(form) = errand
         && form.takes_parts()
         && let Some(kind) = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && let Some(boundary) = multipart::boundary(kind)
     {
-        let (bytes, model, rest) = receive::form(&head.headers, boundary?, body, limit).await?;
+        let (bytes, model, rest) = receive::form(&head.headers, boundary?, body, bounds).await?;
         let multipart = receive::Multipart { kind: kind.to_owned(), rest };
         return Ok((bytes, Facts::of_form(&model), Some(multipart)));
     }
-    let body = receive::body(&head.headers, body, limit).await?;
+    let body = receive::body(&head.headers, body, bounds).await?;
     let facts = match ingress::gemini::asked(&head.path) {
         Some(asked) => Facts::scan_named(&body, asked.model, asked.stream)?,
         None => Facts::scan(&body)?,

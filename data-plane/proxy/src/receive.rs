@@ -1,8 +1,11 @@
 //! The client's body under its bounds: JSON whole; a form whole where it is small, else up to the model that it names.
 
+mod inflate;
+
 use std::time::Duration;
 
 use bytes::Bytes;
+use gateway_engine::snapshot::Settings;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::multipart::{Field, Reader, boundary};
 use http::HeaderMap;
@@ -13,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::{MAX_FORM, Rest};
+use inflate::Inflate;
 
 /// A client has this long for any body, and then must keep up [`MIN_RATE`].
 const GRACE: Duration = Duration::from_secs(10);
@@ -21,6 +25,15 @@ const MIN_RATE: u64 = 1024;
 
 /// A form larger than what is held begins with its fields: so much of it is looked at for the model.
 const MAX_FIELDS: u64 = 1024 * 1024;
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Bytes of a body that is held, once it is plain.
+    pub(crate) max_body: u64,
+    /// It may come compressed.
+    pub(crate) compressed: bool,
+}
 
 /// What a form's body needs beside its bytes.
 pub(crate) struct Multipart {
@@ -40,18 +53,26 @@ pub(crate) enum Content {
     Coming(Rest),
 }
 
+// === impl Bounds ===
+
+impl Bounds {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self { max_body: settings.max_body, compressed: settings.compressed_bodies }
+    }
+}
+
 /// Reads JSON whole, of a form what [`form`] reads, and of anything else nothing.
-pub(crate) async fn any(headers: &HeaderMap, body: Incoming, limit: u64) -> Result<Content, Box<Failure>> {
+pub(crate) async fn any(headers: &HeaderMap, body: Incoming, bounds: Bounds) -> Result<Content, Box<Failure>> {
     if body.is_end_stream() {
         return Ok(Content::Held(Bytes::new()));
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if let Some(boundary) = boundary(kind) {
-        let (first, model, rest) = fields(headers, boundary?, body, limit).await?;
+        let (first, model, rest) = fields(headers, boundary?, body, bounds).await?;
         return Ok(Content::Form { first, model, rest });
     }
     if is_json(kind) {
-        return self::body(headers, body, limit).await.map(Content::Held);
+        return self::body(headers, body, bounds).await.map(Content::Held);
     }
     let announced = announced(headers);
     match announced.is_some_and(|length| length > MAX_FORM) {
@@ -66,12 +87,13 @@ pub(crate) async fn form(
     headers: &HeaderMap,
     boundary: &str,
     body: Incoming,
-    limit: u64,
+    bounds: Bounds,
 ) -> Result<(Bytes, Field, Option<Rest>), Box<Failure>> {
-    match fields(headers, boundary, body, limit).await? {
+    match fields(headers, boundary, body, bounds).await? {
         (read, Some(model), rest) => Ok((read, model, rest)),
         (_, None, None) => Err(Box::new(Failure::invalid("`model` is missing").at("model"))),
         (_, None, Some(_)) => {
+            let limit = bounds.max_body;
             let message = format!("in a form of more than {limit} bytes, `model` must stand before the files");
             Err(Box::new(Failure::invalid(message).at("model")))
         }
@@ -83,13 +105,19 @@ async fn fields(
     headers: &HeaderMap,
     boundary: &str,
     mut body: Incoming,
-    limit: u64,
+    bounds: Bounds,
 ) -> Result<(Bytes, Option<Field>, Option<Rest>), Box<Failure>> {
-    let announced = announced(headers);
+    let (announced, limit) = (announced(headers), bounds.max_body);
     if announced.is_some_and(|length| length > MAX_FORM) {
         return Err(too_large(MAX_FORM));
     }
-    check_encoding(headers)?;
+    if let Some(inflate) = compressed(headers, bounds)? {
+        // Held whole, however large: a form that passes as it comes would be read and written again.
+        let (plain, mut reader) = (inflated(body, inflate).await?, Reader::new(boundary));
+        reader.push(&plain)?;
+        reader.finish()?;
+        return Ok((plain, reader.model().cloned(), None));
+    }
     let is_small = announced.is_some_and(|length| length <= limit);
     // Without a length it may turn out to be small.
     let (at_least, at_most) = match announced {
@@ -115,8 +143,11 @@ async fn fields(
 }
 
 /// Reads a JSON body of at most `limit` bytes. A body that came in one piece is not copied.
-pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<Bytes, Box<Failure>> {
-    check(headers, limit)?;
+pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming, bounds: Bounds) -> Result<Bytes, Box<Failure>> {
+    let limit = bounds.max_body;
+    if let Some(inflate) = check(headers, bounds)? {
+        return inflated(body, inflate).await;
+    }
     let began = Instant::now();
     let Some(first) = next(&mut body, began, 0).await? else { return Ok(Bytes::new()) };
     if first.len() as u64 > limit {
@@ -137,27 +168,49 @@ pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming, limit: u64) ->
     if whole.len() as u64 > limit { Err(too_large(limit)) } else { Ok(whole.into()) }
 }
 
-/// What the head alone says against the body.
-fn check(headers: &HeaderMap, limit: u64) -> Result<(), Box<Failure>> {
-    if announced(headers).is_some_and(|length| length > limit) {
-        return Err(too_large(limit));
+/// Reads a compressed body whole; the inflater has its bounds.
+async fn inflated(mut body: Incoming, mut inflate: Inflate) -> Result<Bytes, Box<Failure>> {
+    let (began, mut n_read) = (Instant::now(), 0);
+    while let Some(piece) = next(&mut body, began, n_read).await? {
+        n_read += piece.len();
+        inflate.push(&piece)?;
     }
-    check_encoding(headers)?;
+    inflate.finish()
+}
+
+/// What the head alone says against the body, and how it is made plain where it is not.
+fn check(headers: &HeaderMap, bounds: Bounds) -> Result<Option<Inflate>, Box<Failure>> {
+    if announced(headers).is_some_and(|length| length > bounds.max_body) {
+        return Err(too_large(bounds.max_body));
+    }
+    let inflate = compressed(headers, bounds)?;
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/json") || kind.eq_ignore_ascii_case("text/plain") || kind.is_empty() {
-        return Ok(());
+        return Ok(inflate);
     }
     let message = format!("the body must be application/json, not `{kind}`");
     Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)))
 }
 
-fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Failure>> {
-    if let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        let message = format!("request bodies may not be compressed (content-encoding {encoding:?}); send them plain");
-        return Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)));
-    }
-    Ok(())
+fn compressed(headers: &HeaderMap, bounds: Bounds) -> Result<Option<Inflate>, Box<Failure>> {
+    let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity") else { return Ok(None) };
+    let known = coding.to_str().ok().and_then(|coding| Inflate::new(coding, bounds.max_body));
+    let message = match (bounds.compressed, known) {
+        (true, Some(inflate)) => return Ok(Some(inflate)),
+        (true, None) => format!("content-encoding {coding:?} is not known here; send gzip, zstd or a plain body"),
+        (false, _) => format!(
+            "request bodies may not be compressed (content-encoding {coding:?}); send them plain, or let the operator set \
+             settings.server.compressed_bodies"
+        ),
+    };
+    Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)))
+}
+
+/// Whether a body of these headers is read here: JSON, or a form. Anything else passes as it comes.
+pub(crate) fn is_read(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    is_json(kind) || boundary(kind).is_some()
 }
 
 fn is_json(kind: &str) -> bool {

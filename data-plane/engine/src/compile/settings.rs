@@ -29,6 +29,7 @@ pub(super) fn compile(document: &Document) -> Settings {
         strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
+        compressed_bodies: document.server.as_ref().and_then(|server| server.compressed_bodies).unwrap_or(false),
         origins,
         passthrough: document.passthrough.as_ref().map(passthrough).unwrap_or_default(),
         auto_agents: AutoAgent::ALL.into_iter().filter(|agent| agents.is_some_and(|some| some.has(*agent))).collect(),

@@ -24,7 +24,7 @@ const CARDS: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.js
 impl Asking<'_> {
     /// A call: the body goes on as it is.
     pub(super) async fn called(&self, named: Option<&str>, body: Incoming) -> Result<Aim, Box<Failure>> {
-        let body = receive::body(self.headers, body, self.max_body()).await?;
+        let body = receive::body(self.headers, body, receive::Bounds::of(&self.config.snapshot.settings)).await?;
         let call = rpc::call(&body)?;
         let by_header = self.headers.get(HEADER).and_then(|name| name.to_str().ok());
         let agent = self.agent(named.or(by_header).or(call.agent.as_deref()))?;

@@ -23,7 +23,7 @@ use crate::body::{Pieces, RequestBody, Upload};
 use crate::headers::Hints;
 use crate::ingress::pass::{Way, checked};
 use crate::ingress::percent_decoded;
-use crate::receive::{self, Content};
+use crate::receive::{self, Bounds, Content};
 use crate::state::Config;
 
 /// A client's request, apart from its body.
@@ -70,14 +70,14 @@ impl Asking<'_> {
         let query = self.query()?.map(|query| format!("?{query}")).unwrap_or_default();
         let uri = provider.endpoint.on_host(&format!("{path}{query}"));
         let metered = self.metered(path)?;
-        let content = receive::any(self.headers, body, self.max_body()).await?;
+        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
         self.direct(provider, uri, metered, content).await
     }
 
     async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
         let forced = Hints::read(self.headers).provider;
         let handle = id.and_then(|id| self.open(id));
-        let content = receive::any(self.headers, body, self.max_body()).await?;
+        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
         let files = file_members(&content)?;
         let of_file = files.iter().find_map(|(_, id)| self.open(id));
         let named = handle.or(of_file).map(|handle| handle.provider).or(forced);
@@ -150,7 +150,7 @@ impl Asking<'_> {
             let message = format!("there is no `{} /v1{tail}`, and for this API key nothing passes there", self.method);
             return Err(Box::new(Failure::new(Code::UnknownPath, message)));
         }
-        let content = receive::any(self.headers, body, self.max_body()).await?;
+        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
         let metered = self.metered(tail)?;
         if let Some(model) = model_in(&content, false)? {
             let target = self.target(&model)?;

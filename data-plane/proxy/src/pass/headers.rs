@@ -9,6 +9,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::receive;
+
 /// What a client says of its request, beside the body.
 static REQUEST: [HeaderName; 20] = [
     CONTENT_TYPE,
@@ -68,6 +70,10 @@ pub(super) fn of_request(endpoint: &Endpoint, client: &HeaderMap, request_id: &s
         {
             headers.insert(name, value.clone());
         }
+    }
+    if receive::is_read(client) {
+        // However it came, it goes on plain.
+        headers.remove(CONTENT_ENCODING);
     }
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.entry("x-request-id").or_insert(id);

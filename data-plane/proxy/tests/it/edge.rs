@@ -1,5 +1,6 @@
 //! What HTTP asks of any server: methods, origins, heads without bodies, refusals that arrive, on both versions of it.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use gateway_fake::Upstream;
@@ -184,5 +185,44 @@ async fn pages_of_other_origins() {
         assert_eq!(given, expected, "{settings} {origin}");
         assert_eq!(preflight.header("access-control-allow-origin"), told, "{settings} {origin}");
         assert_eq!(preflight.header("access-control-allow-methods"), told.map(|_| "POST, OPTIONS"));
+    }
+}
+
+#[tokio::test]
+async fn compressed_bodies_where_they_are_taken() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(body.as_bytes()).expect("written");
+    let gzip = gzip.finish().expect("compressed");
+    let zstd = zstd::encode_all(body.as_bytes(), 1).expect("compressed");
+    let bomb = zstd::encode_all(vec![b' '; 20_000_000].as_slice(), 1).expect("compressed");
+    let (off, on) = ("compressed_bodies: false", "compressed_bodies: true");
+    let cases = [
+        (off, "gzip", &gzip, 415, "settings.server.compressed_bodies"),
+        (on, "gzip", &gzip, 200, "hello"),
+        (on, "zstd", &zstd, 200, "hello"),
+        (on, "br", &gzip, 415, "gzip, zstd"),
+        (on, "gzip", &zstd, 400, "not what its content-encoding says"),
+        (on, "zstd", &bomb, 413, "100 times"),
+    ];
+    for (setting, coding, body, status, told) in cases {
+        let settings = format!("settings: {{server: {{{setting}}}}}\n");
+        let gateway =
+            Gateway::start(&crate::pass::config("openai", &format!("{}/v1", upstream.url()), &settings)).await;
+        for path in ["/v1/chat/completions", "/proxy/up/v1/chat/completions"] {
+            let request = gateway.client().post(gateway.url(path)).bearer_auth(KEY);
+            let request = request.header("content-type", "application/json").header("content-encoding", coding);
+            let answer = read(request.body(body.clone())).await;
+            assert!(
+                answer.status == status && answer.text.contains(told),
+                "{path} {setting} {coding}: {}",
+                answer.text
+            );
+        }
+    }
+    for received in upstream.requests() {
+        assert_eq!((received.header("content-encoding"), received.json()["messages"].is_array()), (None, true));
     }
 }

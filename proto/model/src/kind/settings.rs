@@ -181,6 +181,10 @@ pub struct Server {
     /// Open client connections at most; further ones wait. Default 10000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
+    /// Take request bodies that are compressed (`content-encoding: gzip` or `zstd`), held against `max_body` when they are plain
+    /// again. Default false: they are refused with 415.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compressed_bodies: Option<bool>,
     /// Origins of the pages that may read answers, like `https://app.example.com`; `*` is any, an empty list none. Default any;
     /// with `auth: off` those of this machine only, and requests of other pages are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
