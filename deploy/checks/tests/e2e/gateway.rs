@@ -175,5 +175,6 @@ fn question(model: &str, stream: bool) -> Value {
 
 fn address(url: &Value) -> SocketAddr {
     let text = url.as_str().unwrap_or_else(|| panic!("not a URL: {url}"));
-    text.trim_start_matches("http://").trim_end_matches('/').parse().unwrap_or_else(|_| panic!("not host:port: {text}"))
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    address.trim_end_matches('/').parse().unwrap_or_else(|_| panic!("not host:port: {text}"))
 }

@@ -14,6 +14,7 @@ mod refusals;
 mod sdk;
 mod start;
 mod streams;
+mod wire;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
