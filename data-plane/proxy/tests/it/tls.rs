@@ -121,6 +121,31 @@ async fn a_certificate_that_cannot_be_used_stops_the_start() {
 }
 
 #[tokio::test]
+async fn health_and_metrics_have_a_certificate_of_their_own() {
+    let (directory, other) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let (tls, _) = certificate(directory.path());
+    let (ops_tls, root) = certificate(other.path());
+    // Free a moment ago; nobody else asks for it by number.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("an address");
+    let config = openai_at("http://127.0.0.1:1");
+    let gateway = Gateway::start_with(&config, |options| {
+        (options.tls, options.ops_tls, options.ops_listen) = (Some(tls), Some(ops_tls), Some(free));
+    })
+    .await;
+    for (client, version) in [(trusting(&root), Version::HTTP_2), (trusting(&root).http1_only(), Version::HTTP_11)] {
+        let client = client.build().expect("a client");
+        let answer = client.get(format!("https://{free}/ready")).send().await.expect("an answer");
+        assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+        client.get(gateway.url("/ready")).send().await.expect_err("the public API shows another one");
+    }
+    let mut silent = TcpStream::connect(free).await.expect("a connection");
+    silent.write_all(b"GET /ready HTTP/1.1\r\n\r\n").await.expect("written");
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).await.expect("an end in good order");
+    assert!(answer.contains("write https://"), "{answer}");
+}
+
+#[tokio::test]
 async fn peers_without_tls_are_told() {
     let upstream = Upstream::start().await;
     let directory = tempfile::tempdir().expect("a directory");

@@ -4,6 +4,7 @@
 
 mod http;
 mod gateway;
+mod wire;
 mod clients;
 mod alone;
 mod apply;
@@ -14,7 +15,6 @@ mod refusals;
 mod sdk;
 mod start;
 mod streams;
-mod wire;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

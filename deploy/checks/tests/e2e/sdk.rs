@@ -8,13 +8,18 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::gateway::Place;
-use crate::{PATIENCE, clients};
+use crate::{PATIENCE, clients, wire};
 
 const TEXT: &str = "Grüße from the scripted upstream";
 
 #[tokio::test]
 async fn the_openai_sdk_works_against_both_upstreams() {
     run(clients::python(), "openai_client.py").await;
+}
+
+#[tokio::test]
+async fn the_openai_sdk_works_over_tls() {
+    run_with(clients::python(), "openai_client.py", &["--tls-cert", "tls.pem", "--tls-key", "tls.key"]).await;
 }
 
 #[tokio::test]
@@ -38,6 +43,10 @@ async fn the_vercel_ai_sdk_streams_a_tool_loop() {
 }
 
 async fn run(client: Option<Command>, script: &str) {
+    run_with(client, script, &[]).await;
+}
+
+async fn run_with(client: Option<Command>, script: &str, flags: &[&str]) {
     let Some(mut client) = client else { return };
     let [openai_upstream, anthropic_upstream, gemini_upstream] =
         [Upstream::start().await, Upstream::start().await, Upstream::start().await];
@@ -62,9 +71,11 @@ models:
             gemini_upstream.url()
         ),
     );
-    let gateway = place.up(&["-f", "gateway.yaml"]).await;
+    wire::certificate(&place);
+    let gateway = place.up(&[&["-f", "gateway.yaml"], flags].concat()).await;
+    client.env("SSL_CERT_FILE", place.path("tls.pem"));
     client.arg(root().join("deploy/checks/tests/sdk").join(script)).kill_on_drop(true);
-    client.env("GATEWAY_URL", format!("http://{}", gateway.addr)).env("GATEWAY_KEY", &gateway.key);
+    client.env("GATEWAY_URL", gateway.ready["base_url"].as_str().expect("a URL")).env("GATEWAY_KEY", &gateway.key);
     client.env("EXPECTED_TEXT", TEXT);
     let output =
         tokio::time::timeout(PATIENCE * 2, client.output()).await.expect("the client ends").expect("it starts");
