@@ -110,6 +110,9 @@ impl Write for Sink {
 mod tests {
     use super::*;
 
+    /// Coding, body, limit, and what becomes of it.
+    type Case<'a> = (&'a str, Vec<u8>, u64, Result<&'a [u8], u16>);
+
     fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(plain).expect("written");
@@ -131,7 +134,7 @@ mod tests {
         let text = "{\"model\":\"m\",\"input\":\"grüße\"}".repeat(20);
         let zeros = vec![0; 4_000_000];
         let half = |body: Vec<u8>| body[..body.len() / 2].to_vec();
-        let cases: [(&str, Vec<u8>, u64, Result<&[u8], u16>); 9] = [
+        let cases: [Case<'_>; 9] = [
             ("gzip", gzip(text.as_bytes()), 1000, Ok(text.as_bytes())),
             ("GZIP", [gzip(b"one "), gzip(b"two")].concat(), 1000, Ok(b"one two")),
             ("zstd", zstd(text.as_bytes()), 1000, Ok(text.as_bytes())),
