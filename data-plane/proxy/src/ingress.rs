@@ -112,6 +112,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
             Some((Dialect::GeminiGenerate, id)) if *method == Method::POST && id.contains(':') => {
                 return Err(unknown(method, other));
             }
+            Some((_, id)) if id.is_empty() => return Err(unknown(method, other)),
             Some((dialect, id)) => (Method::GET, Operation::Model(dialect, id)),
             None if *method == Method::OPTIONS && !methods(other).is_empty() => return Ok(Operation::Options),
             None => {
@@ -151,7 +152,7 @@ fn model(path: &str) -> Option<(Dialect, String)> {
         ("/v1alpha/models/", Dialect::GeminiGenerate),
     ];
     let (dialect, id) = places.iter().find_map(|(before, dialect)| Some((*dialect, path.strip_prefix(before)?)))?;
-    (!id.is_empty()).then(|| (dialect, percent_decoded(id)))
+    Some((dialect, percent_decoded(id)))
 }
 
 /// The dialect in which a path's callers expect errors.
