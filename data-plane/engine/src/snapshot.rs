@@ -324,6 +324,11 @@ impl Provider {
         if is_native { inbound } else { self.dialect }
     }
 
+    /// Whether it holds conversations at all.
+    pub fn converses(&self) -> bool {
+        !self.row.no_chat
+    }
+
     /// Whether its vendor has this.
     pub fn has(&self, service: Service) -> bool {
         match service {

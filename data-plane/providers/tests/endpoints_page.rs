@@ -93,8 +93,14 @@ fn cells(row: &Row) -> Vec<&'static str> {
     let own = Dialect::parse(&row.dialect).expect("the catalogue's tests know the dialects");
     let sign = |is_own: bool| if is_own { "●" } else { "○" };
     let there = |is_there: bool| if is_there { "●" } else { " " };
-    let conversations = CONVERSATIONS.map(|(_, dialect)| sign(own == dialect || endpoint.also_speaks(dialect)));
-    let count = if endpoint.count_uri("m").is_some() { "●" } else { "~" };
+    let conversations = CONVERSATIONS.map(|(_, dialect)| match row.no_chat {
+        true => " ",
+        false => sign(own == dialect || endpoint.also_speaks(dialect)),
+    });
+    let count = match endpoint.count_uri("m") {
+        Some(_) => "●",
+        None => "~",
+    };
     let tasks = TASKS.map(|(_, task)| {
         // An operation may be of some models only.
         let forms = row.tasks.iter().filter_map(|offer| Form::parse(&offer.form));

@@ -250,6 +250,9 @@ impl<'a> Outbound<'a> {
         deadline: Instant,
         request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+        if !target.provider.converses() {
+            return Err(task::no_such_operation("conversations", target));
+        }
         let dialect = registry::dialect(target.provider.dialect_for(self.inbound.id()));
         let upstream_streams = self.stream || target.quirks.stream_only;
         let Sent { body, headers, dropped, by_tool } = self.encode(target, lane, upstream_streams, dialect)?;

@@ -42,6 +42,9 @@ pub struct Row {
     /// It has OpenAI's Realtime API, at `/realtime` after the root of its API.
     #[serde(default)]
     pub realtime: bool,
+    /// It has no conversations, only what `tasks` names.
+    #[serde(default)]
+    pub no_chat: bool,
     /// What it offers beside conversations, each in one form.
     #[serde(default)]
     pub tasks: Vec<TaskRow>,

@@ -71,7 +71,7 @@ impl Outbound<'_> {
         request_id: &str,
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let Some(operation) = target.provider.endpoint.task(form.task(), &target.model) else {
-            return Err(no_such_operation(form, target));
+            return Err(no_such_operation(form.task().name(), target));
         };
         if self.asked.is_none() && lane == Lane::Translate {
             self.asked = Some(registry::family(form.task()).read(form, self.body)?);
@@ -189,9 +189,9 @@ impl Calls<'_> {
 }
 
 /// Another target of the model may have it.
-fn no_such_operation(form: Form, target: &Target) -> Box<Failure> {
-    let task = form.task().name();
-    let message = format!("`{}` has no {task}; ask for a model of a provider that has them", target.provider.name);
+/// What a provider lacks, another one may have.
+pub(super) fn no_such_operation(operation: &str, target: &Target) -> Box<Failure> {
+    let message = format!("`{}` has no {operation}; ask for a model of a provider that has them", target.provider.name);
     let failure = Failure::new(Code::UnsupportedParameter, message).at("model");
     Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
 }

@@ -120,3 +120,15 @@ async fn speech_that_is_cut_is_not_called_whole() {
     assert!(response.expect("a head").bytes().await.is_err());
     assert_eq!(gateway.records(1).await[0]["ending"], "upstream_cut");
 }
+
+#[tokio::test]
+async fn a_provider_without_conversations_is_not_asked_for_one() {
+    let upstream = Upstream::start().await;
+    for kind in ["voyage", "jina"] {
+        let gateway = Gateway::start(&provider_at(kind, &format!("{}/v1", upstream.url()), "")).await;
+        let refused = gateway.chat(&json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]})).await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        assert!(refused.text.contains("`up` has no conversations"), "{}", refused.text);
+    }
+    assert!(upstream.requests().is_empty());
+}
