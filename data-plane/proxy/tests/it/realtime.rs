@@ -141,7 +141,7 @@ async fn passthrough_websocket_upgrade() {
 #[tokio::test]
 async fn sockets_that_do_not_open() {
     let (listener, url) = upstream().await;
-    let other = format!("  - {{name: narrow-1, secret: sk-narrow-1-0123456789abcdef, models: [other]}}\n");
+    let other = "  - {name: narrow-1, secret: sk-narrow-1-0123456789abcdef, models: [other]}\n".to_owned();
     let other = format!("{other}settings: {{server: {{cors_origins: [\"https://ours.example\"]}}}}\n");
     let gateway = Gateway::start(&config("openai", &url, &other)).await;
     let mut page = upgrade(&gateway, PLAIN, "/v1/realtime?model=m", "origin: https://evil.example\r\n").await;
