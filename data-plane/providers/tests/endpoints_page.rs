@@ -80,7 +80,8 @@ fn the_page_of_endpoints_is_current() {
 
 fn page() -> String {
     let names = CONVERSATIONS.map(|(name, _)| name).into_iter().chain(["count"]);
-    let names: Vec<&str> = names.chain(TASKS.map(|(name, _)| name)).chain(["files", "batches", "models"]).collect();
+    let names: Vec<&str> =
+        names.chain(TASKS.map(|(name, _)| name)).chain(["files", "batches", "realtime", "models"]).collect();
     let mut page = format!("{LEGEND}| kind | {} |\n|---|{}\n", names.join(" | "), ":-:|".repeat(names.len()));
     for row in catalog::rows() {
         let _ = writeln!(page, "| `{}` | {} |", row.id, cells(row).join(" | "));
