@@ -91,6 +91,10 @@ pub struct ReplyContext {
     pub include_usage: bool,
     /// The client asked in OpenAI's form before tools: its call is told as `function_call`.
     pub functions: bool,
+    /// The reply will be kept for its client to ask for again.
+    pub stored: bool,
+    /// The response that the request goes on from.
+    pub previous: Option<String>,
 }
 
 /// What the encoder must know of the target. Quirks are declared in the provider catalogue, never guessed from names.

@@ -79,6 +79,12 @@ impl Resolved {
         self.overrides.or(target.provider.overrides).resolve(defaults)
     }
 
+    /// Everybody who may come to serve it.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let members = self.model.groups.iter().flat_map(|group| &group.members);
+        members.map(AsRef::as_ref).filter(|target| self.permits(target))
+    }
+
     /// Whether the forcing headers leave this target.
     pub(crate) fn permits(&self, target: &Target) -> bool {
         self.only.as_ref().is_none_or(|only| only.permits(target))

@@ -66,6 +66,8 @@ pub struct Settings {
     /// Whether providers that say nothing of it are asked for their models, and how often.
     pub discovery: bool,
     pub discovery_interval: Duration,
+    /// How long a response can be asked for again; zero: not at all.
+    pub store_ttl: Duration,
 }
 
 /// Pages that may read answers.
@@ -262,6 +264,7 @@ impl Default for Settings {
             auto_agents: Vec::new(),
             discovery: false,
             discovery_interval: Duration::from_secs(600),
+            store_ttl: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

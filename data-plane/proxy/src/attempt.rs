@@ -438,5 +438,7 @@ pub(crate) fn reply_context(request_id: &str, model: &str, include_usage: bool, 
         created: clock::unix_seconds(),
         include_usage,
         functions,
+        stored: false,
+        previous: None,
     }
 }

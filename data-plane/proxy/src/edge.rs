@@ -2,6 +2,7 @@
 //! path takes. A request that asks for none of it passes with a look at its method and one header.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use gateway_engine::snapshot::Origins;
 use gateway_ir::failure::{Code, Failure};
@@ -27,7 +28,7 @@ const PREFLIGHT_AGE: &str = "86400";
 
 impl Gateway {
     /// Answers one request. Never fails and never panics: a bug costs one request its answer, not the node.
-    pub(crate) async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+    pub(crate) async fn serve(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         let is_plain = matches!(*request.method(), Method::POST | Method::GET);
         if is_plain && !request.headers().contains_key(ORIGIN) {
             return self.answer(request, peer).await;
@@ -40,7 +41,7 @@ impl Gateway {
         if is_head { without_body(response) } else { response }
     }
 
-    async fn answer_or_options(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+    async fn answer_or_options(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         if request.method() == Method::OPTIONS && request.uri().path() == "*" {
             return ops::options(ALL_METHODS);
         }
@@ -49,7 +50,7 @@ impl Gateway {
 
     /// Answers a page of this origin.
     async fn answer_page(
-        &self,
+        self: &Arc<Self>,
         origin: &HeaderValue,
         request: Request<Incoming>,
         peer: SocketAddr,

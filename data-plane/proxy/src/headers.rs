@@ -74,6 +74,13 @@ impl<'a> Hints<'a> {
     }
 }
 
+/// Puts a session into a request, under both of its names.
+pub(crate) fn set_session(headers: &mut HeaderMap, session: &str) {
+    for name in [&SESSION.gateway, &SESSION.lunargate] {
+        headers.insert(name, value(session));
+    }
+}
+
 fn text<'a>(headers: &'a HeaderMap, pair: &Pair) -> Option<&'a str> {
     let value = headers.get(&pair.gateway).or_else(|| headers.get(&pair.lunargate))?;
     value.to_str().ok().map(str::trim).filter(|text| !text.is_empty())

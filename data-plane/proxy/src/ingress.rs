@@ -12,6 +12,7 @@ use crate::pprof;
 
 pub(crate) mod gemini;
 pub(crate) mod pass;
+pub(crate) mod stored;
 
 /// What the data listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub(crate) enum Operation {
     Models(Dialect),
     /// `GET /v1/models/{id}`, or Google's; the id may hold slashes.
     Model(Dialect, String),
+    /// A connection on which responses are asked for, one after the other.
+    Socket,
+    /// What is asked about a response that was given.
+    Stored(stored::Stored),
     /// What passes as it is. Errors are told as OpenAI does.
     Pass(pass::Way),
     Health,
@@ -81,6 +86,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
     let (wanted, operation) = match path.as_ref() {
         "/v1/chat/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiChat)),
         "/v1/completions" => (Method::POST, Operation::Chat(Dialect::OpenAiCompletions)),
+        "/v1/responses" if *method == Method::GET => (Method::GET, Operation::Socket),
         "/v1/responses" => (Method::POST, Operation::Chat(Dialect::OpenAiResponses)),
         "/v1/responses/input_tokens" => (Method::POST, Operation::CountTokens(Dialect::OpenAiResponses)),
         "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
@@ -115,6 +121,10 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
             Some((_, id)) if id.is_empty() => return Err(unknown(method, other)),
             Some((dialect, id)) => (Method::GET, Operation::Model(dialect, id)),
             None if *method == Method::OPTIONS && !methods(other).is_empty() => return Ok(Operation::Options),
+            None if let Some(rest) = other.strip_prefix("/v1/responses/") => {
+                let stored = stored::Stored::read(method, rest).unwrap_or_else(|| Err(unknown(method, other)));
+                return stored.map(Operation::Stored);
+            }
             None => {
                 return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass);
             }
@@ -160,7 +170,7 @@ pub(crate) fn error_dialect(path: &str) -> Dialect {
     let path = collapse(path);
     match path.as_ref() {
         "/v1/completions" => Dialect::OpenAiCompletions,
-        "/v1/responses" | "/v1/responses/input_tokens" => Dialect::OpenAiResponses,
+        path if path == "/v1/responses" || path.starts_with("/v1/responses/") => Dialect::OpenAiResponses,
         path if path.starts_with("/v1beta/") || path.starts_with("/v1alpha/") || gemini::asked(path).is_some() => {
             Dialect::GeminiGenerate
         }
@@ -226,6 +236,10 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn stored(id: &str, act: stored::Act) -> Result<Operation, u16> {
+        Ok(Operation::Stored(stored::Stored { id: id.to_owned(), act }))
+    }
+
     #[test]
     fn paths_and_methods() {
         let chat = Operation::Chat(Dialect::OpenAiChat);
@@ -237,6 +251,8 @@ mod tests {
             ("POST", "//v1//chat/completions", Ok(chat)),
             ("POST", "/v1/completions", Ok(Operation::Chat(Dialect::OpenAiCompletions))),
             ("POST", "/v1/responses", Ok(Operation::Chat(Dialect::OpenAiResponses))),
+            ("GET", "/v1/responses", Ok(Operation::Socket)),
+            ("HEAD", "/v1/responses", Err(405)),
             ("POST", "/v1/messages", Ok(messages.clone())),
             ("POST", "/anthropic/v1/messages", Ok(messages)),
             ("POST", "/v1/messages/count_tokens", Ok(count.clone())),
@@ -253,6 +269,15 @@ mod tests {
             ("POST", "/v2/rerank", Ok(Operation::Task(Form::CohereRerank))),
             ("GET", "/v1/messages/count_tokens", Err(405)),
             ("GET", "/v1/chat/completions", Err(405)),
+            ("DELETE", "/v1/responses/resp_1", stored("resp_1", stored::Act::Delete)),
+            ("HEAD", "/v1/responses/resp_1", stored("resp_1", stored::Act::Get)),
+            ("GET", "/v1/responses/r%2F1/input_items", stored("r/1", stored::Act::InputItems)),
+            ("POST", "/v1/responses/resp_1/cancel", stored("resp_1", stored::Act::Cancel)),
+            ("POST", "/v1/responses/resp_1", Err(405)),
+            ("GET", "/v1/responses/resp_1/cancel", Err(405)),
+            ("GET", "/v1/responses/input_tokens", Err(405)),
+            ("GET", "/v1/responses/", Err(404)),
+            ("GET", "/v1/responses/resp_1/other", Err(404)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(model("openai/gpt-5.2"))),
             ("GET", "/v1/models/%zz", Ok(model("%zz"))),
             ("GET", "/v1/models", Ok(Operation::Models(Dialect::OpenAiChat))),

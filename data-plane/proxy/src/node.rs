@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
+use crate::conversations::{Bounds, Disk, Keeping, Memory, Store};
 use crate::discovery::Discovery;
 use crate::link::Link;
 use crate::member::{Member, Membership};
@@ -28,7 +29,7 @@ use crate::telemetry::Telemetry;
 use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
-use crate::{ops_listener, task};
+use crate::{clock, ops_listener, task};
 
 /// The certificate of a listener, and what its troubles are called.
 struct Shown {
@@ -46,9 +47,12 @@ pub struct Node {
     telemetry: Telemetry,
     ops: Arc<Ops>,
     ops_listener: Option<ops_listener::OpsListener>,
+    draining: CancellationToken,
     ending: CancellationToken,
     live: Arc<Live>,
     drain: Drain,
+    /// Writes responses down, until all are written.
+    keeping: Option<tokio::task::JoinHandle<()>>,
     /// What goes on beside requests, until the end.
     jobs: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -75,6 +79,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let live = Arc::new(Live::empty());
     let meters = Arc::new(Meters::new());
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings), doors));
+    let (conversations, keeping) = conversations(data_dir.as_deref(), &warnings);
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
@@ -90,7 +95,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         on_loopback || settings.auth != Some(Auth::Off),
         "settings.auth is `off`, which lets everybody in, so the node does not listen on `{listen}`; listen on a loopback address or turn auth on"
     );
-    let ending = CancellationToken::new();
+    let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
     let lanes = telemetry.lanes();
     let client_tls = tls_client_config();
     let tokens = Arc::new(Tokens::new(Arc::clone(&client_tls)));
@@ -100,16 +105,29 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     };
     ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
     let make_gateway = {
-        let (live, ops, ending, meters) = (Arc::clone(&live), Arc::clone(&ops), ending.clone(), Arc::clone(&meters));
+        let (live, ops, meters) = (Arc::clone(&live), Arc::clone(&ops), Arc::clone(&meters));
+        let (draining, ending) = (draining.clone(), ending.clone());
         let serves_ops = ops_listen.is_none();
         move |worker: usize, _phase: watch::Receiver<Phase>| {
             ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
             let (spool, logs) = lanes[worker].clone();
             let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
             let client = Client::new(Arc::clone(&client_tls));
-            let (live, ops, ending) = (Arc::clone(&live), Arc::clone(&ops), ending.clone());
-            let tokens = Arc::clone(&tokens);
-            Arc::new(Gateway { live, client, tokens, sinks, ending, ops, serves_ops, on_loopback })
+            let (live, ops) = (Arc::clone(&live), Arc::clone(&ops));
+            let (draining, ending) = (draining.clone(), ending.clone());
+            let (tokens, conversations) = (Arc::clone(&tokens), Arc::clone(&conversations));
+            Arc::new(Gateway {
+                live,
+                client,
+                tokens,
+                sinks,
+                conversations,
+                draining,
+                ending,
+                ops,
+                serves_ops,
+                on_loopback,
+            })
         }
     };
     let make_door = || tls.as_ref().map(Shown::door);
@@ -126,7 +144,22 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let mut jobs: Vec<_> = certificates.collect();
     jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state())));
     jobs.push(discovery);
-    Ok(Node { server, speaks_tls, member, sync, telemetry, ops, ops_listener, ending, live, drain, jobs })
+    let keeping = keeping.map(|keeping| task::spawn_job(keeping.run()));
+    Ok(Node {
+        server,
+        speaks_tls,
+        member,
+        sync,
+        telemetry,
+        ops,
+        ops_listener,
+        draining,
+        ending,
+        live,
+        drain,
+        keeping,
+        jobs,
+    })
 }
 
 // === impl Node ===
@@ -181,8 +214,12 @@ impl Node {
     pub async fn shutdown(self) {
         self.ops.drain();
         tokio::time::sleep(self.drain.delay).await;
+        self.draining.cancel();
         let ending = self.ending.clone();
         self.server.shutdown(self.drain.timeout, move || ending.cancel()).await;
+        if let Some(keeping) = self.keeping {
+            let _ = tokio::time::timeout(Duration::from_secs(5), keeping).await;
+        }
         for job in &self.jobs {
             job.abort();
         }
@@ -246,6 +283,21 @@ async fn supply(
     telemetry.connect(&link);
     let reporter = telemetry.reporter(link.clone(), labels, Arc::clone(warnings));
     Ok((Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep }, member))
+}
+
+/// Where responses are kept: on disk behind memory, in memory alone where there is no disk or it does not take them.
+fn conversations(data_dir: Option<&Path>, warnings: &Warnings) -> (Arc<dyn Store>, Option<Keeping>) {
+    let opened = data_dir.map(|dir| Disk::open(dir.join("responses"), clock::unix_ms()));
+    match opened {
+        Some(Ok((disk, keeping))) => return (Arc::new(disk), Some(keeping)),
+        Some(Err(error)) => {
+            let text = format!("responses are kept in memory only, and are gone with the process: {error}");
+            tracing::warn!("{text}");
+            warnings.set("responses", text);
+        }
+        None => {}
+    }
+    (Arc::new(Memory::new(8, Bounds::NODE)), None)
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {

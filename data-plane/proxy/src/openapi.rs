@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::ingress::pass::Way;
+use crate::ingress::stored::Act;
 use crate::ingress::{self, Operation};
 use crate::pprof;
 
@@ -38,6 +39,11 @@ const ROWS: &[Row] = &[
     row(POST, "/v1/completions", "createCompletion", "Continue a text (OpenAI, legacy)"),
     row(POST, "/v1/responses", "createResponse", "Answer a conversation (OpenAI Responses)"),
     row(POST, "/v1/responses/input_tokens", "countResponseTokens", "Count the tokens of a Responses request"),
+    row(GET, "/v1/responses", "connectResponses", "Ask for responses over a WebSocket, one after the other (OpenAI)"),
+    row(GET, "/v1/responses/{response}", "getResponse", "A response of the caller's that is kept"),
+    row(DELETE, "/v1/responses/{response}", "deleteResponse", "Forget a response"),
+    row(GET, "/v1/responses/{response}/input_items", "listInputItems", "What a response answered"),
+    row(POST, "/v1/responses/{response}/cancel", "cancelResponse", "Refused: nothing is made in the background"),
     row(POST, "/v1/messages", "createMessage", "Answer a conversation (Anthropic)"),
     row(POST, "/v1/messages/count_tokens", "countMessageTokens", "Count the tokens of a Messages request"),
     row(POST, "/anthropic/v1/messages", "createMessageUnderPrefix", "The same as /v1/messages"),
@@ -214,6 +220,11 @@ fn forms(operation: &Operation) -> Forms {
         }
         Operation::Models(dialect) => Forms { needs_key: true, ..shown("models", JSON, Some(listed(*dialect).0)) },
         Operation::Model(dialect, _) => Forms { needs_key: true, ..shown("models", JSON, Some(listed(*dialect).1)) },
+        Operation::Socket => Forms { needs_key: true, ..shown("conversations", "*/*", None) },
+        Operation::Stored(stored) => {
+            let schema = (stored.act == Act::Get).then_some("Response");
+            Forms { needs_key: true, ..shown("conversations", JSON, schema) }
+        }
         Operation::Pass(way) => Forms { needs_key: true, ..shown(passed(way), "*/*", None) },
         Operation::Health => shown("operations", JSON, Some("Health")),
         Operation::Ready => shown("operations", JSON, Some("Ready")),
@@ -239,7 +250,7 @@ fn listed(dialect: Dialect) -> (&'static str, &'static str) {
 fn passed(way: &Way) -> &'static str {
     match way {
         Way::Kept { .. } => "files",
-        Way::Realtime => "conversations",
+        Way::Realtime | Way::Held { .. } => "conversations",
         Way::AgentCall { .. } | Way::AgentCard { .. } => "agents",
         Way::Proxy { .. } | Way::Other { .. } => "passthrough",
     }

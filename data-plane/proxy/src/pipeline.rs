@@ -23,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{ANTHROPIC_BETA, Outbound, Terms};
 use crate::body::ReplyBody;
-use crate::headers::Hints;
+use crate::conversations::{Memory, Store};
+use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
+use crate::responses::{self, Thread};
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
 use crate::tokens::Tokens;
@@ -38,8 +40,11 @@ pub(crate) struct Gateway {
     pub(crate) client: Client,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) sinks: Arc<Sinks>,
+    pub(crate) conversations: Arc<dyn Store>,
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
+    /// Cancelled when the drain begins: sockets end with what they are answering.
+    pub(crate) draining: CancellationToken,
     pub(crate) ops: Arc<ops::Ops>,
     /// Whether health and metrics are here, not on a listener of their own.
     pub(crate) serves_ops: bool,
@@ -54,6 +59,14 @@ pub(crate) struct Head {
     pub(crate) id: String,
     /// How the client wants a stream.
     pub(crate) form: StreamForm,
+    /// What the connection remembers, where it is a socket.
+    pub(crate) connection: Option<Arc<Memory>>,
+}
+
+/// A request's body: still with the client, or here, as a socket's message.
+pub(crate) enum Said {
+    Coming(Incoming),
+    Here(Bytes),
 }
 
 /// Bytes of header names and values that a client may send.
@@ -70,7 +83,7 @@ static FORWARDED: [HeaderName; 3] = [
 
 impl Gateway {
     /// Answers one request; [`Gateway::serve`] is what the listener asks.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+    pub(crate) async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
         let arrived = Instant::now();
         let dialect = ingress::error_dialect(request.uri().path());
         if head_bytes(request.headers()) > MAX_HEAD {
@@ -101,12 +114,16 @@ impl Gateway {
                 self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
             }
             Operation::Pass(way) => self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await,
+            Operation::Socket => responses::socket::open(self, request, peer),
+            Operation::Stored(stored) => {
+                self.guarded(dialect, peer, responses::answer(self, stored, request, arrived)).await
+            }
             other => Box::pin(ops::answer(self, other, &request)).await,
         }
     }
 
     /// What `asked` answers, or what there is to say where it panics.
-    async fn guarded(
+    pub(crate) async fn guarded(
         &self,
         dialect: Dialect,
         peer: SocketAddr,
@@ -137,10 +154,28 @@ impl Gateway {
             form = ingress::gemini::form(parts.uri.query());
             ingress::gemini::key_to_header(parts.uri.query(), &mut parts.headers);
         }
-        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form };
+        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None };
+        self.converse((errand, dialect), &head, Said::Coming(body), record).await
+    }
+
+    /// Runs a request whose head has been read, and makes its reply.
+    pub(crate) async fn converse(
+        &self,
+        (errand, dialect): (Errand, Dialect),
+        head: &Head,
+        body: Said,
+        mut record: Record,
+    ) -> Response<ReplyBody> {
         let config = self.live.pin();
-        match self.run(&config, (errand, dialect), &head, body, &mut record).await {
-            Ok(outcome) => reply::response(self, &config, dialect, &head, outcome, record),
+        match self.run(&config, (errand, dialect), head, body, &mut record).await {
+            Ok((outcome, thread)) => {
+                let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
+                let response = reply::response(self, &config, dialect, head, outcome, record);
+                match keeper {
+                    Some(keeper) => keeper.over(response, &config),
+                    None => response,
+                }
+            }
             Err(failure) => {
                 record.failed(&failure);
                 record.status(failure.status);
@@ -154,19 +189,26 @@ impl Gateway {
         config: &Config,
         (errand, dialect): (Errand, Dialect),
         head: &Head,
-        body: Incoming,
+        body: Said,
         record: &mut Record,
-    ) -> Result<reply::Outcome, Box<Failure>> {
+    ) -> Result<(reply::Outcome, Option<Thread>), Box<Failure>> {
         let snapshot = &config.snapshot;
         let caller = self.identified(config, &head.headers)?;
         record.caller(&caller);
         let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
+        let (body, facts, thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
         let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
-        let hints = Hints::read(&head.headers);
+        let mut hints = Hints::read(&head.headers);
+        if let Some(provider) = thread.as_ref().and_then(Thread::provider) {
+            hints.provider = Some(provider);
+        }
         record.session(hints.session);
         record.asked(&facts.model, stream, snapshot.revision, body.len());
         let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
+        if let Some(thread) = &thread {
+            thread.check(&caller, &resolved)?;
+        }
         record.route(resolved.route.as_deref());
         let permit = limits::admit(&caller, Instant::now())?;
         let rate = permit.rate();
@@ -174,7 +216,10 @@ impl Gateway {
             record.costs_nothing();
         }
         record.admitted(permit);
-        let forwarded = forwarded(&head.headers, dialect, &head.id);
+        let mut forwarded = forwarded(&head.headers, dialect, &head.id);
+        if let Some(session) = hints.session.filter(|_| head.connection.is_some()) {
+            headers::set_session(&mut forwarded, session);
+        }
         let inbound = ingress::spoken(dialect);
         let strict = hints.strict.unwrap_or(snapshot.settings.strict);
         let terms = Terms { once_each: hints.no_retry, strict };
@@ -182,15 +227,39 @@ impl Gateway {
         let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
         outbound.multipart = multipart;
         let answered = outbound.run(&resolved, record).await?;
-        Ok(reply::Outcome {
+        let outcome = reply::Outcome {
             answered,
             route: resolved.route.clone(),
             model: facts.model,
             stream,
             include_usage: facts.include_usage,
             functions: facts.has_functions,
+            stored: thread.as_ref().is_some_and(|thread| thread.stored),
+            previous: thread.as_ref().and_then(|thread| thread.previous.clone()),
             rate,
-        })
+        };
+        Ok((outcome, thread))
+    }
+
+    /// What the request goes on from, for clients of the one API that has memory.
+    async fn threaded(
+        &self,
+        config: &Config,
+        caller: &Caller,
+        (errand, dialect): (Errand, Dialect),
+        head: &Head,
+        (body, facts): (Bytes, Facts),
+    ) -> Result<(Bytes, Facts, Option<Thread>), Box<Failure>> {
+        if errand != Errand::Chat || dialect != Dialect::OpenAiResponses {
+            return Ok((body, facts, None));
+        }
+        let connection = head.connection.as_ref();
+        let (whole, thread) = Thread::find(&*self.conversations, connection, config, caller, &body).await?;
+        let (body, facts) = match whole {
+            Some(whole) => (whole.clone(), Facts::scan(&whole)?),
+            None => (body, facts),
+        };
+        Ok((body, facts, Some(thread)))
     }
 
     /// Who calls, once there is a configuration to know anybody by.
@@ -221,9 +290,13 @@ impl Gateway {
 async fn received(
     errand: Errand,
     head: &Head,
-    body: Incoming,
+    body: Said,
     bounds: receive::Bounds,
 ) -> Result<(Bytes, Facts, Option<receive::Multipart>), Box<Failure>> {
+    let body = match body {
+        Said::Coming(body) => body,
+        Said::Here(body) => return Facts::scan(&body).map(|facts| (body, facts, None)),
+    };
     if let Errand::Task(form) = errand
         && form.takes_parts()
         && let Some(kind) = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())

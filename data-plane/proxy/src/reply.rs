@@ -31,6 +31,10 @@ pub(crate) struct Outcome {
     pub(crate) include_usage: bool,
     /// Asked in the form before tools.
     pub(crate) functions: bool,
+    /// The reply is kept for its client to ask for again.
+    pub(crate) stored: bool,
+    /// The response it goes on from.
+    pub(crate) previous: Option<String>,
     /// The limit nearest to its end, for `x-ratelimit-*`.
     pub(crate) rate: Option<Rate>,
 }
@@ -43,9 +47,9 @@ pub(crate) fn response(
     outcome: Outcome,
     mut record: Record,
 ) -> Response<ReplyBody> {
-    let Outcome { answered, route, model, stream, include_usage, functions, rate } = outcome;
+    let Outcome { answered, route, model, stream, include_usage, functions, stored, previous, rate } = outcome;
     let Answered { answer, target, status, idle, deadline, dropped } = answered;
-    let context = reply_context(&head.id, &model, include_usage, functions);
+    let context = ReplyContext { stored, previous, ..reply_context(&head.id, &model, include_usage, functions) };
     let inbound = ingress::spoken(dialect);
     record.status(status);
     let mut response = Response::new(ReplyBody::empty());

@@ -48,6 +48,8 @@ fn context() -> ReplyContext {
         created: 7,
         include_usage: true,
         functions: false,
+        stored: false,
+        previous: None,
     }
 }
 

@@ -20,6 +20,8 @@ fn context(include_usage: bool) -> ReplyContext {
         created: 7,
         include_usage,
         functions: false,
+        stored: false,
+        previous: None,
     }
 }
 

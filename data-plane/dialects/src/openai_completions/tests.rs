@@ -12,7 +12,15 @@ use crate::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, TapOptions, 
 use crate::openai_chat::OpenAiChat;
 
 fn context(include_usage: bool) -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "m".to_owned(), created: 7, include_usage, functions: false }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "m".to_owned(),
+        created: 7,
+        include_usage,
+        functions: false,
+        stored: false,
+        previous: None,
+    }
 }
 
 /// A client's request for an upstream of another dialect.

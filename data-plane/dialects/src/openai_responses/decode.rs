@@ -52,7 +52,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
         let metadata = serde_json::from_str(raw.get());
         request.metadata = metadata.map_err(|_| top.path().name("metadata").must_be("an object"))?;
     }
-    // Nothing is stored for a translated reply, and `include` asks for details that only the vendor's own tools have.
+    // The gateway keeps a translated reply itself, and `include` asks for details that only the vendor's own tools have.
     top.take("store");
     top.take("include");
     kept.extend(top.rest());

@@ -16,6 +16,8 @@ pub(super) struct Head {
     pub(super) id: String,
     pub(super) model: String,
     pub(super) created: i64,
+    stored: bool,
+    previous: Option<String>,
 }
 
 // === impl Head ===
@@ -27,6 +29,8 @@ impl Head {
             id: format!("resp_{}", context.request_id.replace('-', "")),
             model: if model.is_empty() { context.model.clone() } else { model.to_owned() },
             created: created.unwrap_or(context.created),
+            stored: context.stored,
+            previous: context.previous.clone(),
         }
     }
 
@@ -60,10 +64,9 @@ impl Head {
         object.string("model", &self.model);
         object.array("output", |output| item::write_all(items, status, output));
         object.raw("parallel_tool_calls", "true");
-        object.raw("previous_response_id", "null");
+        object.string_or_null("previous_response_id", self.previous.as_deref());
         object.raw("reasoning", r#"{"effort":null,"summary":null}"#);
-        // Nothing of it is kept.
-        object.raw("store", "false");
+        object.raw("store", if self.stored { "true" } else { "false" });
         object.raw("temperature", "null");
         object.raw("text", r#"{"format":{"type":"text"}}"#);
         object.string("tool_choice", "auto");

@@ -101,6 +101,8 @@ fn a_call_is_told_in_the_form_in_which_functions_were_given() {
         created: 7,
         include_usage: false,
         functions: true,
+        stored: false,
+        previous: None,
     };
     let call = |call: u32| Event::ToolCallStart { choice: 0, call, id: format!("c{call}"), name: "f".to_owned() };
     let piece = |call: u32, json: &str| Event::ToolCallArguments { choice: 0, call, json: json.to_owned() };

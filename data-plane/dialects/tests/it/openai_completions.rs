@@ -65,6 +65,8 @@ fn recorded_replies_are_told_again() {
             created: 7,
             include_usage: true,
             functions: false,
+            stored: false,
+            previous: None,
         };
         let whole = OpenAiCompletions.encode_reply(&reply, &context);
         let whole = std::str::from_utf8(&whole).expect("text");

@@ -25,7 +25,15 @@ pub(crate) fn clients() -> impl Iterator<Item = &'static dyn ClientDialect> {
 }
 
 fn context(include_usage: bool) -> ReplyContext {
-    ReplyContext { request_id: "r1".to_owned(), model: "asked".to_owned(), created: 7, include_usage, functions: false }
+    ReplyContext {
+        request_id: "r1".to_owned(),
+        model: "asked".to_owned(),
+        created: 7,
+        include_usage,
+        functions: false,
+        stored: false,
+        previous: None,
+    }
 }
 
 /// The events of an upstream's stream that comes in pieces, and whether all that came was understood.

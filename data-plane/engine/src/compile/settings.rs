@@ -23,6 +23,7 @@ pub(super) fn compile(document: &Document) -> Settings {
     let interval = discovery.and_then(|discovery| discovery.interval);
     let agents = discovery.and_then(|discovery| discovery.auto_agents.as_ref());
     let max_body = document.server.as_ref().and_then(|server| server.max_body);
+    let store_ttl = document.responses.as_ref().and_then(|responses| responses.store_ttl);
     Settings {
         auth_off: document.auth == Some(Auth::Off),
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
@@ -35,6 +36,7 @@ pub(super) fn compile(document: &Document) -> Settings {
         auto_agents: AutoAgent::ALL.into_iter().filter(|agent| agents.is_some_and(|some| some.has(*agent))).collect(),
         discovery: discovery.and_then(|discovery| discovery.enabled).unwrap_or(defaults.discovery),
         discovery_interval: interval.map_or(defaults.discovery_interval, |span| span.0),
+        store_ttl: store_ttl.map_or(defaults.store_ttl, |span| span.0),
     }
 }
 

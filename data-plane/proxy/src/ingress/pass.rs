@@ -1,5 +1,7 @@
 //! Paths of what passes as it is: `/proxy/{provider}/…`, files and batches, and whatever else stands behind `/v1/`.
 
+use std::sync::Arc;
+
 use gateway_engine::pass::is_owned;
 use gateway_engine::snapshot::Service;
 use gateway_ir::failure::{Code, Failure};
@@ -20,6 +22,8 @@ pub(crate) enum Way {
     AgentCard { agent: Option<String> },
     /// A conversation over a WebSocket.
     Realtime,
+    /// An operation on what this caller's provider keeps for it. `tail` is what stands behind `/v1`.
+    Held { provider: Arc<str>, tail: String },
     /// Another operation of OpenAI's API; `tail` is what stands behind `/v1`.
     Other { tail: String },
 }

@@ -58,6 +58,7 @@ impl Asking<'_> {
         match way {
             Way::Proxy { provider, path } => self.proxied(provider, path, body).await,
             Way::Kept { service, id, tail } => self.kept(*service, id.as_deref(), tail, body).await,
+            Way::Held { provider, tail } => self.remembered(provider, tail, body).await,
             Way::Other { tail } => self.other(tail, body).await,
             Way::Realtime => self.realtime(),
             Way::AgentCall { agent } => self.called(agent.as_deref(), body).await,
@@ -141,6 +142,15 @@ impl Asking<'_> {
             let message = format!("every target of `{model}` is disabled; enable one");
             Box::new(Failure::new(Code::ModelNotFound, message).with_status(503))
         })
+    }
+
+    /// Who comes here has been found to own it.
+    async fn remembered(&self, provider: &str, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
+        let provider = pass::named(&self.config.snapshot, provider)?;
+        checked(tail)?;
+        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let uri = provider.endpoint.under_api(tail, self.query()?.as_deref());
+        self.bound(provider, Reach::Account, uri, None, String::new(), content).await
     }
 
     async fn other(&self, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {

@@ -6,6 +6,8 @@ mod gemini;
 mod vertex;
 mod lanes;
 mod responses;
+mod stored;
+mod sockets;
 mod vendors;
 mod steering;
 mod streaming;

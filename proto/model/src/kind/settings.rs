@@ -28,6 +28,18 @@ pub struct Settings {
     pub passthrough: Option<Passthrough>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discovery: Option<Discovery>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub responses: Option<Responses>,
+}
+
+/// The Responses API's memory, which each node keeps for itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Responses {
+    /// How long a response with `store` (which is on unless a request says `false`) can be asked for and gone on from. `0s`: not at
+    /// all. Default 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_ttl: Option<Span>,
 }
 
 /// What passes to a provider without the gateway knowing the operation. Which keys may do so is their field `passthrough`.

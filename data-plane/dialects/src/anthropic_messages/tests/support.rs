@@ -17,6 +17,8 @@ pub(super) fn context() -> ReplyContext {
         created: 7,
         include_usage: true,
         functions: false,
+        stored: false,
+        previous: None,
     }
 }
 

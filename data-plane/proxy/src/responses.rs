@@ -1,0 +1,11 @@
+//! The Responses API's memory: what a request goes on from, what is kept of its reply, and the operations on what is kept.
+
+mod items;
+mod request;
+mod thread;
+mod stored;
+mod frame;
+pub(crate) mod socket;
+
+pub(crate) use self::stored::answer;
+pub(crate) use self::thread::Thread;

@@ -1,0 +1,281 @@
+//! One request's thread through a conversation: found before it is sent, spun on when it has been answered.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use gateway_dialects::framing::sse;
+use gateway_engine::identity::Caller;
+use gateway_engine::resolve::Resolved;
+use gateway_ir::dialect::Dialect;
+use gateway_ir::failure::Failure;
+use gateway_ir::json;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+
+use super::items;
+use super::request::Asked;
+use crate::attempt::{Answer, Answered};
+use crate::body::{Aborted, Chunk, ReplyBody, ReplyStream};
+use crate::clock;
+use crate::conversations::{Entry, Kept, Key, MAX_TURN, Memory, Store, Turn};
+use crate::state::Config;
+
+/// What a request of the Responses API says about memory, and what was found there.
+pub(crate) struct Thread {
+    owner: Arc<str>,
+    /// To be kept for later requests.
+    pub(crate) stored: bool,
+    pub(crate) previous: Option<String>,
+    /// Who keeps the previous response, if it is not in the body by now.
+    provider: Option<Arc<str>>,
+    /// Nothing is known of the previous response.
+    is_unknown: bool,
+    /// Every input item; `None` where nobody will want them.
+    input: Option<Bytes>,
+    /// What the client's connection keeps for itself, if it is a socket.
+    connection: Option<Arc<Memory>>,
+}
+
+/// Which store a reply says it is in: of this node, or of the vendor.
+const STORE: HeaderName = HeaderName::from_static("x-gateway-store");
+
+// === impl Thread ===
+
+impl Thread {
+    /// Reads what `body` says, and finds what it goes on from: with it comes a body that says it all itself, unless its provider
+    /// keeps that.
+    pub(crate) async fn find(
+        store: &dyn Store,
+        connection: Option<&Arc<Memory>>,
+        config: &Config,
+        caller: &Caller,
+        body: &Bytes,
+    ) -> Result<(Option<Bytes>, Self), Box<Failure>> {
+        let asked = Asked::read(body)?;
+        let mut thread = Self {
+            owner: Arc::clone(&caller.id),
+            stored: asked.stored && !config.snapshot.settings.store_ttl.is_zero(),
+            previous: asked.previous.clone(),
+            provider: None,
+            is_unknown: false,
+            input: None,
+            connection: connection.cloned(),
+        };
+        let earlier = match &asked.previous {
+            None => None,
+            Some(id) => {
+                let (key, now_ms) = (Key::new(&caller.id, id), clock::unix_ms());
+                let found = match connection {
+                    Some(connection) => connection.get(&key, now_ms).await,
+                    None => store.get(&key, now_ms).await,
+                };
+                match found.as_deref().map(|entry| &entry.kept) {
+                    Some(Kept::Here(turn)) => Some(turn.clone()),
+                    Some(Kept::At { provider }) => {
+                        thread.provider = Some(Arc::clone(provider));
+                        None
+                    }
+                    None if connection.is_some() => return Err(not_found(id)),
+                    None => {
+                        thread.is_unknown = true;
+                        None
+                    }
+                }
+            }
+        };
+        let is_kept = thread.stored || connection.is_some();
+        let Some(turn) = earlier else {
+            thread.input = is_kept.then(|| asked.input(body));
+            return Ok((None, thread));
+        };
+        let all = items::joined(&[&turn.input, &items::output(&turn.response), &asked.input(body)]);
+        let whole = asked.with_items(body, &all);
+        thread.input = is_kept.then_some(all);
+        Ok((Some(whole), thread))
+    }
+
+    /// The provider that must serve, because it keeps what the request goes on from.
+    pub(crate) fn provider(&self) -> Option<&str> {
+        self.provider.as_deref()
+    }
+
+    /// What this node knows nothing of may still be in a vendor's account, for whoever may use that account as it is.
+    pub(crate) fn check(&self, caller: &Caller, resolved: &Resolved) -> Result<(), Box<Failure>> {
+        let Some(id) = self.previous.as_deref().filter(|_| self.is_unknown) else { return Ok(()) };
+        let own = Dialect::OpenAiResponses;
+        let may_know = resolved
+            .targets()
+            .all(|target| target.provider.dialect_for(own) == own && caller.may_pass(&target.provider.name));
+        if may_know { Ok(()) } else { Err(not_found(id)) }
+    }
+
+    /// Keeps a response that nobody made for the connection.
+    pub(crate) fn remember(self, response: &serde_json::Value) {
+        let id = response["id"].as_str().unwrap_or_default();
+        if let (Some(connection), Some(input)) = (&self.connection, self.input) {
+            let turn = Turn { response: response.to_string().into(), input };
+            connection.put(Key::new(&self.owner, id), Entry { kept: Kept::Here(turn), until_ms: i64::MAX });
+        }
+    }
+
+    /// What will be kept of the answer; `None` where nothing is.
+    pub(crate) fn keeper(self, answered: &Answered, store: &Arc<dyn Store>, config: &Config) -> Option<Keeper> {
+        let ttl_ms = i64::try_from(config.snapshot.settings.store_ttl.as_millis()).unwrap_or(i64::MAX);
+        let until_ms = clock::unix_ms().saturating_add(ttl_ms);
+        let is_vendors =
+            matches!(answered.answer, Answer::Whole { .. } | Answer::Passing { .. } | Answer::PassingWhole { .. });
+        let mut whole: Vec<(Arc<dyn Store>, i64)> = Vec::new();
+        let mut at = None;
+        match (self.stored, is_vendors) {
+            (true, true) => at = Some((Arc::clone(store), Arc::clone(&answered.target.provider.name), until_ms)),
+            (true, false) => whole.push((Arc::clone(store), until_ms)),
+            (false, _) => {}
+        }
+        if let Some(connection) = self.connection {
+            whole.push((connection, i64::MAX));
+        }
+        let input = self.input.filter(|input| input.len() <= MAX_TURN).unwrap_or_default();
+        if input.is_empty() {
+            whole.clear();
+        }
+        let is_needed = at.is_some() || !whole.is_empty();
+        is_needed.then(|| Keeper { owner: self.owner, input, whole, at, events: sse::Parser::default() })
+    }
+}
+
+/// In OpenAI's words, and why it may be so.
+fn not_found(id: &str) -> Box<Failure> {
+    let message = format!(
+        "Previous response with id '{id}' not found. Each gateway node keeps the responses that it translated for itself; a \
+         WebSocket knows those of its own connection only. Send the whole conversation in `input`, or the chain to one node"
+    );
+    let mut failure = Failure::invalid(message).at("previous_response_id");
+    failure.upstream_code = Some("previous_response_not_found".to_owned());
+    Box::new(failure)
+}
+
+/// Watches one reply on its way to the client, and puts it where it is to be kept before the client has read its end.
+pub(crate) struct Keeper {
+    owner: Arc<str>,
+    input: Bytes,
+    /// Who takes all of it, and until when.
+    whole: Vec<(Arc<dyn Store>, i64)>,
+    /// Who takes down which provider keeps it.
+    at: Option<(Arc<dyn Store>, Arc<str>, i64)>,
+    events: sse::Parser,
+}
+
+struct Watched {
+    reply: Pin<Box<dyn ReplyStream>>,
+    /// Until it has seen all that it needs.
+    keeper: Option<Keeper>,
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    /// The reply, which says where it is kept.
+    pub(crate) fn over(mut self, mut response: Response<ReplyBody>, config: &Config) -> Response<ReplyBody> {
+        if !response.status().is_success() {
+            return response;
+        }
+        if config.families().gateway {
+            let place = if self.at.is_some() { "provider" } else { "node" };
+            response.headers_mut().insert(STORE, HeaderValue::from_static(place));
+        }
+        let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_stream = kind.starts_with(b"text/event-stream");
+        let body = std::mem::replace(response.body_mut(), ReplyBody::empty());
+        *response.body_mut() = match body {
+            ReplyBody::Whole(pieces) => {
+                let all = Bytes::from(pieces.as_slices().collect::<Vec<_>>().concat());
+                match is_stream {
+                    true => drop(self.saw(&all)),
+                    false => self.keep(&all),
+                }
+                ReplyBody::Whole(pieces)
+            }
+            ReplyBody::Stream(reply) if is_stream => ReplyBody::Stream(Box::pin(Watched { reply, keeper: Some(self) })),
+            // Too large to be held, and so to be kept.
+            other => other,
+        };
+        response
+    }
+
+    /// Looks at the next bytes of a stream; whether there is more to look for.
+    fn saw(&mut self, chunk: &[u8]) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        let parsed = events.push(chunk, |event| {
+            self.heard(&event.data);
+            Ok(())
+        });
+        self.events = events;
+        parsed.is_ok() && (self.at.is_some() || !self.whole.is_empty())
+    }
+
+    fn heard(&mut self, data: &[u8]) {
+        let is_end = || {
+            let ends = [&b"\"response.completed\""[..], b"\"response.incomplete\""];
+            ends.iter().any(|end| memchr::memmem::find(data, end).is_some())
+        };
+        if self.at.is_none() && !is_end() {
+            return;
+        }
+        let (mut kind, mut response) = (None, None);
+        let scanned = json::scan_object(data, |member| {
+            if member.is("type") {
+                kind = Some(member.value);
+            } else if member.is("response") {
+                response = Some(member.value);
+            }
+        });
+        let (Ok(()), Some(kind), Some(response)) = (scanned, kind, response) else { return };
+        let response = &data[response];
+        self.note(response);
+        if matches!(&data[kind], b"\"response.completed\"" | b"\"response.incomplete\"") {
+            self.keep(response);
+        }
+    }
+
+    /// Whose it is, as soon as it has a name.
+    fn note(&mut self, response: &[u8]) {
+        if let (Some(id), Some((store, provider, until_ms))) = (id(response), self.at.take()) {
+            store.put(Key::new(&self.owner, &id), Entry { kept: Kept::At { provider }, until_ms });
+        }
+    }
+
+    fn keep(&mut self, response: &[u8]) {
+        self.note(response);
+        let Some(id) = id(response).filter(|_| !self.whole.is_empty()) else { return };
+        let turn = Turn { response: Bytes::copy_from_slice(response), input: self.input.clone() };
+        for (store, until_ms) in self.whole.drain(..) {
+            store.put(Key::new(&self.owner, &id), Entry { kept: Kept::Here(turn.clone()), until_ms });
+        }
+    }
+}
+
+fn id(response: &[u8]) -> Option<String> {
+    let mut at = None;
+    let scanned = json::scan_object(response, |member| {
+        if member.is("id") {
+            at = Some(member.value);
+        }
+    });
+    scanned.ok().and_then(|()| json::string(&response[at?]).map(std::borrow::Cow::into_owned))
+}
+
+// === impl Watched ===
+
+impl ReplyStream for Watched {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
+        let next = ready!(self.reply.as_mut().poll_next(context));
+        if let (Some(Ok(Chunk::Data(bytes))), Some(keeper)) = (&next, &mut self.keeper)
+            && !keeper.saw(bytes)
+        {
+            self.keeper = None;
+        }
+        Poll::Ready(next)
+    }
+}
