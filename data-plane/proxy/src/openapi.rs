@@ -185,7 +185,7 @@ fn described(row: &Row, operation: &Operation) -> Value {
         .replies
         .iter()
         .map(|(kind, schema)| {
-            ((*kind).to_owned(), schema.map_or(json!({}), |schema| json!({"schema": reference(schema)})))
+            ((*kind).to_owned(), schema.map_or(json!({}), |schema| json!({"schema": said(row, kind, schema)})))
         })
         .collect();
     described["responses"]["200"] = json!({"description": "What was asked for", "content": content});
@@ -222,8 +222,12 @@ fn forms(operation: &Operation) -> Forms {
         Operation::Model(dialect, _) => Forms { needs_key: true, ..shown("models", JSON, Some(listed(*dialect).1)) },
         Operation::Socket => Forms { needs_key: true, ..shown("conversations", "*/*", None) },
         Operation::Stored(stored) => {
-            let schema = (stored.act == Act::Get).then_some("Response");
-            Forms { needs_key: true, ..shown("conversations", JSON, schema) }
+            let reply = match stored.act {
+                Act::Get | Act::Cancel => "Response",
+                Act::Delete => "DeletedResponse",
+                Act::InputItems => "ResponseItems",
+            };
+            Forms { needs_key: true, ..shown("conversations", JSON, Some(reply)) }
         }
         Operation::Pass(way) => Forms { needs_key: true, ..shown(passed(way), "*/*", None) },
         Operation::Health => shown("operations", JSON, Some("Health")),
@@ -234,6 +238,18 @@ fn forms(operation: &Operation) -> Forms {
         Operation::Pprof(pprof::Kind::Index) => shown("operations", "text/plain", None),
         Operation::Pprof(_) => shown("operations", "application/octet-stream", None),
         Operation::Options => unreachable!("no row has the method OPTIONS"),
+    }
+}
+
+/// The schema of a reply: of events, what the data of each is; of Google's stream that is no events, an array of them.
+fn said(row: &Row, kind: &str, schema: &str) -> Value {
+    match kind {
+        EVENTS => {
+            let data = json!({"type": "string", "contentMediaType": JSON, "contentSchema": reference(schema)});
+            json!({"type": "object", "properties": {"data": data}})
+        }
+        _ if row.path.ends_with(":streamGenerateContent") => json!({"type": "array", "items": reference(schema)}),
+        _ => reference(schema),
     }
 }
 
