@@ -386,6 +386,8 @@ fn describe(recorder: &PrometheusRecorder) {
         recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
     }
     for (name, unit, about) in [
+        ("gateway_uptime_seconds", Unit::Seconds, "time since the process began"),
+        ("gateway_config_revision", Unit::Count, "the revision of topology that serves"),
         ("gateway_config_stale_seconds", Unit::Seconds, "time since a control plane confirmed what serves"),
         ("gateway_config_unkept", Unit::Count, "1 while the disk does not take the configuration"),
         ("gateway_usage_spool_bytes", Unit::Bytes, "size of the usage spool on disk"),
