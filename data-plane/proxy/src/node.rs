@@ -25,7 +25,7 @@ use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
 use crate::state::Live;
 use crate::sync::{Feed, Keep, Sync};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, logs, spool};
 use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
@@ -35,6 +35,20 @@ use crate::{clock, ops_listener, task};
 struct Shown {
     certificate: Certificate,
     subject: &'static str,
+}
+
+/// What the workers share. Each makes the rest for itself.
+struct Shared {
+    live: Arc<Live>,
+    client_tls: Arc<rustls::ClientConfig>,
+    tokens: Arc<Tokens>,
+    meters: Arc<Meters>,
+    conversations: Arc<dyn Store>,
+    draining: CancellationToken,
+    ending: CancellationToken,
+    ops: Arc<Ops>,
+    serves_ops: bool,
+    on_loopback: bool,
 }
 
 /// A node that serves. Dropping it does not stop it; `shutdown` does.
@@ -86,15 +100,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let (feed, member) = supply(source, keep, labels, &warnings, &telemetry).await?;
     let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();
-    let listen = match listen {
-        Some(listen) => listen,
-        None => configured_listen(&settings)?,
-    };
-    let on_loopback = listen.ip().is_loopback();
-    anyhow::ensure!(
-        on_loopback || settings.auth != Some(Auth::Off),
-        "settings.auth is `off`, which lets everybody in, so the node does not listen on `{listen}`; listen on a loopback address or turn auth on"
-    );
+    let listen = address(listen, &settings)?;
     let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
     let lanes = telemetry.lanes();
     let client_tls = tls_client_config();
@@ -104,32 +110,19 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         Discovery::start(live, Arc::clone(&warnings), tls, tokens, sync.changes())
     };
     ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
-    let make_gateway = {
-        let (live, ops, meters) = (Arc::clone(&live), Arc::clone(&ops), Arc::clone(&meters));
-        let (draining, ending) = (draining.clone(), ending.clone());
-        let serves_ops = ops_listen.is_none();
-        move |worker: usize, _phase: watch::Receiver<Phase>| {
-            ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
-            let (spool, logs) = lanes[worker].clone();
-            let sinks = Arc::new(Sinks { spool, logs, meters: Arc::clone(&meters) });
-            let client = Client::new(Arc::clone(&client_tls));
-            let (live, ops) = (Arc::clone(&live), Arc::clone(&ops));
-            let (draining, ending) = (draining.clone(), ending.clone());
-            let (tokens, conversations) = (Arc::clone(&tokens), Arc::clone(&conversations));
-            Arc::new(Gateway {
-                live,
-                client,
-                tokens,
-                sinks,
-                conversations,
-                draining,
-                ending,
-                ops,
-                serves_ops,
-                on_loopback,
-            })
-        }
+    let shared = Shared {
+        live: Arc::clone(&live),
+        client_tls,
+        tokens,
+        meters: Arc::clone(&meters),
+        conversations,
+        draining: draining.clone(),
+        ending: ending.clone(),
+        ops: Arc::clone(&ops),
+        serves_ops: ops_listen.is_none(),
+        on_loopback: listen.ip().is_loopback(),
     };
+    let make_gateway = move |worker: usize, _: watch::Receiver<Phase>| shared.gateway(worker, lanes[worker].clone());
     let make_door = || tls.as_ref().map(Shown::door);
     let server = Server::start(listen, limits(&settings), make_door, n_workers, make_gateway).await?;
     let ops_listener = match ops_listen {
@@ -160,6 +153,40 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         keeping,
         jobs,
     })
+}
+
+/// Where to listen: as the command says, else as the configuration does. Without keys on this machine only.
+fn address(listen: Option<SocketAddr>, settings: &Settings) -> anyhow::Result<SocketAddr> {
+    let listen = match listen {
+        Some(listen) => listen,
+        None => configured_listen(settings)?,
+    };
+    anyhow::ensure!(
+        listen.ip().is_loopback() || settings.auth != Some(Auth::Off),
+        "settings.auth is `off`, which lets everybody in, so the node does not listen on `{listen}`; listen on a loopback address or turn auth on"
+    );
+    Ok(listen)
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// To be called on the worker's own thread.
+    fn gateway(&self, worker: usize, (spool, logs): (spool::Lane, logs::Lane)) -> Arc<Gateway> {
+        self.ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
+        Arc::new(Gateway {
+            live: Arc::clone(&self.live),
+            client: Client::new(Arc::clone(&self.client_tls)),
+            tokens: Arc::clone(&self.tokens),
+            sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters) }),
+            conversations: Arc::clone(&self.conversations),
+            draining: self.draining.clone(),
+            ending: self.ending.clone(),
+            ops: Arc::clone(&self.ops),
+            serves_ops: self.serves_ops,
+            on_loopback: self.on_loopback,
+        })
+    }
 }
 
 // === impl Node ===
