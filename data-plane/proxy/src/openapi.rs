@@ -93,6 +93,7 @@ const ROWS: &[Row] = &[
     row(GET, "/v1/a2a/.well-known/agent-card.json", "getOnlyAgentCard", "What the agent says of itself"),
     row(POST, "/v1/a2a/{agent}", "callAgent", "Call an agent (A2A, JSON-RPC)"),
     row(GET, "/v1/a2a/{agent}/.well-known/agent-card.json", "getAgentCard", "What an agent says of itself"),
+    row(GET, "/v1/realtime", "realtime", "A conversation over a WebSocket (OpenAI Realtime)"),
     row(GET, "/proxy/{provider}/{path}", "proxyGet", "Any path of a provider, with the gateway's credential"),
     row(POST, "/proxy/{provider}/{path}", "proxyPost", "Any path of a provider, with the gateway's credential"),
     row(PUT, "/proxy/{provider}/{path}", "proxyPut", "Any path of a provider, with the gateway's credential"),

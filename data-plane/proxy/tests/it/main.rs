@@ -21,6 +21,7 @@ mod pass;
 mod kept;
 mod agents;
 mod realtime;
+mod operations;
 mod parameters;
 mod endings;
 mod refusals;
