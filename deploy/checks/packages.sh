@@ -16,6 +16,7 @@ need() {
 }
 need postgresql /usr/lib/postgresql/*/bin/initdb "$(command -v initdb || true)"
 need haproxy /usr/sbin/haproxy
+need redis-server "$(command -v valkey-server || true)"
 need libfaketime /usr/lib/*/faketime/libfaketime.so.1
 [ -n "$missing" ] || exit 0
 

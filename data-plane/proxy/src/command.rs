@@ -50,6 +50,10 @@ pub struct DataPlane {
     /// the data directory, it makes a copy of that useless
     #[arg(long, value_name = "FILE")]
     pub state_key_file: Option<PathBuf>,
+    /// A file with the URL of the Redis or Valkey in which all nodes keep stored responses (`redis://…`, or `rediss://…` for TLS), in
+    /// place of `GATEWAY_REDIS_URL`. Without one, a response is found on the node that gave it.
+    #[arg(long, value_name = "FILE")]
+    pub redis_url_file: Option<PathBuf>,
     /// What people and rollouts are to know this node by; may be repeated.
     #[arg(long = "label", value_name = "NAME=VALUE", requires = "fleet_urls", value_parser = label)]
     pub labels: Vec<(String, String)>,
@@ -164,6 +168,10 @@ impl DataPlane {
             Some(path) => Some(secret_in(path)?),
             None => secret_variable("GATEWAY_STATE_KEY"),
         };
+        let redis_url = match &self.redis_url_file {
+            Some(path) => Some(secret_in(path)?),
+            None => secret_variable("GATEWAY_REDIS_URL"),
+        };
         Ok(Options {
             data_dir: self.data_dir.or_else(|| is_member.then(|| PathBuf::from(MEMBER_DIR))),
             listen: self.listen,
@@ -181,6 +189,7 @@ impl DataPlane {
             labels: self.labels.into_iter().collect(),
             seed_snapshot: self.seed_snapshot,
             state_key,
+            redis_url,
             ..Options::new(source)
         })
     }

@@ -42,6 +42,8 @@ pub struct Options {
     pub seed_snapshot: Option<PathBuf>,
     /// Without it, what the data directory holds of the configuration cannot be read.
     pub state_key: Option<Secret>,
+    /// A Redis or Valkey that keeps responses for all nodes. `None`: this node keeps its own.
+    pub redis_url: Option<Secret>,
 }
 
 /// Where the configuration comes from.
@@ -127,6 +129,7 @@ impl Options {
             labels: BTreeMap::new(),
             seed_snapshot: None,
             state_key: None,
+            redis_url: None,
         }
     }
 }

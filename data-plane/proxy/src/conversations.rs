@@ -3,14 +3,16 @@
 
 mod memory;
 mod disk;
+mod redis;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-pub(crate) use self::disk::{Disk, Keeping};
+pub(crate) use self::disk::Disk;
 pub(crate) use self::memory::{Bounds, Memory};
+pub(crate) use self::redis::Redis;
 
 /// A larger turn is not kept, in bytes.
 pub(crate) const MAX_TURN: usize = 4 * 1024 * 1024;
@@ -59,6 +61,11 @@ pub(crate) trait Store: Send + Sync {
 
     /// When this returns, the entry is gone for good.
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
+
+    /// Where it keeps what it is given, as replies say it.
+    fn place(&self) -> &'static str {
+        "node"
+    }
 }
 
 // === impl Key ===

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gateway_model::kind::settings::{Auth, Settings};
+use gateway_model::secret::Secret;
 use gateway_tls::{Certificate, Door};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
-use crate::conversations::{Bounds, Disk, Keeping, Memory, Store};
+use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
 use crate::link::Link;
 use crate::member::{Member, Membership};
@@ -76,7 +77,7 @@ pub struct Node {
 /// node join is an error here too; a control plane that is away is not: the node is live then, and not ready.
 pub async fn start(options: Options) -> anyhow::Result<Node> {
     let Options { data_dir, listen, tls, ops_listen, ops_tls, workers, source, log, drain, labels, .. } = options;
-    let (seed_snapshot, state_key) = (options.seed_snapshot, options.state_key);
+    let (seed_snapshot, state_key, redis_url) = (options.seed_snapshot, options.state_key, options.redis_url);
     let doors = Doors { key: options.ops_key, pprof: options.pprof };
     anyhow::ensure!(
         !doors.pprof || doors.key.is_some(),
@@ -93,7 +94,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let live = Arc::new(Live::empty());
     let meters = Arc::new(Meters::new());
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings), doors));
-    let (conversations, keeping) = conversations(data_dir.as_deref(), &warnings);
+    let (conversations, keeping) = conversations(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
@@ -137,7 +138,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let mut jobs: Vec<_> = certificates.collect();
     jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state())));
     jobs.push(discovery);
-    let keeping = keeping.map(|keeping| task::spawn_job(keeping.run()));
+    let keeping = keeping.map(task::spawn_job);
     Ok(Node {
         server,
         speaks_tls,
@@ -312,11 +313,24 @@ async fn supply(
     Ok((Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep }, member))
 }
 
-/// Where responses are kept: on disk behind memory, in memory alone where there is no disk or it does not take them.
-fn conversations(data_dir: Option<&Path>, warnings: &Warnings) -> (Arc<dyn Store>, Option<Keeping>) {
+/// What writes responses behind the requests; ends when their store is gone.
+type Keeping = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where responses are kept: in a Redis for all nodes, else on disk behind memory, in memory alone where there is no disk or it does
+/// not take them.
+fn conversations(
+    data_dir: Option<&Path>,
+    redis_url: Option<&Secret>,
+    warnings: &Warnings,
+) -> anyhow::Result<(Arc<dyn Store>, Option<Keeping>)> {
+    if let Some(url) = redis_url {
+        let (redis, writing) =
+            Redis::open(url.expose()).context("the URL of Redis (--redis-url-file, GATEWAY_REDIS_URL)")?;
+        return Ok((Arc::new(redis), Some(Box::pin(writing.run()))));
+    }
     let opened = data_dir.map(|dir| Disk::open(dir.join("responses"), clock::unix_ms()));
     match opened {
-        Some(Ok((disk, keeping))) => return (Arc::new(disk), Some(keeping)),
+        Some(Ok((disk, keeping))) => return Ok((Arc::new(disk), Some(Box::pin(keeping.run())))),
         Some(Err(error)) => {
             let text = format!("responses are kept in memory only, and are gone with the process: {error}");
             tracing::warn!("{text}");
@@ -324,7 +338,7 @@ fn conversations(data_dir: Option<&Path>, warnings: &Warnings) -> (Arc<dyn Store
         }
         None => {}
     }
-    (Arc::new(Memory::new(8, Bounds::NODE)), None)
+    Ok((Arc::new(Memory::new(8, Bounds::NODE)), None))
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {

@@ -1,16 +1,18 @@
-//! What tests of several crates need: the built program, a real Postgres and a real balancer of their own, and a place for the
-//! figures that they measure. It starts only what it ends again, and listens on loopback only.
+//! What tests of several crates need: the built program, a real Postgres, a real Redis and a real balancer of their own, and a
+//! place for the figures that they measure. It starts only what it ends again, and listens on loopback only.
 
 mod binary;
 mod ports;
 pub mod figure;
 pub mod haproxy;
 pub mod postgres;
+pub mod redis;
 
 pub use binary::gatewayctl;
 pub use haproxy::Haproxy;
 pub use ports::free_port;
 pub use postgres::Postgres;
+pub use redis::Redis;
 
 /// What a test needs is not installed: said loudly, and a failure where `CI` is set.
 pub fn missing(what: &str) {

@@ -76,6 +76,14 @@ impl Memory {
     pub(crate) fn forget(&self, key: &Key) {
         self.shard(key).forget(key);
     }
+
+    /// Unless another has come in its place.
+    pub(super) fn forget_this(&self, key: &Key, entry: &Arc<Entry>) {
+        let mut shard = self.shard(key);
+        if shard.entries.get(key).is_some_and(|slot| Arc::ptr_eq(&slot.entry, entry)) {
+            shard.forget(key);
+        }
+    }
 }
 
 impl Store for Memory {

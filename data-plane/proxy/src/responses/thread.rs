@@ -182,7 +182,11 @@ impl Keeper {
             return response;
         }
         if config.families().gateway {
-            let place = if self.at.is_some() { "provider" } else { "node" };
+            let place = match (&self.at, self.whole.first()) {
+                (Some(_), _) => "provider",
+                (None, Some((store, _))) => store.place(),
+                (None, None) => "node",
+            };
             response.headers_mut().insert(STORE, HeaderValue::from_static(place));
         }
         let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
