@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 # $(call skip,WHAT): told loudly on a desk, an error where CI is set.
 skip = { echo "SKIPPED: $(1)" >&2; test -z "$$CI"; }
 
-.PHONY: help run test packages bench fuzz fmt lint check clean
+.PHONY: help run test conformance openapi packages clients bench fuzz fmt lint check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -46,7 +46,8 @@ async fn bad_requests_are_told_what_is_wrong() {
         ("unknown provider", "POST", chat, &with_key, text(&GOOD.replace("\"m\"", "\"no/thing\"")), 404),
         ("packed body", "POST", chat, &packed, text(GOOD), 415),
         ("wrong method", "GET", chat, &with_key, text(""), 405),
-        ("unknown path", "POST", "/v1/nothing", &with_key, text("{}"), 404),
+        ("unknown path", "POST", "/nothing", &with_key, text("{}"), 404),
+        ("a path that passes, to nobody", "POST", "/v1/nothing", &with_key, text("{}"), 400),
         ("admin on the public listener", "GET", "/admin/providers", &with_key, text(""), 404),
     ];
     for (name, method, path, headers, body, status) in cases {
