@@ -17,6 +17,8 @@ pub struct Facts {
     model_at: Range<usize>,
     /// Absent and `null` are `None`.
     pub stream: Option<bool>,
+    /// Where it says `null`, which is as good as nothing.
+    stream_null_at: Option<Range<usize>>,
     stream_options_at: Option<Range<usize>>,
     /// `stream_options.include_usage`.
     pub include_usage: bool,
@@ -104,7 +106,8 @@ impl Facts {
         }
         facts.has_two_limits = max_completion_tokens.is_some() && max_tokens.is_some();
         facts.read_model(body, model)?;
-        facts.stream = boolean(body, stream, "stream")?;
+        facts.stream = boolean(body, stream.clone(), "stream")?;
+        facts.stream_null_at = stream.filter(|_| facts.stream.is_none());
         facts.max_output_tokens = match integer(body, max_completion_tokens, "max_completion_tokens")? {
             Some(tokens) => Some(tokens),
             None => integer(body, max_tokens, "max_tokens")?,
@@ -148,10 +151,13 @@ impl Facts {
                 None => edits.push(self.insertion(b"\"stream_options\":{\"include_usage\":true},")),
             }
         }
-        match (rewrite.stream, self.stream) {
-            (Some(true), None) => edits.push(self.insertion(b"\"stream\":true,")),
-            (Some(false), None) => edits.push(self.insertion(b"\"stream\":false,")),
-            _ => {}
+        if let (Some(stream), None) = (rewrite.stream, self.stream) {
+            let (word, member): (&'static [u8], &'static [u8]) =
+                if stream { (b"true", b"\"stream\":true,") } else { (b"false", b"\"stream\":false,") };
+            edits.push(match &self.stream_null_at {
+                Some(at) => Edit { at: at.clone(), with: Bytes::from_static(word) },
+                None => self.insertion(member),
+            });
         }
         splice(body, edits)
     }
@@ -274,6 +280,10 @@ mod tests {
         assert_eq!(
             rewritten(r#"{"model":"m","stream":true,"stream_options":{"x":1}}"#, &streaming),
             r#"{"model":"m","stream":true,"stream_options":{"x":1,"include_usage":true}}"#
+        );
+        assert_eq!(
+            rewritten(r#"{"model":"m","stream":null}"#, &streaming),
+            r#"{"stream_options":{"include_usage":true},"model":"m","stream":true}"#
         );
         let asked = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
         assert_eq!(rewritten(asked, &streaming), asked);
