@@ -68,7 +68,15 @@ async fn find(
     match gateway.conversations.get(&key, clock::unix_ms()).await {
         Some(entry) => Ok((key, entry)),
         None => {
-            let message = format!("Response with id '{}' not found.", stored.id);
+            // In OpenAI's words, and why it may be so.
+            let message = match gateway.conversations.place() {
+                "node" => format!(
+                    "Response with id '{}' not found. `store` is local to the gateway node that answered, and another node, or the \
+                     same after `responses.store_ttl`, does not know it",
+                    stored.id
+                ),
+                _ => format!("Response with id '{}' not found.", stored.id),
+            };
             Err(Box::new(Failure::new(Code::NotFound, message).at("id")))
         }
     }
