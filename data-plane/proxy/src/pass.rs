@@ -41,7 +41,7 @@ use crate::record::{Ending, Record};
 use crate::relay::{Bounds, Mode, Relay};
 use crate::state::Config;
 use crate::upstream::UpstreamBody;
-use crate::{refusal, reply, task};
+use crate::{refusal, reply, task, websocket};
 
 /// What an upstream answered, and under which bounds the rest of it comes.
 struct Passed {
@@ -99,7 +99,7 @@ async fn run(
     record.session(hints.session);
     let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
     if is_socket {
-        socket::check_origin(&config.snapshot.settings.origins, &parts.headers)?;
+        websocket::check_origin(&config.snapshot.settings.origins, &parts.headers)?;
     } else if *way == Way::Realtime {
         let message = "`/v1/realtime` is a WebSocket; ask for an upgrade of HTTP/1.1";
         return Err(Box::new(Failure::invalid(message).with_status(426)));

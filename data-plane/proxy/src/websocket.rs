@@ -73,11 +73,7 @@ pub(crate) fn accept(
     let Some(key) = key else {
         return Err(Box::new(Failure::invalid("`sec-websocket-key` must be 16 bytes in base64")));
     };
-    let is_foreign = |origin: &HeaderValue| !origin.to_str().is_ok_and(|origin| origins.allow(origin));
-    if headers.get(ORIGIN).is_some_and(is_foreign) {
-        let message = "pages of this origin may not open a WebSocket; name it in settings.server.cors_origins";
-        return Err(Box::new(Failure::new(Code::NotAllowed, message)));
-    }
+    check_origin(origins, headers)?;
     let accepted = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is visible ASCII");
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -86,6 +82,18 @@ pub(crate) fn accept(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accepted);
     Ok((response, hyper::upgrade::on(request)))
+}
+
+/// Browsers ask nobody before they open a WebSocket for a page: that is for whoever is asked.
+pub(crate) fn check_origin(origins: &Origins, headers: &HeaderMap) -> Result<(), Box<Failure>> {
+    match headers.get(ORIGIN).map(HeaderValue::to_str) {
+        None => Ok(()),
+        Some(Ok(origin)) if origins.allow(origin) => Ok(()),
+        Some(_) => {
+            let message = "pages of this origin may not open a WebSocket; name it in settings.server.cors_origins";
+            Err(Box::new(Failure::new(Code::NotAllowed, message)))
+        }
+    }
 }
 
 /// Whether a list of words has this one.

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use gateway_engine::snapshot::Origins;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
 use http::header::{
-    CONNECTION, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, Method, Request, Version};
@@ -39,18 +38,6 @@ pub(super) fn wanted<B>(request: &mut Request<B>) -> Option<OnUpgrade> {
         && request.headers().get(UPGRADE).is_some_and(is_websocket)
         && request.headers().contains_key(SEC_WEBSOCKET_KEY);
     is_asked.then(|| hyper::upgrade::on(request))
-}
-
-/// Browsers ask nobody before they open a WebSocket for a page: that is for whoever is asked.
-pub(super) fn check_origin(origins: &Origins, headers: &HeaderMap) -> Result<(), Box<Failure>> {
-    match headers.get(ORIGIN).map(HeaderValue::to_str) {
-        None => Ok(()),
-        Some(Ok(origin)) if origins.allow(origin) => Ok(()),
-        Some(_) => {
-            let message = "pages of this origin may not connect; name it in settings.server.cors_origins";
-            Err(Box::new(Failure::new(Code::NotAllowed, message)))
-        }
-    }
 }
 
 /// What of the handshake goes on: neither extensions, which would hide what is said, nor a credential.
