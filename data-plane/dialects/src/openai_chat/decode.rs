@@ -155,17 +155,21 @@ fn response_format(top: &mut Fields<'_, '_>, kept: &mut Kept) -> Result<Option<R
     }
 }
 
-/// `reasoning_effort`, or the object that OpenRouter made of it.
+/// `reasoning_effort`, or the object that OpenRouter made of it. Of both, the flat one is understood and both go on.
 fn reasoning(top: &mut Fields<'_, '_>, kept: &mut Kept) -> Result<Option<Reasoning>, Box<Failure>> {
-    if let Some(effort) = top.string("reasoning_effort")? {
-        return Ok(Some(effort_of(effort.into_owned())));
-    }
-    let Some(raw) = top.take("reasoning") else { return Ok(None) };
+    let written = top.peek("reasoning_effort");
+    let flat = top.string("reasoning_effort")?.map(|effort| effort_of(effort.into_owned()));
+    let Some(raw) = top.take("reasoning") else { return Ok(flat) };
     let path = top.path().name("reasoning");
     let mut reasoning = Fields::read(raw, &path)?;
     let effort = reasoning.string("effort")?;
     let budget = reasoning.unsigned("max_tokens")?;
     let enabled = reasoning.boolean("enabled")?;
+    if let (Some(flat), Some(written)) = (flat, written) {
+        kept.push(("reasoning_effort".to_owned(), written.to_owned()));
+        kept.push(("reasoning".to_owned(), raw.to_owned()));
+        return Ok(Some(flat));
+    }
     let has_more = reasoning.rest().next().is_some();
     if has_more || effort.is_none() {
         // What the flat form cannot say goes on as it is.

@@ -30,6 +30,10 @@ fn what_only_this_dialect_can_say_goes_through() {
         r#"{"model":"own","messages":[],"response_format":{"type":"grammar","value":"x"},"reasoning":{"max_tokens":2000,"exclude":true}}"#,
     );
     check(
+        r#"{"model":"m","messages":[],"reasoning":{"effort":"high","exclude":true},"reasoning_effort":"low"}"#,
+        r#"{"model":"own","messages":[],"reasoning_effort":"low","reasoning":{"effort":"high","exclude":true}}"#,
+    );
+    check(
         r#"{"model":"m","messages":[],"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type" : "object"},"strict":true}},"reasoning_effort":"none"}"#,
         r#"{"model":"own","messages":[],"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type" : "object"},"strict":true}},"reasoning_effort":"none"}"#,
     );
