@@ -67,11 +67,21 @@ fn message(item: &mut Fields<'_, '_>, messages: &mut Vec<Message>) -> Result<(),
         _ => return Err(item.path().name("role").must_be("user, assistant, system or developer")),
     };
     let Some(raw) = item.take("content") else { return Err(item.missing("content")) };
-    let parts = parts(raw, &item.path().name("content"))?;
-    if role == Role::Assistant {
-        parts.into_iter().for_each(|part| push(messages, role, part));
-    } else {
+    let path = item.path().name("content");
+    let parts = parts(raw, &path)?;
+    if role != Role::Assistant {
         messages.push(Message::new(role, parts));
+        return Ok(());
+    }
+    for (index, part) in parts.into_iter().enumerate() {
+        // Beside its messages, what a model says that is its own becomes an item; a part that pretends to be one is refused.
+        if matches!(part.content, Content::Opaque { .. }) {
+            return Err(path
+                .index(index)
+                .name("type")
+                .must_be("`output_text` or `refusal` in a message of the assistant"));
+        }
+        push(messages, role, part);
     }
     Ok(())
 }

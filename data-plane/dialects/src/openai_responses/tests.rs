@@ -74,6 +74,10 @@ fn what_only_the_vendor_has_is_refused_by_name() {
         (json!({"model": "m"}), "input"),
         (json!({"model": "m", "input": [{"role": "robot", "content": "x"}]}), "input[0].role"),
         (json!({"model": "m", "input": [{"type": "function_call", "name": "f"}]}), "input[0].call_id"),
+        (
+            json!({"model": "m", "input": [{"role": "assistant", "content": [{"type": "function_call_output"}]}]}),
+            "input[0].content[0].type",
+        ),
     ] {
         assert_eq!(chat_of(&body).expect_err("refused").param.as_deref(), Some(path), "{body}");
     }
