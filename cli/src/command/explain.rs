@@ -35,6 +35,7 @@ pub(crate) async fn run(explain: Explain) -> Result<Exit, Failure> {
 
 fn story(record: &Value) -> String {
     let mut lines = vec![asked(record), allowed(record), routed(record)];
+    lines.extend(items(record, "/passed_over").iter().map(passed_over));
     lines.extend(items(record, "/attempts").iter().enumerate().map(|(index, attempt)| attempted(index + 1, attempt)));
     lines.push(ended(record));
     lines.push(used(record));
@@ -78,6 +79,20 @@ fn routed(record: &Value) -> String {
         _ => "",
     };
     format!("{rule}, under topology revision {}{lane}", number(record, "/topology_revision"))
+}
+
+fn passed_over(target: &Value) -> String {
+    let why = match text(target, "/reason").as_str() {
+        "breaker_open" => "its breaker was open after too many failures".to_owned(),
+        "breaker_on_trial" => "another request was trying it after an outage".to_owned(),
+        "cooling_down" => "it had asked for a pause, or refused the credential".to_owned(),
+        other => other.to_owned(),
+    };
+    let left = match number(target, "/left_ms") {
+        0 => String::new(),
+        left => format!(", for another {}", time::length_us(left.saturating_mul(1000))),
+    };
+    format!("not asked: {}/{}, because {why}{left}", text(target, "/provider"), text(target, "/model"))
 }
 
 fn attempted(index: usize, attempt: &Value) -> String {
@@ -151,7 +166,8 @@ mod tests {
             "method": "POST", "path": "/v1/chat/completions", "model": "smart", "route": "", "topology_revision": 7, "status": 200,
             "ending": "finished", "stream": true, "lane": "translate", "settled_by": "exact", "priced": true, "cost_nano_usd": 1_500_000,
             "tokens": {"input": 10, "cache_read": 5, "output": 7}, "admitted_us": 80, "first_byte_us": 240_000, "total_us": 1_340_000,
-            "overhead_us": 300, "request_bytes": 900, "response_bytes": 4000, "attempts": [
+            "overhead_us": 300, "request_bytes": 900, "response_bytes": 4000,
+            "passed_over": [{"provider": "z", "model": "m", "reason": "breaker_open", "left_ms": 12_000}], "attempts": [
                 {"provider": "a", "model": "m", "status": 503, "error_code": "upstream_error", "started_us": 90, "ended_us": 20_090},
                 {"provider": "b", "model": "n", "status": 200, "started_us": 21_000, "ended_us": 1_340_000}]});
         assert_eq!(
@@ -159,6 +175,7 @@ mod tests {
             "2027-01-15 08:00:00Z  POST /v1/chat/completions for model smart, as a stream on node_a (900 bytes)\n\
              by key demo (vk_1), admitted after 80us\n\
              no route matched, so it went to the model it names, under topology revision 7; the conversation was translated between dialects\n\
+             not asked: z/m, because its breaker was open after too many failures, for another 12s\n\
              attempt 1: a/m at 90us, answered 503 (upstream_error) after 20ms\n\
              attempt 2: b/n at 21ms, answered 200 after 1.3s\n\
              finished; status 200, first byte after 240ms, 1.3s in all, 300us of it in the gateway, 4000 bytes\n\

@@ -5,14 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use gateway_ir::offer::Known;
-use gateway_ir::quirks::Quirks;
 use gateway_model::kind::settings::AutoAgent;
 
 use crate::known::Discovered;
 use crate::listing::known;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
-use crate::snapshot::{Group, Model, Provider, PublicModel, Snapshot, Target};
+use crate::snapshot::{Declared, Group, Model, Provider, PublicModel, Snapshot, Target};
 
 /// Nobody asks more targets than this for one request, and a turn should come round.
 const MAX_TARGETS: usize = 16;
@@ -51,7 +50,8 @@ fn charge(snapshot: &mut Snapshot) {
         };
         let groups: Vec<_> = model.groups.iter().map(group).collect();
         if groups.iter().zip(&model.groups).any(|(new, old)| !Arc::ptr_eq(new, old)) {
-            *model = Arc::new(Model { name: Arc::clone(&model.name), groups, overrides: model.overrides });
+            let (name, affinity) = (Arc::clone(&model.name), model.affinity.clone());
+            *model = Arc::new(Model { name, groups, affinity, overrides: model.overrides });
         }
     };
     snapshot.models.values_mut().for_each(&mut one);
@@ -95,7 +95,7 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
 
 fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered) -> Option<(Arc<Model>, PublicModel)> {
     let fitting = candidates.iter().filter(|candidate| fits(agent, candidate)).take(MAX_TARGETS);
-    let target = |candidate: &Candidate<'_>| Target::new(candidate.provider, candidate.model, Quirks::default());
+    let target = |candidate: &Candidate<'_>| Target::new(candidate.provider, candidate.model, Declared::default());
     let targets: Vec<Arc<Target>> = fitting.map(|candidate| target(candidate).charged(discovered)).collect();
     if targets.is_empty() {
         return None;
@@ -117,7 +117,7 @@ fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered)
         facts: Known::default(),
         targets,
     };
-    let model = Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() };
+    let model = Model { name, groups: vec![Arc::new(group)], affinity: None, overrides: Overrides::default() };
     Some((Arc::new(model), shown))
 }
 

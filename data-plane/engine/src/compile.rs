@@ -10,24 +10,28 @@ mod agent;
 use std::sync::Arc;
 
 use gateway_ir::offer::Known;
-use gateway_ir::quirks::Quirks;
 use gateway_model::problem::Problem;
 use gateway_model::set::Set;
 
 use crate::agents::with_discovered;
 use crate::policy::Overrides;
-use crate::snapshot::{Provider, PublicModel, Snapshot, Target};
+use crate::snapshot::{Declared, Provider, PublicModel, Snapshot, Target};
 
 /// Validates and compiles. All or nothing: with any error there is no snapshot, and every error found is told. Takes time
 /// linear in the set; keys are not part of a snapshot.
 pub fn compile(set: &Set, revision: u64) -> Result<Snapshot, Vec<Problem>> {
+    compile_over(set, revision, &Snapshot::default())
+}
+
+/// The same, with what has been seen of those upstreams that are in `served` as they are in the set.
+pub fn compile_over(set: &Set, revision: u64, served: &Snapshot) -> Result<Snapshot, Vec<Problem>> {
     let mut problems = set.validate();
     problems.retain(Problem::is_error);
     if !problems.is_empty() {
         return Err(problems);
     }
     let of_settings = Overrides::compile(set.settings.retry.as_ref(), set.settings.timeouts.as_ref());
-    let providers = provider::compile(set, of_settings, &mut problems);
+    let providers = provider::compile(set, of_settings, served, &mut problems);
     let providers_by_name =
         providers.iter().map(|provider| (Arc::clone(&provider.name), Arc::clone(provider))).collect();
     let models = model::compile(&set.models, &providers_by_name, &mut problems);
@@ -54,7 +58,7 @@ fn demo_models(providers: &[Arc<Provider>]) -> impl Iterator<Item = PublicModel>
         owned_by: Arc::clone(&provider.name),
         description: None,
         facts: Known::default(),
-        targets: vec![Target::new(provider, "chat", Quirks::default())],
+        targets: vec![Target::new(provider, "chat", Declared::default())],
     })
 }
 

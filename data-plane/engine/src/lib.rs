@@ -8,6 +8,7 @@ pub mod glob;
 pub mod price;
 pub mod count;
 pub mod policy;
+pub mod health;
 pub mod limits;
 pub mod identity;
 pub mod handle;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_model::policy::{Retry, Timeouts};
+use gateway_model::policy::{Breaker as BreakerDocument, Retry, Timeouts};
 use gateway_model::unit::Span;
 
 /// What one level of the configuration says; `None` leaves it to the next one.
@@ -28,6 +28,36 @@ pub struct Policy {
     pub idle: Duration,
     /// The whole request, all attempts included.
     pub total: Duration,
+}
+
+/// When a target is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// How long it stays open the first time.
+    pub open: Duration,
+    /// Requests that may try at the same time once that is over.
+    pub trials: u32,
+}
+
+// === impl Breaker ===
+
+impl Breaker {
+    const DEFAULT: Self = Self { failures: 5, open: Duration::from_secs(30), trials: 1 };
+
+    /// By what the levels say, nearest first; each field by the nearest that names it. `None`: switched off.
+    pub(crate) fn compile(levels: [Option<&BreakerDocument>; 2]) -> Option<Self> {
+        let levels = levels.into_iter().flatten();
+        if levels.clone().find_map(|level| level.enabled) == Some(false) {
+            return None;
+        }
+        Some(Self {
+            failures: levels.clone().find_map(|level| level.failures).unwrap_or(Self::DEFAULT.failures),
+            open: levels.clone().find_map(|level| level.open).map_or(Self::DEFAULT.open, |open| open.0),
+            trials: levels.clone().find_map(|level| level.trials).unwrap_or(Self::DEFAULT.trials),
+        })
+    }
 }
 
 // === impl Overrides ===

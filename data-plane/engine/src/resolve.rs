@@ -14,7 +14,7 @@ use http::HeaderMap;
 
 use crate::identity::Caller;
 use crate::policy::{Overrides, Policy};
-use crate::snapshot::{Model, Route, Snapshot, Target};
+use crate::snapshot::{Affinity, Model, Route, Snapshot, Target, steady_hash};
 
 /// What a request says about where it wants to go.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Ask<'a> {
     pub forced_provider: Option<&'a str>,
     pub forced_model: Option<&'a str>,
     pub forced_route: Option<&'a str>,
+    /// What it says it belongs to.
+    pub session: Option<&'a str>,
 }
 
 /// Evidence that the caller may do this, and with what.
@@ -35,6 +37,8 @@ pub struct Resolved {
     pub model: Arc<Model>,
     /// The route's level, and behind it the model's.
     overrides: Overrides,
+    /// The same for requests that belong together; 0 where nobody asks.
+    pub(crate) affinity: u64,
     /// `None`: every target will do.
     only: Option<Only>,
 }
@@ -67,7 +71,18 @@ pub fn resolve(snapshot: &Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Re
         return Err(not_allowed(asked));
     }
     let overrides = route.map_or(model.overrides, |route| route.overrides.or(model.overrides));
-    Ok(Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, only })
+    let affinity = model.affinity.as_ref().map_or(0, |affinity| affinity_of(affinity, ask, caller));
+    Ok(Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only })
+}
+
+/// Sessions are a caller's own: two callers' of the same name have nothing in common.
+fn affinity_of(affinity: &Affinity, ask: &Ask<'_>, caller: &Caller) -> u64 {
+    let header = match affinity {
+        Affinity::Header(name) => ask.headers.get(name).map(http::HeaderValue::as_bytes),
+        Affinity::Session => None,
+    };
+    let together = header.or(ask.session.map(str::as_bytes)).unwrap_or_default();
+    steady_hash(0, [caller.id.as_bytes(), b"/", together])
 }
 
 // === impl Resolved ===

@@ -1,12 +1,9 @@
 //! After a failure: stop, another target, or the same one again, and after how long. Only asked while nothing has gone to the
 //! client.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_ir::failure::{Failure, Retry};
-
-use crate::snapshot::Target;
 
 /// An upstream that asks for more patience than this gets none: the caller is told how long it should be.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -30,23 +27,23 @@ pub struct Spent {
 
 /// What to do next.
 #[derive(Clone, Debug)]
-pub enum Decision {
+pub enum Decision<T> {
     /// The failure is the answer.
     Stop,
     /// The same target, after a pause.
     Again { after: Duration },
     /// This one, at once.
-    Next { target: Arc<Target> },
+    Next(T),
 }
 
 /// Decides what follows `failure`. `plan` has the targets that have not been tried: another target is always better than
 /// waiting for the one that failed. Nothing is taken from it where the request stops.
-pub fn next(failure: &Failure, spent: Spent, plan: &mut impl Iterator<Item = Arc<Target>>) -> Decision {
+pub fn next<T>(failure: &Failure, spent: Spent, plan: &mut impl Iterator<Item = T>) -> Decision<T> {
     if failure.retry == Retry::Never || spent.n_attempts >= spent.max_attempts || spent.elapsed >= spent.total {
         return Decision::Stop;
     }
     if let Some(target) = plan.next() {
-        return Decision::Next { target };
+        return Decision::Next(target);
     }
     if spent.once_each {
         return Decision::Stop;
@@ -75,17 +72,16 @@ mod tests {
     use gateway_ir::failure::Code;
 
     use super::*;
-    use crate::testing;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// A word for a decision, without the jitter.
     fn decided(code: Code, retry_after: Option<Duration>, spent: Spent, has_next: bool) -> &'static str {
         let failure = Failure::new(code, "x").with_retry_after(retry_after);
-        match next(&failure, spent, &mut has_next.then(testing::target).into_iter()) {
+        match next(&failure, spent, &mut has_next.then_some(()).into_iter()) {
             Decision::Stop => "stop",
             Decision::Again { .. } => "again",
-            Decision::Next { .. } => "next",
+            Decision::Next(()) => "next",
         }
     }
 
@@ -123,7 +119,7 @@ mod tests {
     #[test]
     fn retry_after_is_honoured_where_it_is_bearable() {
         let failure = |after| Failure::new(Code::UpstreamRateLimited, "x").with_retry_after(Some(after));
-        let Decision::Again { after } = next(&failure(2 * SECOND), spent(1), &mut std::iter::empty()) else {
+        let Decision::Again { after } = next(&failure(2 * SECOND), spent(1), &mut std::iter::empty::<()>()) else {
             panic!("must wait")
         };
         assert_eq!(after, 2 * SECOND);

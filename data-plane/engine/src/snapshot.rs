@@ -1,26 +1,30 @@
 //! The compiled configuration: indexed, resolved, immutable. One `Arc` is swapped for another; a request reads one from its
 //! start to its end.
 
+mod group;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gateway_ir::dialect::Dialect;
 use gateway_ir::offer::Known;
 use gateway_ir::quirks::Quirks;
-use gateway_model::catalog;
 use gateway_model::kind::settings::AutoAgent;
+use gateway_model::{catalog, kind, policy};
 use gateway_providers::endpoint::Endpoint;
 use http::{HeaderMap, HeaderName};
 use regex::Regex;
 
 use crate::glob::Glob;
+use crate::health::{Health, Healths};
 use crate::identity::Caller;
 use crate::known::Discovered;
 use crate::policy::Overrides;
-pub use crate::policy::Policy;
+pub use crate::policy::{Breaker, Policy};
 use crate::price::Price;
+
+pub(crate) use group::{Affinity, Group, Order, Turns, steady_hash};
 
 /// Everything that one revision of the topology says.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +132,11 @@ pub struct Provider {
     pub index: usize,
     /// The provider's level and, behind it, that of the settings.
     pub(crate) overrides: Overrides,
+    pub(crate) breaker: Option<policy::Breaker>,
+    /// What has been seen of its models, by this configuration or by earlier ones in which it was the same.
+    pub(crate) healths: Arc<Healths>,
+    /// As the configuration has it, to see whether another one has the same.
+    pub(crate) written: Arc<kind::provider::Provider>,
     pub(crate) prices: HashMap<Box<str>, Price, ahash::RandomState>,
     /// For every model without a price of its own.
     pub(crate) other_price: Option<Price>,
@@ -153,9 +162,19 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// The upstream's own name of it.
     pub model: Arc<str>,
+    pub health: Arc<Health>,
+    /// `None`: it is asked whatever has happened.
+    pub breaker: Option<Breaker>,
     /// The provider's, and what the catalogue and the configuration say of this model.
     pub quirks: Quirks,
     pub price: Option<Price>,
+}
+
+/// What a configuration says of a target, beside which it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Declared<'a> {
+    pub(crate) quirks: Quirks,
+    pub(crate) breaker: Option<&'a policy::Breaker>,
 }
 
 /// A public model, or one that is addressed directly.
@@ -164,17 +183,9 @@ pub struct Model {
     pub name: Arc<str>,
     /// In the order in which they are exhausted: the model's own by priority, then those of its fallbacks. None is empty.
     pub(crate) groups: Vec<Arc<Group>>,
+    /// What keeps requests together, where one of its groups asks.
+    pub(crate) affinity: Option<Affinity>,
     pub(crate) overrides: Overrides,
-}
-
-/// Targets among which a strategy chooses. Models that fall back on the same model share its groups, and with them the turns.
-#[derive(Debug)]
-pub(crate) struct Group {
-    /// Best first: the order after a failure.
-    pub(crate) members: Box<[Arc<Target>]>,
-    /// Places of members, turn by turn; empty where it is always the first member's.
-    round: Box<[u32]>,
-    n_turns_taken: AtomicUsize,
 }
 
 /// A model that is listed by its name.
@@ -237,10 +248,19 @@ impl Snapshot {
             return None;
         }
         let provider = self.providers_by_name.get(provider)?;
-        let target = Target::new(provider, model, Quirks::default()).charged(&self.discovered);
-        let group = Group::new(vec![target], Vec::new());
+        let target = Target::new(provider, model, Declared::default()).charged(&self.discovered);
+        let groups = vec![Arc::new(Group::of_one(target))];
         let name = format!("{}/{model}", provider.name).into();
-        Some(Arc::new(Model { name, groups: vec![Arc::new(group)], overrides: Overrides::default() }))
+        Some(Arc::new(Model { name, groups, affinity: None, overrides: Overrides::default() }))
+    }
+
+    /// Every target that can be reached by a public name, each upstream model once.
+    pub fn targets(&self) -> Vec<&Arc<Target>> {
+        let models = self.models.values().chain(self.routes.iter().filter_map(|route| route.model.as_ref()));
+        let mut targets: Vec<_> = models.flat_map(|model| &model.groups).flat_map(|group| &group.members).collect();
+        targets.sort_by_key(|target| (&target.provider.name, &target.model));
+        targets.dedup_by(|a, b| a.is_same(b));
+        targets
     }
 
     pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
@@ -376,17 +396,19 @@ impl Agent {
 impl Target {
     /// What passes to a provider as it is. `model` is the upstream's own, or empty where none is named.
     pub fn passing(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
-        Self::new(provider, model, Quirks::default())
+        Self::new(provider, model, Declared::default())
     }
 
-    /// `declared` is what the configuration says of this model.
-    pub(crate) fn new(provider: &Arc<Provider>, model: &str, declared: Quirks) -> Arc<Self> {
-        let of_model = gateway_providers::quirks::of_model(provider.row, model);
+    pub(crate) fn new(provider: &Arc<Provider>, name: &str, declared: Declared<'_>) -> Arc<Self> {
+        let of_model = gateway_providers::quirks::of_model(provider.row, name);
+        let model: Arc<str> = name.into();
         Arc::new(Self {
             provider: Arc::clone(provider),
-            model: model.into(),
-            quirks: provider.quirks.and(of_model).and(declared),
-            price: provider.price(model, &Discovered::default()),
+            health: provider.healths.of(&model),
+            breaker: Breaker::compile([declared.breaker, provider.breaker.as_ref()]),
+            model,
+            quirks: provider.quirks.and(of_model).and(declared.quirks),
+            price: provider.price(name, &Discovered::default()),
         })
     }
 
@@ -396,47 +418,19 @@ impl Target {
         if price == self.price {
             return self;
         }
-        let (provider, model) = (Arc::clone(&self.provider), Arc::clone(&self.model));
-        Arc::new(Self { provider, model, quirks: self.quirks, price })
+        Arc::new(Self {
+            provider: Arc::clone(&self.provider),
+            model: Arc::clone(&self.model),
+            health: Arc::clone(&self.health),
+            breaker: self.breaker,
+            quirks: self.quirks,
+            price,
+        })
     }
 
     /// The same upstream model of the same account.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.provider.index == other.provider.index && self.model == other.model
-    }
-}
-
-// === impl Group ===
-
-impl Group {
-    /// `round` holds places of `members`, which is not empty.
-    pub(crate) fn new(members: Vec<Arc<Target>>, round: Vec<u32>) -> Self {
-        debug_assert!(!members.is_empty() && round.iter().all(|place| (*place as usize) < members.len()));
-        Self { members: members.into(), round: round.into(), n_turns_taken: AtomicUsize::new(0) }
-    }
-
-    /// The same members, by turns that go on, at the prices that hold with these lists.
-    pub(crate) fn charged(self: &Arc<Self>, discovered: &Discovered) -> Arc<Self> {
-        let members: Box<[_]> = self.members.iter().map(|target| Arc::clone(target).charged(discovered)).collect();
-        if members.iter().zip(&self.members).all(|(new, old)| Arc::ptr_eq(new, old)) {
-            return Arc::clone(self);
-        }
-        let n_turns_taken = AtomicUsize::new(self.n_turns_taken.load(Ordering::Relaxed));
-        Arc::new(Self { members, round: self.round.clone(), n_turns_taken })
-    }
-
-    /// The place of the member whose turn it is. One atomic addition where there is a choice, nothing where there is none.
-    pub(crate) fn take_turn(&self) -> usize {
-        if self.round.is_empty() {
-            return 0;
-        }
-        let turn = self.n_turns_taken.fetch_add(1, Ordering::Relaxed) % self.round.len();
-        self.round[turn] as usize
-    }
-
-    /// After so many turns everybody has had one who has any.
-    pub(crate) fn n_turns(&self) -> usize {
-        self.round.len().max(1)
     }
 }
 

@@ -10,7 +10,7 @@ use gateway_model::set::Set;
 
 use crate::compile::compile;
 use crate::identity::{Caller, KeyEntry, KeyTable, Peppers, identify};
-use crate::snapshot::{Snapshot, Target};
+use crate::snapshot::Snapshot;
 
 /// Two providers, the least that most tests need.
 pub(crate) const PROVIDERS: &str = "
@@ -38,9 +38,4 @@ pub(crate) fn caller(models: &[&str]) -> Arc<Caller> {
     let entry = KeyEntry { id: "vk_1".into(), digest, models, enabled: true, ..KeyEntry::default() };
     keys.upsert(&entry, Instant::now());
     identify("secret", &keys, &peppers, 0).expect("a known key")
-}
-
-pub(crate) fn target() -> Arc<Target> {
-    let model = snapshot(PROVIDERS).model("openai/gpt").expect("a direct address");
-    Arc::clone(&model.groups[0].members[0])
 }

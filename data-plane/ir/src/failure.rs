@@ -60,6 +60,8 @@ pub enum Code {
     IdleTimeout,
     TotalTimeout,
     DestinationRefused,
+    /// All that could serve are left alone for a while; the message says which and why.
+    NoTarget,
     ClientGone,
 }
 
@@ -114,6 +116,7 @@ rows! {
     IdleTimeout "idle_timeout" 504 "upstream_timeout" "provider_timeout" Upstream Elsewhere;
     TotalTimeout "total_timeout" 504 "upstream_timeout" "provider_timeout" Upstream Never;
     DestinationRefused "destination_refused" 502 "gateway_error" "network_error" Gateway OnlyElsewhere;
+    NoTarget "no_target_available" 503 "provider_error" "provider_error" Upstream Never;
     ClientGone "client_gone" 499 "client_gone" "network_error" Client Never;
 }
 

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, Upstream};
 use gateway_dialects::task::{Asked, Family};
 use gateway_dialects::{fitting, registry, repair, signed_id};
+use gateway_engine::health::Skip;
 use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::{self, Decision, Spent};
-use gateway_engine::routing;
+use gateway_engine::routing::{self, Choice, Shape};
 use gateway_engine::snapshot::Target;
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::facts::{Facts, Rewrite};
@@ -38,6 +39,9 @@ use crate::upstream::{Client, Origin, UpstreamBody, demo_answer};
 
 /// Features that a client of Anthropic's asks for; a word for Anthropic and nobody else.
 pub(crate) const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
+/// Tokens of an answer that may be as long as it likes, where targets are compared by price.
+const EXPECTED_OUTPUT: u64 = 500;
 
 /// A JSON reply is held whole up to here, so that its headers are exact.
 pub(crate) const MAX_HELD_REPLY: usize = 4 * 1024 * 1024;
@@ -198,13 +202,15 @@ impl<'a> Outbound<'a> {
 
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
     pub(crate) async fn run(&mut self, resolved: &Resolved, record: &mut Record) -> Result<Answered, Box<Failure>> {
-        let mut plan = routing::plan(resolved);
         let began = Instant::now();
-        let Some(mut target) = plan.next() else {
-            let message = format!("every target of `{}` is disabled; enable one", self.facts.model);
-            return Err(Box::new(Failure::new(Code::ModelNotFound, message).with_status(503)));
-        };
+        let n_input = gateway_engine::count::estimate(self.body.len() as u64, 0).input;
+        let shape = Shape::new(n_input, self.facts.max_output_tokens.unwrap_or(EXPECTED_OUTPUT));
+        let mut plan = routing::plan(resolved, shape, began.into_std());
+        let mut next = plan.next();
         loop {
+            let Some(Choice { target, mut seat }) = next else {
+                return Err(nobody_left(&self.facts.model, &plan.skipped, record));
+            };
             let policy = resolved.policy(&target, self.stream);
             let deadline = began + policy.total;
             let lane = match self.errand {
@@ -219,14 +225,19 @@ impl<'a> Outbound<'a> {
                 Errand::CountTokens => self.count(&target, &policy, deadline).await,
                 Errand::Task(form) => self.task(form, (&target, lane), &policy, deadline, record.id()).await,
             };
+            let now = std::time::Instant::now();
             let failure = match answered {
                 Ok((answer, status, dropped)) => {
                     record.attempt_ended(status, None);
+                    seat.answered(now);
+                    record.seated(seat, &plan.skipped);
                     return Ok(Answered { answer, target, status, idle: policy.idle, deadline, dropped });
                 }
                 Err(failure) => failure,
             };
             record.attempt_ended(0, Some(&failure));
+            seat.failed(&failure, now);
+            drop(seat);
             let spent = Spent {
                 n_attempts: n_made,
                 max_attempts: policy.max_attempts,
@@ -234,10 +245,17 @@ impl<'a> Outbound<'a> {
                 elapsed: began.elapsed(),
                 total: policy.total,
             };
-            match retry::next(&failure, spent, &mut plan) {
-                Decision::Stop => return Err(failure),
-                Decision::Again { after } => tokio::time::sleep(after).await,
-                Decision::Next { target: next } => target = next,
+            next = match retry::next(&failure, spent, plan.at(now)) {
+                Decision::Next(choice) => Some(choice),
+                Decision::Again { after } => {
+                    tokio::time::sleep(after).await;
+                    Choice::again(target, std::time::Instant::now()).ok()
+                }
+                Decision::Stop => None,
+            };
+            if next.is_none() {
+                record.passed_over(&plan.skipped);
+                return Err(failure);
             }
         }
     }
@@ -401,6 +419,25 @@ impl<'a> Outbound<'a> {
         let events = reading.events(&bytes)?;
         reading.complete(gateway_ir::fold::fold(events)).map(|reply| Answer::Folded(Box::new(reply)))
     }
+}
+
+/// Nobody could be asked at all.
+fn nobody_left(model: &str, skipped: &[(Arc<Target>, Skip)], record: &mut Record) -> Box<Failure> {
+    record.passed_over(skipped);
+    let Some((target, skip)) = skipped.iter().min_by_key(|(_, skip)| skip.left()) else {
+        let message = format!("every target of `{model}` is disabled; enable one");
+        return Box::new(Failure::new(Code::ModelNotFound, message).with_status(503));
+    };
+    let name = format!("{}/{}", target.provider.name, target.model);
+    let why = match skip {
+        Skip::OnTrial => "is being tried by another request",
+        _ => "has failed too often lately and is left alone for a while",
+    };
+    let last = target.health.last_failure().map(|failure| format!("; it failed with: {failure}")).unwrap_or_default();
+    let message = format!("no target of `{model}` can be asked now: `{name}` {why}{last}");
+    // In whole seconds, of which none is too short.
+    let left = skip.left().map(|left| Duration::from_secs(left.as_secs() + 1));
+    Box::new(Failure::new(Code::NoTarget, message).with_retry_after(left.or(Some(Duration::from_secs(1)))))
 }
 
 /// Sends a request and waits for the head of its answer, whatever its status.

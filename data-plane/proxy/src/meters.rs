@@ -254,8 +254,6 @@ impl Meters {
         json!({
             "models": self.models.totals(),
             "latency": self.models.latency(),
-            // None is built yet: said, so that nobody takes an empty list for all circuits being closed.
-            "circuit_breakers": {"enabled": false, "circuits": {}},
             "provider_health": providers,
             "in_flight": self.frame.inflight.load(Ordering::Relaxed),
             "open_streams": self.frame.open_streams.load(Ordering::Relaxed),

@@ -1,5 +1,7 @@
 //! Health, readiness, metrics, statistics and profiles: everything on the data listener that is no request to a model.
 
+mod circuits;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -90,6 +92,8 @@ impl Ops {
     fn statistics(&self) -> Value {
         let mut told = self.meters.statistics();
         told["uptime_seconds"] = json!(self.started.elapsed().as_secs());
+        told["circuit_breakers"] =
+            json!({"circuits": circuits::statistics(&self.live.load().snapshot, Instant::now())});
         told
     }
 
@@ -134,7 +138,8 @@ impl Ops {
         #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
         self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
         self.meters.standing(&self.live.standing);
-        let mut response = Response::new(ReplyBody::whole(self.meters.render()));
+        let circuits = circuits::metrics(&self.live.load().snapshot, Instant::now());
+        let mut response = Response::new(ReplyBody::whole(self.meters.render() + &circuits));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response

@@ -188,9 +188,9 @@ impl Attempts<'_> {
                 elapsed: began.elapsed(),
                 total: self.policy.total,
             };
-            match retry::next(&failure, spent, &mut std::iter::empty()) {
+            match retry::next(&failure, spent, &mut std::iter::empty::<()>()) {
                 Decision::Again { after } => tokio::time::sleep(after).await,
-                Decision::Stop | Decision::Next { .. } => return sent,
+                Decision::Stop | Decision::Next(()) => return sent,
             }
             body = pieces.into();
         }

@@ -327,6 +327,7 @@ fn wanted<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {
         forced_provider: hints.provider,
         forced_model: hints.model,
         forced_route: hints.route,
+        session: hints.session,
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gateway_engine::health::{Seat, Skip};
 use gateway_engine::identity::Caller;
 use gateway_engine::limits::{Permit, Settlement};
 use gateway_engine::price;
@@ -42,6 +43,8 @@ pub(crate) struct Record {
     is_free: bool,
     streaming: bool,
     target: Option<Arc<Target>>,
+    /// At the target that answers, until its reply has ended.
+    seat: Option<Seat>,
     usage: Option<(Usage, v1::SettledBy)>,
     /// For an estimate where the upstream said nothing.
     n_input_bytes: u64,
@@ -101,6 +104,7 @@ impl Record {
             is_free: false,
             streaming: false,
             target: None,
+            seat: None,
             usage: None,
             n_input_bytes: 0,
             n_output_bytes: 0,
@@ -187,6 +191,22 @@ impl Record {
         }
     }
 
+    /// The place at the target that answers, and who was passed over before.
+    pub(crate) fn seated(&mut self, seat: Seat, skipped: &[(Arc<Target>, Skip)]) {
+        self.seat = Some(seat);
+        self.passed_over(skipped);
+    }
+
+    /// Targets that were better left alone.
+    pub(crate) fn passed_over(&mut self, skipped: &[(Arc<Target>, Skip)]) {
+        self.log.passed_over.extend(skipped.iter().map(|(target, skip)| v1::PassedOver {
+            provider: target.provider.name.as_ref().to_owned(),
+            model: target.model.as_ref().to_owned(),
+            reason: skip.name().to_owned(),
+            left_ms: skip.left().map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        }));
+    }
+
     /// The upstream's reply broke a rule; whether that could be repaired is the caller's business.
     pub(crate) fn breached(&self, breach: Breach) {
         if let Some(target) = &self.target {
@@ -241,6 +261,9 @@ impl Record {
     }
 
     pub(crate) fn failed(&mut self, failure: &Failure) {
+        if let Some(seat) = &mut self.seat {
+            seat.failed(failure, Instant::now());
+        }
         self.ending = Ending::of(failure, !self.log.attempts.is_empty());
         self.log.error_code = failure.code.name().to_owned();
         self.log.error_message = truncated(&failure.message, 512);

@@ -91,7 +91,6 @@ pub const ROWS: &[Row] = &[
             "mcp_servers",
             "tiers",
             "experiment",
-            "breaker",
         ],
         about: "a public model name and the targets behind it",
     },

@@ -34,10 +34,23 @@ pub struct Timeouts {
     pub total: Option<Span>,
 }
 
-/// Switches off breaker, cool-down, disabling and ejection alike.
+/// When an upstream model that fails is left alone for a while. Its cool-downs (after 429, or where the credential is refused)
+/// belong to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Breaker {
-    /// Only `false` is accepted by this version.
-    pub enabled: bool,
+    /// `false` switches off breaker and cool-downs alike: the upstream is always asked. Default true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Failures in a row that open it; half of at least 20 replies in 30 seconds do too. Default 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failures: Option<u32>,
+    /// How long it stays open; twice, three times, up to ten times as long where the trials fail. Default 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Span>,
+    /// Requests that try it at the same time when that is over. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub trials: Option<u32>,
 }

@@ -19,6 +19,7 @@ fn generated_is_current() {
         // Log records are shown to people as JSON, the same on a node and in the admin API.
         .type_attribute(".gateway.v1.LogRecord", "#[derive(serde::Serialize)]")
         .type_attribute(".gateway.v1.Attempt", "#[derive(serde::Serialize)]")
+        .type_attribute(".gateway.v1.PassedOver", "#[derive(serde::Serialize)]")
         .type_attribute(".gateway.v1.TokenUsage", "#[derive(serde::Serialize)]")
         .field_attribute(".gateway.v1.LogRecord.settled_by", "#[serde(serialize_with = \"crate::text::settled_by\")]")
         .build_client(true)

@@ -108,10 +108,12 @@ fn made_of(snapshot: &Snapshot) -> Vec<(String, Vec<String>)> {
         forced_provider: None,
         forced_model: None,
         forced_route: None,
+        session: None,
     };
     let agents = snapshot.auto_agents.iter().map(|agent| {
         let resolved = resolve(snapshot, &ask(&agent.name), &Caller::anonymous()).expect("it can be asked for");
-        (agent.name.to_string(), routing::plan(&resolved).map(|target| target.model.to_string()).collect())
+        let plan = routing::plan(&resolved, routing::Shape::default(), std::time::Instant::now());
+        (agent.name.to_string(), plan.map(|choice| choice.target.model.to_string()).collect())
     });
     agents.collect()
 }

@@ -49,6 +49,9 @@ fn one(agent: &A2aAgent, endpoint: Endpoint, row: &'static catalog::Row, of_sett
         overrides: Overrides::compile(None, agent.timeouts.as_ref()).or(of_settings),
         prices: HashMap::default(),
         other_price: None,
+        breaker: None,
+        healths: Arc::default(),
+        written: Arc::new(document(agent)),
         discoverable: Vec::new(),
         discovery: Some(false),
     };

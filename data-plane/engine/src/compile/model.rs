@@ -12,7 +12,7 @@ use super::provider::unknown_quirk;
 use crate::known::configured;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
-use crate::snapshot::{Group, Index, Model, Provider, PublicModel, Target};
+use crate::snapshot::{Affinity, Declared, Group, Index, Model, Order, Provider, PublicModel, Target};
 
 /// Groups of one model, fallbacks included. A request makes ten attempts at most, so that nothing behind is ever reached, and
 /// long chains of fallbacks stay cheap.
@@ -37,9 +37,11 @@ pub(super) fn compile(
     let model = |document: &Document| {
         let model = Model {
             name: document.name.as_str().into(),
+            affinity: None,
             groups: with_fallbacks(document, &own, providers, problems),
             overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()),
         };
+        let model = Model { affinity: affinity(document, &model.groups), ..model };
         let shown = public(document, &model, &own[document.name.as_str()].groups);
         (Arc::new(model), shown)
     };
@@ -64,6 +66,13 @@ fn public(document: &Document, model: &Model, own: &[Arc<Group>]) -> PublicModel
     }
 }
 
+/// What keeps the requests of a model together. Its fallbacks may ask where it does not.
+fn affinity(document: &Document, groups: &[Arc<Group>]) -> Option<Affinity> {
+    let is_sticky = groups.iter().any(|group| matches!(group.order, Order::Sticky));
+    let header = document.sticky_header.as_deref().and_then(|name| name.parse().ok());
+    is_sticky.then(|| header.map_or(Affinity::Session, Affinity::Header))
+}
+
 /// Enabled targets, lowest priority number first. One that is listed twice in a priority is one target with both weights.
 fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut Vec<Problem>) -> Vec<Arc<Group>> {
     let mut by_priority: BTreeMap<u32, Vec<(Arc<Target>, u32)>> = BTreeMap::new();
@@ -85,14 +94,32 @@ fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut 
             *places.entry((target.priority, provider.index, &target.model, &target.quirks)).or_insert(targets.len());
         match targets.get_mut(place) {
             Some((_, weight)) => *weight = weight.saturating_add(target.weight),
-            None => targets.push((Target::new(provider, &target.model, quirks), target.weight)),
+            None => {
+                let declared = Declared { quirks, breaker: document.breaker.as_ref() };
+                targets.push((Target::new(provider, &target.model, declared), target.weight));
+            }
         }
     }
-    let group = match document.strategy {
-        Strategy::Weighted => weighted::group,
-        Strategy::Priority => priority::group,
+    by_priority.into_values().map(|targets| Arc::new(group(document, targets))).collect()
+}
+
+/// Targets of one priority.
+fn group(document: &Document, targets: Vec<(Arc<Target>, u32)>) -> Group {
+    let order = match document.strategy {
+        Strategy::Weighted => return weighted::group(targets),
+        Strategy::RoundRobin => return weighted::even(targets),
+        Strategy::Priority => return priority::group(targets),
+        Strategy::Random => Order::Random,
+        Strategy::LeastLatency => Order::LeastLatency,
+        Strategy::LeastBusy => Order::LeastBusy,
+        Strategy::Cheapest => Order::Cheapest,
+        Strategy::Balanced => {
+            let (latency, cost) = document.balance.as_ref().map_or((1, 1), |balance| (balance.latency, balance.cost));
+            Order::Balanced { latency: f64::from(latency), cost: f64::from(cost) }
+        }
+        Strategy::Sticky => Order::Sticky,
     };
-    by_priority.into_values().map(|targets| Arc::new(group(targets))).collect()
+    Group::new(targets, order)
 }
 
 /// The model's own groups, then those of its fallbacks and of theirs, each model once, depth first as listed. Without
@@ -117,7 +144,8 @@ fn with_fallbacks<'a>(
             groups.extend(named.groups.iter().cloned());
             pending.extend(named.document.fallbacks.iter().rev().map(String::as_str));
         } else if let Some((provider, model)) = addressed() {
-            groups.push(Arc::new(Group::new(vec![Target::new(provider, model, Quirks::default())], Vec::new())));
+            let declared = Declared { breaker: document.breaker.as_ref(), ..Declared::default() };
+            groups.push(Arc::new(Group::of_one(Target::new(provider, model, declared))));
         } else {
             let path = format!("models[{}].fallbacks", document.name);
             let message = format!("`{name}` is neither a model nor `provider/model` of a known provider");

@@ -15,9 +15,14 @@ use gateway_providers::quirks;
 use crate::glob::Glob;
 use crate::policy::Overrides;
 use crate::price::Price;
-use crate::snapshot::Provider;
+use crate::snapshot::{Provider, Snapshot};
 
-pub(super) fn compile(set: &Set, of_settings: Overrides, problems: &mut Vec<Problem>) -> Vec<Arc<Provider>> {
+pub(super) fn compile(
+    set: &Set,
+    of_settings: Overrides,
+    served: &Snapshot,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Provider>> {
     let mut prices: HashMap<&str, Vec<&PriceDocument>> = HashMap::new();
     for price in &set.prices {
         prices.entry(&price.provider).or_default().push(price);
@@ -26,7 +31,7 @@ pub(super) fn compile(set: &Set, of_settings: Overrides, problems: &mut Vec<Prob
     for document in &set.providers {
         let prices = prices.get(document.name.as_str()).map_or(&[][..], Vec::as_slice);
         match one(document, prices, providers.len(), of_settings) {
-            Ok(provider) => providers.push(Arc::new(provider)),
+            Ok(provider) => providers.push(Arc::new(remembering(provider, served))),
             Err(found) => problems.extend(found),
         }
     }
@@ -60,11 +65,24 @@ fn one(
         quirks,
         index,
         overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()).or(of_settings),
+        breaker: document.breaker.clone(),
+        healths: Arc::default(),
+        written: Arc::new(document.clone()),
         prices: of_models.map(|price| (price.model.as_str().into(), Price::compile(price))).collect(),
         other_price: of_others.map(|price| Price::compile(price)),
         discovery: discovery.and_then(|discovery| discovery.enabled),
         discoverable: discovery.iter().flat_map(|discovery| &discovery.allowed).map(|name| Glob::new(name)).collect(),
     })
+}
+
+/// With what has been seen of it under another configuration in which it was the same.
+fn remembering(provider: Provider, served: &Snapshot) -> Provider {
+    match served.provider(&provider.name) {
+        Some(known) if known.written == provider.written => {
+            Provider { healths: Arc::clone(&known.healths), ..provider }
+        }
+        _ => provider,
+    }
 }
 
 /// The node is older than who wrote the configuration.

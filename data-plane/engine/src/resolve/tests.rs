@@ -46,7 +46,7 @@ fn resolved(words: &str, keys: &[&str]) -> Result<Resolved, Box<Failure>> {
         }
     }
     let (path, model, forced_provider, forced_model, forced_route) = ask;
-    let ask = Ask { path, headers: &headers, model, forced_provider, forced_model, forced_route };
+    let ask = Ask { path, headers: &headers, model, forced_provider, forced_model, forced_route, session: None };
     resolve(&snapshot, &ask, &testing::caller(keys))
 }
 
@@ -173,7 +173,15 @@ routes:
 ";
     let snapshot = testing::snapshot(yaml);
     let policy = |headers: &HeaderMap, stream| {
-        let ask = Ask { path: "/", headers, model: "m", forced_provider: None, forced_model: None, forced_route: None };
+        let ask = Ask {
+            path: "/",
+            headers,
+            model: "m",
+            forced_provider: None,
+            forced_model: None,
+            forced_route: None,
+            session: None,
+        };
         let resolved = resolve(&snapshot, &ask, &Caller::anonymous()).expect("a model");
         resolved.policy(&resolved.model.groups[0].members[0], stream)
     };

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::snapshot::{Group, Target};
+use crate::snapshot::{Group, Order, Target};
 
 /// A group of targets of the same priority, as listed. Weights mean nothing here.
 pub(crate) fn group(targets: Vec<(Arc<Target>, u32)>) -> Group {
-    Group::new(targets.into_iter().map(|(target, _)| target).collect(), Vec::new())
+    Group::new(targets, Order::Listed)
 }

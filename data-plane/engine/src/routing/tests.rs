@@ -1,7 +1,9 @@
-//! Plans: proportions, order after failures, each target once.
+//! Plans: proportions, order after failures, each target once, who is passed over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use gateway_ir::failure::{Code, Failure};
 use http::HeaderMap;
 use proptest::prelude::*;
 
@@ -13,7 +15,15 @@ use crate::testing;
 
 fn resolved(snapshot: &Snapshot, model: &str, forced_provider: Option<&str>) -> Resolved {
     let headers = HeaderMap::new();
-    let ask = Ask { path: "/", headers: &headers, model, forced_provider, forced_model: None, forced_route: None };
+    let ask = Ask {
+        path: "/",
+        headers: &headers,
+        model,
+        forced_provider,
+        forced_model: None,
+        forced_route: None,
+        session: None,
+    };
     resolve(snapshot, &ask, &Caller::anonymous()).expect("a model")
 }
 
@@ -22,7 +32,7 @@ fn name(target: &Target) -> String {
 }
 
 fn names(resolved: &Resolved) -> Vec<String> {
-    plan(resolved).map(|target| name(&target)).collect()
+    plan(resolved, Shape::default(), Instant::now()).map(|choice| name(&choice.target)).collect()
 }
 
 /// A snapshot of two providers and these models.
@@ -99,8 +109,8 @@ fn the_first_targets_are_in_exact_proportion() {
             for _ in 0..n_threads {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        let first = plan(&resolved).next().expect("a target");
-                        *counts.lock().expect("no panic").entry(name(&first)).or_insert(0) += 1;
+                        let first = plan(&resolved, Shape::default(), Instant::now()).next().expect("a target");
+                        *counts.lock().expect("no panic").entry(name(&first.target)).or_insert(0) += 1;
                     }
                 });
             }
@@ -110,6 +120,233 @@ fn the_first_targets_are_in_exact_proportion() {
         let expected = expected.map(|(name, count)| (name.to_owned(), count * n_threads)).into_iter().collect();
         assert_eq!(counts, expected);
     }
+}
+
+/// Targets `a`, `b` and `c` behind one strategy, with what each is followed by in the document.
+fn three(strategy: &str, more: [&str; 3]) -> Snapshot {
+    let [a, b, c] = more;
+    with_models(&format!(
+        "  - {{name: m, {strategy}, targets: [{{provider: openai, model: a{a}}}, {{provider: openai, model: b{b}}}, {{provider: \
+         claude, model: c{c}}}]}}\n"
+    ))
+}
+
+/// How often each target came first.
+fn firsts(resolved: &Resolved, n: usize) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..n {
+        let first = plan(resolved, Shape::default(), Instant::now()).next().expect("a target");
+        *counts.entry(first.target.model.to_string()).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn member(resolved: &Resolved, place: usize) -> Arc<Target> {
+    Arc::clone(&resolved.model.groups[0].members[place])
+}
+
+fn fail(target: &Target, code: Code, times: usize, now: Instant) {
+    for _ in 0..times {
+        Seat::force(&target.health, target.breaker, now).failed(&Failure::new(code, "x"), now);
+    }
+}
+
+#[test]
+fn round_robin() {
+    let snapshot = three("strategy: round-robin", ["", ", weight: 7", ", weight: 0"]);
+    let resolved = resolved(&snapshot, "m", None);
+    let sequence: Vec<String> = (0..4).map(|_| names(&resolved).remove(0)).collect();
+    assert_eq!(sequence, ["openai/a", "openai/b", "openai/a", "openai/b"]);
+    assert_eq!(names(&resolved), ["openai/a", "openai/b", "claude/c"], "whoever has no turn comes last");
+}
+
+#[test]
+fn random_is_in_proportion() {
+    let snapshot = three("strategy: random", [", weight: 70", ", weight: 30", ", weight: 0"]);
+    let counts = firsts(&resolved(&snapshot, "m", None), 10_000);
+    assert!(counts["a"].abs_diff(7000) < 200 && counts["b"].abs_diff(3000) < 200, "{counts:?}");
+    assert!(!counts.contains_key("c"), "{counts:?}");
+}
+
+#[test]
+fn least_busy() {
+    let snapshot = three("strategy: least-busy", ["", ", weight: 2", ""]);
+    let resolved = resolved(&snapshot, "m", None);
+    let mut held: Vec<Choice> = Vec::new();
+    for _ in 0..12 {
+        held.extend(plan(&resolved, Shape::default(), Instant::now()).next());
+    }
+    let under_way: Vec<u32> = (0..3).map(|place| member(&resolved, place).health.in_flight()).collect();
+    assert_eq!(under_way, [3, 6, 3]);
+    drop(held);
+    assert_eq!(member(&resolved, 1).health.in_flight(), 0);
+}
+
+#[test]
+fn least_latency() {
+    let snapshot = three("strategy: least-latency", ["", "", ""]);
+    let resolved = resolved(&snapshot, "m", None);
+    let now = Instant::now();
+    // Whoever was not measured is tried once, not by all at the same time.
+    let held: Vec<Choice> = (0..3).filter_map(|_| plan(&resolved, Shape::default(), now).next()).collect();
+    let tried: BTreeSet<String> = held.iter().map(|choice| name(&choice.target)).collect();
+    assert_eq!(tried.len(), 3, "{tried:?}");
+    for Choice { target, mut seat } in held {
+        let ms = match &*target.model {
+            "a" => 300,
+            "b" => 20,
+            _ => 200,
+        };
+        seat.answered(now + Duration::from_millis(ms));
+    }
+    let firsts = firsts(&resolved, 100);
+    assert_eq!(firsts, BTreeMap::from([("b".to_owned(), 100)]));
+    assert_eq!(names(&resolved), ["openai/b", "claude/c", "openai/a"]);
+}
+
+const PRICES: &str = "prices:
+  - {provider: openai, model: a, input_per_1m: 10, output_per_1m: 10}
+  - {provider: openai, model: b, input_per_1m: 1, output_per_1m: 100}
+";
+
+#[test]
+fn cheapest_by_the_shape_of_the_request() {
+    let models = "models:\n  - {name: m, strategy: cheapest, targets: [{provider: openai, model: unpriced}, {provider: openai, \
+                  model: a}, {provider: openai, model: b}]}\n";
+    let snapshot = testing::snapshot(&format!("{}{models}{PRICES}", testing::PROVIDERS));
+    let resolved = resolved(&snapshot, "m", None);
+    for (n_input, n_output, expected) in
+        [(100_000, 100, ["b", "a", "unpriced"]), (100, 100_000, ["a", "b", "unpriced"])]
+    {
+        let plan = plan(&resolved, Shape::new(n_input, n_output), Instant::now());
+        let order: Vec<String> = plan.map(|choice| choice.target.model.to_string()).collect();
+        assert_eq!(order, expected, "{n_input} in, {n_output} out");
+    }
+}
+
+#[test]
+fn balanced_between_latency_and_price() {
+    // `a` is dear and quick, `b` cheap and slow.
+    for (balance, expected) in [("{latency: 10, cost: 1}", "a"), ("{latency: 1, cost: 10}", "b")] {
+        let models = format!(
+            "models:\n  - {{name: m, strategy: balanced, balance: {balance}, targets: [{{provider: openai, model: b}}, \
+             {{provider: openai, model: a}}]}}\n"
+        );
+        let snapshot = testing::snapshot(&format!("{}{models}{PRICES}", testing::PROVIDERS));
+        let resolved = resolved(&snapshot, "m", None);
+        let now = Instant::now();
+        for (place, ms) in [(0, 900), (1, 50)] {
+            let target = member(&resolved, place);
+            Seat::force(&target.health, target.breaker, now).answered(now + Duration::from_millis(ms));
+        }
+        let mut plan = plan(&resolved, Shape::new(10_000, 10), now);
+        assert_eq!(&*plan.next().expect("a target").target.model, expected, "{balance}");
+    }
+}
+
+#[test]
+fn sticky_session() {
+    let snapshot = three("strategy: sticky, sticky_header: x-user", ["", ", weight: 2", ""]);
+    let ask = |user: &str| {
+        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-user"), user.parse().expect("a value"))]);
+        let ask = Ask {
+            path: "/",
+            headers: &headers,
+            model: "m",
+            forced_provider: None,
+            forced_model: None,
+            forced_route: None,
+            session: None,
+        };
+        resolve(&snapshot, &ask, &Caller::anonymous()).expect("a model")
+    };
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for user in 0..2000 {
+        let resolved = ask(&format!("user-{user}"));
+        let order = names(&resolved);
+        assert_eq!(names(&resolved), order, "the same user, the same order");
+        *counts.entry(order[0].clone()).or_default() += 1;
+    }
+    assert!(counts["openai/b"].abs_diff(1000) < 100 && counts["openai/a"].abs_diff(500) < 80, "{counts:?}");
+    // Whoever is away moves its own sessions and no others, and they come back.
+    let lost = member(&ask("x"), 1);
+    let before: Vec<Vec<String>> = (0..100).map(|user| names(&ask(&format!("user-{user}")))).collect();
+    fail(&lost, Code::UpstreamError, 5, Instant::now());
+    for (user, before) in before.iter().enumerate() {
+        let first = plan(&ask(&format!("user-{user}")), Shape::default(), Instant::now()).next().expect("another");
+        let expected = before.iter().find(|target| **target != name(&lost)).expect("two others");
+        assert_eq!(name(&first.target), *expected, "user-{user}");
+    }
+}
+
+#[test]
+fn whoever_is_open_is_passed_over() {
+    let now = Instant::now();
+    let snapshot = three("strategy: priority", ["", "", ""]);
+    let resolved = resolved(&snapshot, "m", None);
+    let (first, second) = (member(&resolved, 0), member(&resolved, 1));
+    fail(&first, Code::UpstreamError, 4, now);
+    assert_eq!(names(&resolved), ["openai/a", "openai/b", "claude/c"], "four failures are not five");
+    fail(&first, Code::UpstreamError, 1, now);
+    let mut plan = plan(&resolved, Shape::default(), now);
+    let order: Vec<String> = plan.by_ref().map(|choice| name(&choice.target)).collect();
+    assert_eq!(order, ["openai/b", "claude/c"]);
+    assert_eq!(
+        plan.skipped.iter().map(|(target, skip)| (name(target), skip.name())).collect::<Vec<_>>(),
+        [("openai/a".to_owned(), "breaker_open")]
+    );
+    // One that cools down is asked when nobody else is left.
+    fail(&second, Code::UpstreamCredential, 1, now);
+    assert_eq!(names(&resolved), ["claude/c", "openai/b"]);
+}
+
+#[test]
+fn when_all_are_open_all_are_asked() {
+    let now = Instant::now();
+    let snapshot = three("strategy: priority", ["", "", ""]);
+    let resolved = resolved(&snapshot, "m", None);
+    (0..3).for_each(|place| fail(&member(&resolved, place), Code::UpstreamError, 5, now));
+    assert_eq!(names(&resolved), ["openai/a", "openai/b", "claude/c"]);
+    // A lone target is left alone all the same: there is nothing to choose.
+    let lone = with_models("  - {name: m, targets: [{provider: openai, model: z}]}");
+    let lone = self::resolved(&lone, "m", None);
+    fail(&member(&lone, 0), Code::UpstreamError, 5, now);
+    assert_eq!(names(&lone), Vec::<String>::new());
+}
+
+#[test]
+fn per_agent_breaker_thresholds() {
+    let now = Instant::now();
+    let snapshot = with_models(
+        "  - {name: m, breaker: {failures: 2}, targets: [{provider: openai, model: a}]}\n  \
+         - {name: n, breaker: {enabled: false}, targets: [{provider: openai, model: b}]}",
+    );
+    for (model, failures, expected) in [("m", 1, 1), ("m", 1, 0), ("n", 50, 1)] {
+        let resolved = resolved(&snapshot, model, None);
+        fail(&member(&resolved, 0), Code::UpstreamError, failures, now);
+        assert_eq!(names(&resolved).len(), expected, "{model}");
+    }
+}
+
+/// What is known of an upstream outlives a configuration that leaves it as it was, and no other.
+#[test]
+fn health_outlives_the_configuration() {
+    let now = Instant::now();
+    let yaml = |key: &str, weight: u32| {
+        format!(
+            "providers:\n  - {{name: openai, kind: openai, api_key: {key}}}\nmodels:\n  - {{name: m, targets: [{{provider: \
+             openai, model: a, weight: {weight}}}]}}\n"
+        )
+    };
+    let served = testing::snapshot(&yaml("k", 1));
+    fail(&member(&resolved(&served, "m", None), 0), Code::UpstreamError, 5, now);
+    for (key, expected) in [("k", 0), ("another", 1)] {
+        let set = testing::parsed(&yaml(key, 5));
+        let next = crate::compile::compile_over(&set, 2, &served).expect("valid");
+        assert_eq!(names(&resolved(&next, "m", None)).len(), expected, "{key}");
+    }
+    // A direct address is the same upstream.
+    assert_eq!(names(&resolved(&served, "openai/a", None)).len(), 0);
 }
 
 /// A target by its upstream name, weight, priority and whether it is enabled.

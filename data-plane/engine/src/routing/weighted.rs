@@ -1,9 +1,9 @@
-//! `weighted`: each target its share of the requests, evenly spread, without a random number and without a lock. The order of
+//! `weighted` and `round-robin`: each target its share of the requests, evenly spread, without a random number and without a lock. The order of
 //! turns is worked out when the configuration changes; per request a counter moves on by one.
 
 use std::sync::Arc;
 
-use crate::snapshot::{Group, Target};
+use crate::snapshot::{Group, Order, Target, Turns};
 
 /// Turns in one round, at most: shares in hundredths of a percent are exact. Those that need a longer round are rounded to
 /// this one, but nobody's to nothing.
@@ -14,8 +14,19 @@ const MAX_ROUND: u64 = 10_000;
 pub(crate) fn group(mut targets: Vec<(Arc<Target>, u32)>) -> Group {
     targets.sort_by_key(|(_, weight)| std::cmp::Reverse(*weight));
     let weights: Vec<u32> = targets.iter().map(|(_, weight)| *weight).take_while(|weight| *weight > 0).collect();
-    let round = if weights.len() > 1 { round(&weights) } else { Vec::new() };
-    Group::new(targets.into_iter().map(|(target, _)| target).collect(), round)
+    Group::new(targets, by_turns(&weights))
+}
+
+/// `round-robin`: a turn for each that weighs anything.
+pub(crate) fn even(mut targets: Vec<(Arc<Target>, u32)>) -> Group {
+    targets.sort_by_key(|(_, weight)| *weight == 0);
+    let n_even = targets.iter().take_while(|(_, weight)| *weight > 0).count();
+    Group::new(targets, by_turns(&vec![1; n_even]))
+}
+
+fn by_turns(weights: &[u32]) -> Order {
+    let round = if weights.len() > 1 { round(weights) } else { Vec::new() };
+    Turns::new(round).map_or(Order::Listed, Order::Turns)
 }
 
 /// One round of turns: place `i` occurs in proportion to `weights[i]`, exactly if the round is short enough. All weights are

@@ -136,9 +136,11 @@ impl Asking<'_> {
             forced_provider: hints.provider,
             forced_model: hints.model,
             forced_route: hints.route,
+            session: hints.session,
         };
         let resolved = resolve::resolve(&self.config.snapshot, &ask, self.caller)?;
-        routing::plan(&resolved).next().ok_or_else(|| {
+        let mut plan = routing::plan(&resolved, routing::Shape::default(), std::time::Instant::now());
+        plan.next().map(|choice| choice.target).ok_or_else(|| {
             let message = format!("every target of `{model}` is disabled; enable one");
             Box::new(Failure::new(Code::ModelNotFound, message).with_status(503))
         })

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use gateway_engine::compile::compile;
+use gateway_engine::compile::compile_over;
 use gateway_engine::identity::{KeyEntry, Peppers};
 use gateway_engine::snapshot::Snapshot;
 use gateway_model::document::{self, Resource};
@@ -73,7 +73,7 @@ impl Applier {
     }
 
     /// All items of a topology, made ready to serve.
-    pub(crate) fn checked(items: &[Item], revision: u64) -> Result<Checked, Vec<ConfigError>> {
+    pub(crate) fn checked(&self, items: &[Item], revision: u64) -> Result<Checked, Vec<ConfigError>> {
         let (mut resources, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match resource(item) {
@@ -85,12 +85,13 @@ impl Applier {
             return Err(errors);
         }
         let set = Set::from_resources(resources);
-        Checked::new(&set, revision).map_err(|problems| problems.iter().map(problems::of_set).collect())
+        Checked::new(&set, revision, &self.live.load().snapshot)
+            .map_err(|problems| problems.iter().map(problems::of_set).collect())
     }
 
     /// A topology as people write it. Its keys are not looked at.
     pub(crate) fn set(&mut self, set: &Set, revision: u64) -> Result<(), Vec<Problem>> {
-        let checked = Checked::new(set, revision)?;
+        let checked = Checked::new(set, revision, &self.live.load().snapshot)?;
         self.serve(checked);
         Ok(())
     }
@@ -210,7 +211,7 @@ impl Target for Applier {
     type Checked = Checked;
 
     fn check(&mut self, items: &[Item], revision: u64) -> Result<Checked, Vec<ConfigError>> {
-        Self::checked(items, revision)
+        Self::checked(self, items, revision)
     }
 
     fn topology(&mut self, checked: Checked) {
@@ -243,8 +244,9 @@ impl Target for Applier {
 // === impl Checked ===
 
 impl Checked {
-    fn new(set: &Set, revision: u64) -> Result<Self, Vec<Problem>> {
-        Ok(Self { snapshot: Arc::new(compile(set, revision)?), settings: set.settings.clone() })
+    /// What has been seen of upstreams that stay as they are in `served` is kept.
+    fn new(set: &Set, revision: u64, served: &Snapshot) -> Result<Self, Vec<Problem>> {
+        Ok(Self { snapshot: Arc::new(compile_over(set, revision, served)?), settings: set.settings.clone() })
     }
 }
 

@@ -28,6 +28,7 @@ mod refusals;
 mod reload;
 mod edge;
 mod h2;
+mod health;
 mod matrix;
 mod tls;
 mod models;

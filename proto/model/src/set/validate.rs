@@ -7,15 +7,15 @@ use std::collections::HashSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::catalog::{self, QUIRKS};
-use crate::document::{did_you_mean, unsupported};
+use crate::document::did_you_mean;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
-use crate::kind::model::Model;
+use crate::kind::model::{Model, Strategy};
 use crate::kind::price::Price;
 use crate::kind::provider::Provider;
 use crate::kind::route::{HeaderMatch, Route};
 use crate::kind::settings::{Auth, Settings};
-use crate::policy::{Retry, Timeouts};
+use crate::policy::{Breaker, Retry, Timeouts};
 use crate::problem::{Code, Problem};
 use crate::secret::Secret;
 use crate::set::Set;
@@ -167,10 +167,7 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     if let Some(key) = &provider.api_key {
         api_key(key, findings);
     }
-    if provider.breaker.as_ref().is_some_and(|breaker| breaker.enabled) {
-        let problem = unsupported("breaker.enabled".to_owned(), "a circuit breaker (`breaker.enabled: true`)");
-        findings.error(problem.code, "breaker.enabled", problem.message);
-    }
+    breaker(provider.breaker.as_ref(), findings);
     if provider.discovery.as_ref().is_some_and(|discovery| discovery.allowed.iter().any(String::is_empty)) {
         findings.error(Code::InvalidValue, "discovery.allowed", "holds an empty name");
     }
@@ -323,6 +320,7 @@ fn model(model: &Model, findings: &mut Findings<'_>) {
             findings.error(Code::InvalidValue, &format!("targets[{index}].weight"), "must be at most 10000");
         }
     }
+    strategy(model, findings);
     let facts = model.facts.as_ref();
     for (field, tokens) in [
         ("facts.context_window", facts.and_then(|facts| facts.context_window)),
@@ -332,7 +330,29 @@ fn model(model: &Model, findings: &mut Findings<'_>) {
             findings.error(Code::InvalidValue, field, "must be at least 1");
         }
     }
+    breaker(model.breaker.as_ref(), findings);
     policy(model.retry.as_ref(), model.timeouts.as_ref(), findings);
+}
+
+fn strategy(model: &Model, findings: &mut Findings<'_>) {
+    if let Some(header) = &model.sticky_header {
+        if model.strategy != Strategy::Sticky {
+            findings.error(Code::Conflict, "sticky_header", "belongs to `strategy: sticky`");
+        } else if !is_header_name(header) {
+            findings.error(Code::InvalidValue, "sticky_header", format!("`{header}` is no header name"));
+        }
+    }
+    if let Some(balance) = &model.balance {
+        if model.strategy != Strategy::Balanced {
+            findings.error(Code::Conflict, "balance", "belongs to `strategy: balanced`");
+        } else if balance.latency.max(balance.cost) == 0 || balance.latency.max(balance.cost) > 100 {
+            findings.error(Code::InvalidValue, "balance", "takes weights from 0 to 100, one of them above 0");
+        }
+    }
+    let is_by_weight = matches!(model.strategy, Strategy::Weighted | Strategy::Random | Strategy::Sticky);
+    if is_by_weight && !model.targets.is_empty() && model.targets.iter().all(|target| target.weight == 0) {
+        findings.warning(Code::Conflict, "targets", "every weight is 0: the first target takes all requests");
+    }
 }
 
 fn route(route: &Route, findings: &mut Findings<'_>) {
@@ -399,6 +419,19 @@ fn key(key: &Key, findings: &mut Findings<'_>) {
 fn price(price: &Price, findings: &mut Findings<'_>) {
     if price.model.is_empty() {
         findings.error(Code::InvalidValue, "model", "must not be empty; `*` stands for every model");
+    }
+}
+
+fn breaker(breaker: Option<&Breaker>, findings: &mut Findings<'_>) {
+    let Some(breaker) = breaker else { return };
+    if breaker.failures.is_some_and(|failures| !(1..=1000).contains(&failures)) {
+        findings.error(Code::InvalidValue, "breaker.failures", "must be from 1 to 1000");
+    }
+    if breaker.open.is_some_and(|open| open.0.is_zero() || open.0.as_secs() > 3600) {
+        findings.error(Code::InvalidValue, "breaker.open", "must be longer than 0 and at most 1h");
+    }
+    if breaker.trials.is_some_and(|trials| !(1..=100).contains(&trials)) {
+        findings.error(Code::InvalidValue, "breaker.trials", "must be from 1 to 100");
     }
 }
 

@@ -566,6 +566,23 @@ pub struct LogRecord {
     pub request_bytes: u64,
     #[prost(uint64, tag = "32")]
     pub response_bytes: u64,
+    /// Targets that were not asked although it was their turn.
+    #[prost(message, repeated, tag = "40")]
+    pub passed_over: ::prost::alloc::vec::Vec<PassedOver>,
+}
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PassedOver {
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    /// `breaker_open`, `breaker_on_trial` or `cooling_down`.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// For how much longer, as far as that was known; 0 where it was not.
+    #[prost(uint64, tag = "4")]
+    pub left_ms: u64,
 }
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -49,7 +49,7 @@ fn applier() -> (Applier, Arc<Live>) {
 }
 
 fn serve(applier: &mut Applier, items: &[Item], revision: u64) -> Result<(), Vec<ConfigError>> {
-    Applier::checked(items, revision).map(|checked| applier.serve(checked))
+    applier.checked(items, revision).map(|checked| applier.serve(checked))
 }
 
 fn is_known(live: &Live, secret: &str) -> bool {

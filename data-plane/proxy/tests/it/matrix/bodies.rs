@@ -112,7 +112,9 @@ async fn what_is_too_large_is_noticed_while_it_comes() {
 #[tokio::test]
 async fn what_is_not_known_passes() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::start(&openai_at(&upstream.url())).await;
+    // The replies, which are no answers, are not looked at.
+    let config = openai_at(&upstream.url()).replace("retry:", "breaker: {enabled: false}, retry:");
+    let gateway = Gateway::start(&config).await;
     let passing = ENDPOINTS.iter().filter(|endpoint| endpoint.lane == Lane::Passes);
     for (index, endpoint) in passing.filter(|endpoint| matches!(endpoint.content, Content::Json(_))).enumerate() {
         let added = r#""x_own":{"a":[1,2.50,"é"]}"#;
