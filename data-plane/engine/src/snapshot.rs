@@ -72,6 +72,19 @@ pub struct Settings {
     pub discovery_interval: Duration,
     /// How long a response can be asked for again; zero: not at all.
     pub store_ttl: Duration,
+    pub background: Background,
+}
+
+/// Bounds on responses that are made after their clients have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Background {
+    /// At once, on one node.
+    pub max_running: usize,
+    /// Of them, one caller's.
+    pub max_running_per_caller: usize,
+    pub max_time: Duration,
+    /// Bytes of events in memory, on one node.
+    pub max_events: usize,
 }
 
 /// Pages that may read answers.
@@ -105,6 +118,8 @@ pub enum Service {
     Batches,
     /// Conversations over a WebSocket, which are not kept.
     Realtime,
+    /// Responses that it makes after the client has left, and keeps.
+    Background,
 }
 
 /// Prefixes of the gateway's own response headers.
@@ -285,6 +300,20 @@ impl Default for Settings {
             discovery: false,
             discovery_interval: Duration::from_secs(600),
             store_ttl: Duration::from_secs(24 * 60 * 60),
+            background: Background::default(),
+        }
+    }
+}
+
+// === impl Background ===
+
+impl Default for Background {
+    fn default() -> Self {
+        Self {
+            max_running: 256,
+            max_running_per_caller: 16,
+            max_time: Duration::from_secs(60 * 60),
+            max_events: 64 * 1024 * 1024,
         }
     }
 }
@@ -312,6 +341,7 @@ impl Service {
             Self::Files => "files",
             Self::Batches => "batches",
             Self::Realtime => "realtime",
+            Self::Background => "background",
         }
     }
 }
@@ -358,6 +388,7 @@ impl Provider {
             Service::Files => self.row.files,
             Service::Batches => self.row.batches,
             Service::Realtime => self.row.realtime,
+            Service::Background => self.row.background,
         }
     }
 

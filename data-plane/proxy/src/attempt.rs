@@ -75,6 +75,8 @@ pub(crate) struct Terms {
     pub(crate) once_each: bool,
     /// A target that cannot be told everything is not asked.
     pub(crate) strict: bool,
+    /// In place of a policy's time for all of it.
+    pub(crate) total: Option<Duration>,
 }
 
 /// What came back, before the client has seen any of it.
@@ -211,7 +213,8 @@ impl<'a> Outbound<'a> {
             let Some(Choice { target, mut seat }) = next else {
                 return Err(nobody_left(&self.facts.model, &plan.skipped, record));
             };
-            let policy = resolved.policy(&target, self.stream);
+            let mut policy = resolved.policy(&target, self.stream);
+            policy.total = self.terms.total.unwrap_or(policy.total);
             let deadline = began + policy.total;
             let lane = match self.errand {
                 Errand::Task(form) => self.task_lane(form, &target),

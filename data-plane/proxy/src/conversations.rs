@@ -29,6 +29,8 @@ pub(crate) struct Key {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     Here(Turn),
+    /// Still being made: the response as it stood when that was written.
+    Running(Turn),
     /// Its provider keeps it, under the same id.
     At {
         provider: Arc<str>,
@@ -80,9 +82,9 @@ impl Key {
 
 impl Entry {
     /// What it takes, in bytes.
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.kept {
-            Kept::Here(turn) => turn.response.len() + turn.input.len(),
+            Kept::Here(turn) | Kept::Running(turn) => turn.response.len() + turn.input.len(),
             Kept::At { provider } => provider.len(),
         }
     }

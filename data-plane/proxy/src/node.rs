@@ -22,6 +22,7 @@ use crate::member::{Member, Membership};
 use crate::meters::Meters;
 use crate::ops::{Doors, Ops};
 use crate::pipeline::Gateway;
+use crate::responses::Runs;
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
 use crate::state::Live;
@@ -31,6 +32,9 @@ use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
 use crate::{clock, ops_listener, task};
+
+/// What responses in the background get to say that they end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The certificate of a listener, and what its troubles are called.
 struct Shown {
@@ -45,6 +49,7 @@ struct Shared {
     tokens: Arc<Tokens>,
     meters: Arc<Meters>,
     conversations: Arc<dyn Store>,
+    runs: Arc<Runs>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -66,6 +71,8 @@ pub struct Node {
     ending: CancellationToken,
     live: Arc<Live>,
     drain: Drain,
+    /// Responses that are made behind their requests.
+    runs: Arc<Runs>,
     /// Writes responses down, until all are written.
     keeping: Option<tokio::task::JoinHandle<()>>,
     /// What goes on beside requests, until the end.
@@ -110,6 +117,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&client_tls), Arc::clone(&tokens));
         Discovery::start(live, Arc::clone(&warnings), tls, tokens, sync.changes())
     };
+    let runs = Arc::new(Runs::default());
     ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
     let shared = Shared {
         live: Arc::clone(&live),
@@ -117,6 +125,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         tokens,
         meters: Arc::clone(&meters),
         conversations,
+        runs: Arc::clone(&runs),
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -151,6 +160,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         ending,
         live,
         drain,
+        runs,
         keeping,
         jobs,
     })
@@ -181,6 +191,7 @@ impl Shared {
             tokens: Arc::clone(&self.tokens),
             sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters) }),
             conversations: Arc::clone(&self.conversations),
+            runs: Arc::clone(&self.runs),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),
@@ -244,7 +255,12 @@ impl Node {
         tokio::time::sleep(self.drain.delay).await;
         self.draining.cancel();
         let ending = self.ending.clone();
-        self.server.shutdown(self.drain.timeout, move || ending.cancel()).await;
+        let (busy, runs) = (Arc::clone(&self.runs), self.runs);
+        let time_is_over = async move {
+            ending.cancel();
+            runs.all_over(LAST_WORDS).await;
+        };
+        self.server.shutdown(self.drain.timeout, move || busy.n_running() > 0, time_is_over).await;
         if let Some(keeping) = self.keeping {
             let _ = tokio::time::timeout(Duration::from_secs(5), keeping).await;
         }

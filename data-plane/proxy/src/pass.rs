@@ -75,7 +75,7 @@ pub(crate) async fn answer(
     match run(gateway, &config, &way, (&parts, body, socket.is_some()), &mut record).await {
         Ok(passed) => {
             let path = parts.uri.path().to_owned();
-            let head = Head { path, headers: parts.headers, id, form: StreamForm::Events, connection: None };
+            let head = Head { path, headers: parts.headers, id, form: StreamForm::Events, connection: None, run: None };
             respond(gateway, &config, (head, socket), passed, record)
         }
         Err(failure) => {

@@ -27,7 +27,8 @@ use crate::conversations::{Memory, Store};
 use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
-use crate::responses::{self, Thread};
+use crate::responses::background::{self, Behind};
+use crate::responses::{self, Run, Runs, Thread};
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
 use crate::tokens::Tokens;
@@ -41,6 +42,8 @@ pub(crate) struct Gateway {
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) conversations: Arc<dyn Store>,
+    /// Responses that are made behind their requests.
+    pub(crate) runs: Arc<Runs>,
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
     /// Cancelled when the drain begins: sockets end with what they are answering.
@@ -61,6 +64,15 @@ pub(crate) struct Head {
     pub(crate) form: StreamForm,
     /// What the connection remembers, where it is a socket.
     pub(crate) connection: Option<Arc<Memory>>,
+    /// What becomes of it, where it is answered behind the request.
+    pub(crate) run: Option<Arc<Run>>,
+}
+
+/// How far a request has come.
+enum Ran {
+    Answered(Box<reply::Outcome>, Option<Thread>),
+    /// It is to be answered behind itself.
+    Behind(Behind),
 }
 
 /// A request's body: still with the client, or here, as a socket's message.
@@ -139,7 +151,7 @@ impl Gateway {
     }
 
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         errand: Errand,
         dialect: Dialect,
         request: Request<Incoming>,
@@ -154,13 +166,13 @@ impl Gateway {
             form = ingress::gemini::form(parts.uri.query());
             ingress::gemini::key_to_header(parts.uri.query(), &mut parts.headers);
         }
-        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None };
+        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None, run: None };
         self.converse((errand, dialect), &head, Said::Coming(body), record).await
     }
 
     /// Runs a request whose head has been read, and makes its reply.
     pub(crate) async fn converse(
-        &self,
+        self: &Arc<Self>,
         (errand, dialect): (Errand, Dialect),
         head: &Head,
         body: Said,
@@ -168,9 +180,14 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         let config = self.live.pin();
         match self.run(&config, (errand, dialect), head, body, &mut record).await {
-            Ok((outcome, thread)) => {
+            Ok(Ran::Behind(behind)) => {
+                let answer = background::start(self, head, behind, record).await;
+                answer.unwrap_or_else(|_| background::lost(&config, &head.id))
+            }
+            Ok(Ran::Answered(outcome, thread)) => {
+                let thread = thread.filter(|_| head.run.is_none());
                 let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
-                let response = reply::response(self, &config, dialect, head, outcome, record);
+                let response = reply::response(self, &config, dialect, head, *outcome, record);
                 match keeper {
                     Some(keeper) => keeper.over(response, &config),
                     None => response,
@@ -191,14 +208,14 @@ impl Gateway {
         head: &Head,
         body: Said,
         record: &mut Record,
-    ) -> Result<(reply::Outcome, Option<Thread>), Box<Failure>> {
+    ) -> Result<Ran, Box<Failure>> {
         let snapshot = &config.snapshot;
         let caller = self.identified(config, &head.headers)?;
         record.caller(&caller);
         let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
         let (body, facts, thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
-        let stream = errand == Errand::Chat && facts.stream.unwrap_or(default_stream);
+        let stream = errand == Errand::Chat && (head.run.is_some() || facts.stream.unwrap_or(default_stream));
         let mut hints = Hints::read(&head.headers);
         if let Some(provider) = thread.as_ref().and_then(Thread::provider) {
             hints.provider = Some(provider);
@@ -208,6 +225,10 @@ impl Gateway {
         let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
         if let Some(thread) = &thread {
             thread.check(&caller, &resolved)?;
+            if let Some(body) = thread.background(&resolved, &facts, &body)? {
+                let place = self.runs.place(&caller.id, &snapshot.settings.background)?;
+                return Ok(Ran::Behind(Behind { place, owner: Arc::clone(&caller.id), body, stream }));
+            }
         }
         record.route(resolved.route.as_deref());
         let permit = limits::admit(&caller, Instant::now())?;
@@ -216,13 +237,17 @@ impl Gateway {
             record.costs_nothing();
         }
         record.admitted(permit);
+        if let (Some(run), Some(thread)) = (&head.run, &thread) {
+            run.proceeds(self, config, &facts.model, thread, &head.id);
+        }
         let mut forwarded = forwarded(&head.headers, dialect, &head.id);
         if let Some(session) = hints.session.filter(|_| head.connection.is_some()) {
             headers::set_session(&mut forwarded, session);
         }
         let inbound = ingress::spoken(dialect);
         let strict = hints.strict.unwrap_or(snapshot.settings.strict);
-        let terms = Terms { once_each: hints.no_retry, strict };
+        let total = head.run.as_ref().map(|_| snapshot.settings.background.max_time);
+        let terms = Terms { once_each: hints.no_retry, strict, total };
         let clients = (&self.client, &*self.tokens);
         let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
         outbound.multipart = multipart;
@@ -238,7 +263,7 @@ impl Gateway {
             previous: thread.as_ref().and_then(|thread| thread.previous.clone()),
             rate,
         };
-        Ok((outcome, thread))
+        Ok(Ran::Answered(Box::new(outcome), thread))
     }
 
     /// What the request goes on from, for clients of the one API that has memory.

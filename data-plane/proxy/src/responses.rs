@@ -3,9 +3,11 @@
 mod items;
 mod request;
 mod thread;
+pub(crate) mod background;
 mod stored;
 mod frame;
 pub(crate) mod socket;
 
+pub(crate) use self::background::{Run, Runs};
 pub(crate) use self::stored::answer;
 pub(crate) use self::thread::Thread;

@@ -71,16 +71,23 @@ impl Server {
         self.addr
     }
 
-    /// Stops accepting, lets requests in flight end for `timeout`, then ends them; returns when all workers are gone.
-    pub(crate) async fn shutdown(self, timeout: Duration, time_is_over: impl FnOnce()) {
+    /// Stops accepting, lets requests in flight, and whatever else `is_busy`, end for `timeout`, then ends them; returns when all
+    /// workers are gone.
+    pub(crate) async fn shutdown(
+        self,
+        timeout: Duration,
+        is_busy: impl Fn() -> bool,
+        time_is_over: impl Future<Output = ()>,
+    ) {
         self.phase.send_replace(Phase::Draining);
         self.acceptor.abort();
         let _ = self.acceptor.await;
         let deadline = tokio::time::Instant::now() + timeout;
-        while self.workers.iter().any(|worker| worker.n_open() > 0) && tokio::time::Instant::now() < deadline {
+        let is_open = || self.workers.iter().any(|worker| worker.n_open() > 0);
+        while (is_open() || is_busy()) && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        time_is_over();
+        time_is_over.await;
         self.phase.send_replace(Phase::Ending);
         for worker in self.workers {
             worker.join().await;

@@ -42,6 +42,9 @@ pub struct Row {
     /// It has OpenAI's Realtime API, at `/realtime` after the root of its API.
     #[serde(default)]
     pub realtime: bool,
+    /// It answers requests of the Responses API in the background, and keeps what comes of them.
+    #[serde(default)]
+    pub background: bool,
     /// It has no conversations, only what `tasks` names.
     #[serde(default)]
     pub no_chat: bool,

@@ -1,10 +1,11 @@
 //! Settings with every default filled in.
 
 use gateway_model::kind::settings::{
-    Auth, AutoAgent, HeaderFamily, Passthrough as PassthroughDocument, Settings as Document,
+    Auth, AutoAgent, Background as BackgroundDocument, HeaderFamily, Passthrough as PassthroughDocument,
+    Settings as Document,
 };
 
-use crate::snapshot::{HeaderFamilies, Origins, Passthrough, Settings};
+use crate::snapshot::{Background, HeaderFamilies, Origins, Passthrough, Settings};
 
 pub(super) fn compile(document: &Document) -> Settings {
     let defaults = Settings::default();
@@ -24,6 +25,7 @@ pub(super) fn compile(document: &Document) -> Settings {
     let agents = discovery.and_then(|discovery| discovery.auto_agents.as_ref());
     let max_body = document.server.as_ref().and_then(|server| server.max_body);
     let store_ttl = document.responses.as_ref().and_then(|responses| responses.store_ttl);
+    let behind = document.responses.as_ref().and_then(|responses| responses.background.as_ref());
     Settings {
         auth_off: document.auth == Some(Auth::Off),
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
@@ -37,6 +39,19 @@ pub(super) fn compile(document: &Document) -> Settings {
         discovery: discovery.and_then(|discovery| discovery.enabled).unwrap_or(defaults.discovery),
         discovery_interval: interval.map_or(defaults.discovery_interval, |span| span.0),
         store_ttl: store_ttl.map_or(defaults.store_ttl, |span| span.0),
+        background: behind.map(background).unwrap_or_default(),
+    }
+}
+
+fn background(document: &BackgroundDocument) -> Background {
+    let defaults = Background::default();
+    let count = |given: Option<u32>, default| given.and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
+    let max_events = document.max_events.and_then(|bytes| usize::try_from(bytes.0).ok());
+    Background {
+        max_running: count(document.max_running, defaults.max_running),
+        max_running_per_caller: count(document.max_running_per_key, defaults.max_running_per_caller),
+        max_time: document.max_time.map_or(defaults.max_time, |span| span.0),
+        max_events: max_events.unwrap_or(defaults.max_events),
     }
 }
 

@@ -72,6 +72,9 @@ struct Heading {
     until_ms: i64,
     n_response: usize,
     n_input: usize,
+    /// It was still being made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    running: bool,
     crc32: u32,
 }
 
@@ -94,7 +97,7 @@ impl Disk {
 impl Store for Disk {
     fn put(&self, key: Key, entry: Entry) {
         // Whose provider keeps them are too many for a file each.
-        if matches!(entry.kept, Kept::Here(_))
+        if matches!(entry.kept, Kept::Here(_) | Kept::Running(_))
             && self.changes.try_send(Change::Put(key.clone(), Arc::new(entry.clone()))).is_err()
         {
             tracing::debug!("the disk is slower than responses come: one stays in memory only");
@@ -154,8 +157,7 @@ impl Files {
     fn change(&self, change: Change) {
         match change {
             Change::Put(key, entry) => {
-                let Kept::Here(turn) = &entry.kept else { return };
-                if let Err(error) = self.put(&key, turn, entry.until_ms) {
+                if let Err(error) = self.put(&key, &entry) {
                     tracing::warn!(folder = %self.folder.display(), %error, "a response could not be kept on disk");
                 }
             }
@@ -166,8 +168,9 @@ impl Files {
         }
     }
 
-    fn put(&self, key: &Key, turn: &Turn, until_ms: i64) -> io::Result<()> {
-        let (digest, content) = (digested(key), encoded(key, turn, until_ms)?);
+    fn put(&self, key: &Key, entry: &Entry) -> io::Result<()> {
+        let Some(content) = encoded(key, entry)? else { return Ok(()) };
+        let (digest, until_ms) = (digested(key), entry.until_ms);
         self.remove(&digest);
         private_file::write(&self.path(until_ms, &digest), &content)?;
         self.index().insert(digest, File { until_ms, n_bytes: content.len() as u64 });
@@ -244,7 +247,13 @@ fn digested(key: &Key) -> String {
     })
 }
 
-fn encoded(key: &Key, turn: &Turn, until_ms: i64) -> io::Result<Vec<u8>> {
+/// `None` for what has no file.
+fn encoded(key: &Key, entry: &Entry) -> io::Result<Option<Vec<u8>>> {
+    let (turn, running) = match &entry.kept {
+        Kept::Here(turn) => (turn, false),
+        Kept::Running(turn) => (turn, true),
+        Kept::At { .. } => return Ok(None),
+    };
     let mut crc = crc32fast::Hasher::new();
     crc.update(&turn.response);
     crc.update(&turn.input);
@@ -252,16 +261,17 @@ fn encoded(key: &Key, turn: &Turn, until_ms: i64) -> io::Result<Vec<u8>> {
         version: VERSION,
         owner: key.owner.as_ref().to_owned(),
         id: key.id.as_ref().to_owned(),
-        until_ms,
+        until_ms: entry.until_ms,
         n_response: turn.response.len(),
         n_input: turn.input.len(),
+        running,
         crc32: crc.finalize(),
     };
     let mut content = serde_json::to_vec(&heading)?;
     content.push(b'\n');
     content.extend_from_slice(&turn.response);
     content.extend_from_slice(&turn.input);
-    Ok(content)
+    Ok(Some(content))
 }
 
 fn decoded(bytes: Vec<u8>, key: &Key) -> Option<Entry> {
@@ -276,7 +286,8 @@ fn decoded(bytes: Vec<u8>, key: &Key) -> Option<Entry> {
         return None;
     }
     let turn = Turn { response: content.slice(..heading.n_response), input: content.slice(heading.n_response..) };
-    Some(Entry { kept: Kept::Here(turn), until_ms: heading.until_ms })
+    let kept = if heading.running { Kept::Running(turn) } else { Kept::Here(turn) };
+    Some(Entry { kept, until_ms: heading.until_ms })
 }
 
 #[cfg(test)]
@@ -305,8 +316,7 @@ mod tests {
         let key = |owner: &str, id: &str| Key::new(&owner.into(), id);
         // Past what is its own time by the clock, so that the files are written by hand here.
         for (owner, id, text) in [("a", "1", "{}"), ("a", "2", "{\"torn\":1}"), ("b", "1", "{\"b\":1}")] {
-            let Kept::Here(turn) = turn(text).kept else { unreachable!("made here") };
-            let content = encoded(&key(owner, id), &turn, 1000).expect("JSON");
+            let content = encoded(&key(owner, id), &turn(text)).expect("JSON").expect("it has a file");
             let whole = if id == "2" { content.len() - 1 } else { content.len() };
             let path = disk.files.path(1000, &digested(&key(owner, id)));
             private_file::write(&path, &content[..whole]).expect("written");

@@ -54,6 +54,9 @@ struct Heading {
     /// Who keeps it, if it is not here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provider: Option<String>,
+    /// It was still being made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    running: bool,
 }
 
 const VERSION: u32 = 1;
@@ -204,11 +207,12 @@ fn named(key: &Key) -> String {
 
 fn encoded(entry: &Entry) -> Vec<u8> {
     let (turn, provider) = match &entry.kept {
-        Kept::Here(turn) => (Some(turn), None),
+        Kept::Here(turn) | Kept::Running(turn) => (Some(turn), None),
         Kept::At { provider } => (None, Some(provider.as_ref().to_owned())),
     };
+    let running = matches!(entry.kept, Kept::Running(_));
     let n_response = turn.map_or(0, |turn| turn.response.len());
-    let heading = Heading { version: VERSION, until_ms: entry.until_ms, n_response, provider };
+    let heading = Heading { version: VERSION, until_ms: entry.until_ms, n_response, provider, running };
     let mut value = serde_json::to_vec(&heading).expect("numbers and a string are JSON");
     value.push(b'\n');
     if let Some(turn) = turn {
@@ -229,10 +233,11 @@ fn decoded(value: Vec<u8>) -> Option<Entry> {
     }
     let kept = match heading.provider {
         Some(provider) => Kept::At { provider: provider.into() },
-        None => Kept::Here(Turn {
-            response: content.slice(..heading.n_response),
-            input: content.slice(heading.n_response..),
-        }),
+        None => {
+            let (response, input) = (content.slice(..heading.n_response), content.slice(heading.n_response..));
+            let turn = Turn { response, input };
+            if heading.running { Kept::Running(turn) } else { Kept::Here(turn) }
+        }
     };
     Some(Entry { kept, until_ms: heading.until_ms })
 }

@@ -14,6 +14,9 @@ use super::items;
 pub(super) struct Asked {
     /// On unless the client says no, as at OpenAI.
     pub(super) stored: bool,
+    /// To be made whether its client stays or not.
+    pub(super) background: bool,
+    background_at: Range<usize>,
     pub(super) previous: Option<String>,
     previous_at: Range<usize>,
     input_at: Option<Range<usize>>,
@@ -24,7 +27,7 @@ pub(super) struct Asked {
 impl Asked {
     /// `body` is a JSON object, as has been seen before.
     pub(super) fn read(body: &[u8]) -> Result<Self, Box<Failure>> {
-        let (mut store, mut previous, mut input) = (None, None, None);
+        let (mut store, mut previous, mut input, mut background) = (None, None, None, None);
         let mut twice = None;
         let mut once = |slot: &mut Option<Range<usize>>, name: &'static str, value: Range<usize>| {
             if slot.replace(value).is_some() {
@@ -38,12 +41,24 @@ impl Asked {
                 once(&mut previous, "previous_response_id", member.value);
             } else if member.is("input") {
                 once(&mut input, "input", member.value);
+            } else if member.is("background") {
+                once(&mut background, "background", member.value);
             }
         });
         if let Some(name) = twice {
             return Err(Box::new(Failure::invalid(format!("`{name}` is given twice")).at(name)));
         }
         let stored = store.is_none_or(|at| &body[at] != b"false");
+        let background_at = background.unwrap_or_default();
+        let background = match &body[background_at.clone()] {
+            b"true" => true,
+            b"" | b"false" | b"null" => false,
+            _ => return Err(Box::new(Failure::invalid("`background` must be true or false").at("background"))),
+        };
+        if background && !stored {
+            let message = "`background` needs `store`: the response is asked for later";
+            return Err(Box::new(Failure::invalid(message).at("store")));
+        }
         let previous_at = previous.filter(|at| &body[at.clone()] != b"null").unwrap_or_default();
         let previous = match body[previous_at.clone()] {
             [] => None,
@@ -55,7 +70,12 @@ impl Asked {
                 }
             },
         };
-        Ok(Self { stored, previous, previous_at, input_at: input })
+        Ok(Self { stored, background, background_at, previous, previous_at, input_at: input })
+    }
+
+    /// The same without `background`, for upstreams, which answer while they are listened to.
+    pub(super) fn in_foreground(&self, body: &Bytes) -> Bytes {
+        splice(body, vec![Edit { at: self.background_at.clone(), with: Bytes::from_static(b"false") }]).concat().into()
     }
 
     /// The client's own items.
@@ -91,6 +111,10 @@ mod tests {
             (r#"{"previous_response_id":7}"#, Err("previous_response_id")),
             (r#"{"previous_response_id":""}"#, Err("previous_response_id")),
             (r#"{"store":true,"st\u006fre":false}"#, Err("store")),
+            (r#"{"store":true,"background":true}"#, Ok((true, None))),
+            (r#"{"store":false,"background":false}"#, Ok((false, None))),
+            (r#"{"store":false,"background":true}"#, Err("store")),
+            (r#"{"background":"auto"}"#, Err("background")),
         ];
         for (body, expected) in cases {
             let found = Asked::read(body.as_bytes());

@@ -165,6 +165,7 @@ impl Connection {
             id,
             form: StreamForm::Events,
             connection: Some(Arc::clone(&self.memory)),
+            run: None,
         };
         let asked = self.gateway.converse((ERRAND, DIALECT), &head, Said::Here(create.body), record);
         let mut asked = Box::pin(self.gateway.guarded(DIALECT, self.peer, asked));

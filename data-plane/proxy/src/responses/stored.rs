@@ -9,8 +9,9 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::background::abandoned;
 use super::items::{self, Page};
 use crate::body::ReplyBody;
 use crate::clock;
@@ -47,6 +48,7 @@ pub(crate) async fn answer(
             return response;
         }
         Kept::Here(turn) => told(gateway, &stored, &key, turn, request.uri().query()).await,
+        Kept::Running(turn) => running(gateway, &stored, &key, turn, request.uri().query()).await,
     };
     match told {
         Ok(mut response) => {
@@ -82,6 +84,83 @@ async fn find(
     }
 }
 
+/// Of a response that was being made when it was last written down.
+async fn running(
+    gateway: &Gateway,
+    stored: &Stored,
+    key: &Key,
+    turn: &Turn,
+    query: Option<&str>,
+) -> Result<Response<ReplyBody>, Box<Failure>> {
+    let Some(run) = gateway.runs.find(key) else {
+        let turn = unattended(gateway, key, turn).await;
+        return told(gateway, stored, key, &turn, query).await;
+    };
+    match stored.act {
+        Act::Get => match n_told(query)? {
+            Some(n_told) if run.has_events() => Ok(run.events(n_told)),
+            Some(_) => Err(no_events()),
+            None => Ok(run.standing()),
+        },
+        Act::Cancel => {
+            run.cancel();
+            run.over().await;
+            Ok(run.standing())
+        }
+        Act::Delete => {
+            run.cancel();
+            run.over().await;
+            told(gateway, stored, key, turn, query).await
+        }
+        Act::InputItems => told(gateway, stored, key, turn, query).await,
+    }
+}
+
+/// As it stands where this node does not make it: as another does, or as it was left.
+async fn unattended(gateway: &Gateway, key: &Key, turn: &Turn) -> Turn {
+    let latest = gateway.conversations.get(key, clock::unix_ms()).await;
+    match latest.as_deref() {
+        // It has ended meanwhile.
+        Some(Entry { kept: Kept::Here(turn), .. }) => turn.clone(),
+        Some(entry) if gateway.conversations.place() == "node" => {
+            let turn = abandoned(turn);
+            gateway.conversations.put(key.clone(), Entry { kept: Kept::Here(turn.clone()), until_ms: entry.until_ms });
+            turn
+        }
+        _ => turn.clone(),
+    }
+}
+
+/// How many events the client has seen; `None` where it asks for none.
+fn n_told(query: Option<&str>) -> Result<Option<usize>, Box<Failure>> {
+    let (mut stream, mut after) = (false, None);
+    for (name, value) in parameters(query) {
+        match name.as_str() {
+            "stream" => stream = value == "true",
+            "starting_after" => after = Some(value),
+            _ => {}
+        }
+    }
+    let after = after.map(|after| after.parse::<usize>().ok().and_then(|after| after.checked_add(1)));
+    match after {
+        Some(None) => {
+            let message = "`starting_after` must be the `sequence_number` of an event";
+            Err(Box::new(Failure::invalid(message).at("starting_after")))
+        }
+        after => Ok(stream.then_some(after.flatten().unwrap_or(0))),
+    }
+}
+
+fn no_events() -> Box<Failure> {
+    let message = "only what is made in the background is streamed again, by the node that makes it and while it keeps the events;         ask for the response without `stream`";
+    Box::new(Failure::invalid(message).at("stream"))
+}
+
+fn is_background(turn: &Turn) -> bool {
+    let response: Value = serde_json::from_slice(&turn.response).unwrap_or_default();
+    response["background"] == true
+}
+
 async fn told(
     gateway: &Gateway,
     stored: &Stored,
@@ -91,15 +170,16 @@ async fn told(
 ) -> Result<Response<ReplyBody>, Box<Failure>> {
     match stored.act {
         Act::Get => {
-            if parameters(query).any(|(name, value)| name == "stream" && value == "true") {
-                let message = "a response that is over is not streamed again; ask for it without `stream`";
-                return Err(Box::new(Failure::invalid(message).at("stream")));
+            if let Some(n_told) = n_told(query)? {
+                let run = gateway.runs.find(key).filter(|run| run.has_events());
+                return run.map(|run| run.events(n_told)).ok_or_else(no_events);
             }
             let mut response = json_response(StatusCode::OK, &json!({}));
             *response.body_mut() = ReplyBody::whole(turn.response.clone());
             Ok(response)
         }
         Act::Delete => {
+            gateway.runs.forget(key);
             gateway.conversations.remove(key).await;
             Ok(json_response(StatusCode::OK, &json!({"id": stored.id, "object": "response.deleted", "deleted": true})))
         }
@@ -110,6 +190,12 @@ async fn told(
                 Box::new(Failure::invalid(message).at("after"))
             })?;
             Ok(json_response(StatusCode::OK, &list))
+        }
+        // Once is as good as twice.
+        Act::Cancel if is_background(turn) => {
+            let mut response = json_response(StatusCode::OK, &json!({}));
+            *response.body_mut() = ReplyBody::whole(turn.response.clone());
+            Ok(response)
         }
         Act::Cancel => {
             let message = "Cannot cancel a synchronous response: only those with `background` can be cancelled.";

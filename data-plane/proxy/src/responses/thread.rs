@@ -8,19 +8,21 @@ use bytes::Bytes;
 use gateway_dialects::framing::sse;
 use gateway_engine::identity::Caller;
 use gateway_engine::resolve::Resolved;
+use gateway_engine::snapshot::Service;
 use gateway_ir::dialect::Dialect;
-use gateway_ir::failure::Failure;
+use gateway_ir::facts::Facts;
+use gateway_ir::failure::{Code, Failure};
 use gateway_ir::json;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::items;
 use super::request::Asked;
-use crate::attempt::{Answer, Answered};
+use crate::attempt::{Answer, Answered, Lane};
 use crate::body::{Aborted, Chunk, ReplyBody, ReplyStream};
-use crate::clock;
 use crate::conversations::{Entry, Kept, Key, MAX_TURN, Memory, Store, Turn};
 use crate::state::Config;
+use crate::{clock, ingress};
 
 /// What a request of the Responses API says about memory, and what was found there.
 pub(crate) struct Thread {
@@ -34,12 +36,14 @@ pub(crate) struct Thread {
     is_unknown: bool,
     /// Every input item; `None` where nobody will want them.
     input: Option<Bytes>,
+    /// The request as it came, without `background`, where that is asked for.
+    behind: Option<Bytes>,
     /// What the client's connection keeps for itself, if it is a socket.
     connection: Option<Arc<Memory>>,
 }
 
 /// Which store a reply says it is in: of this node, or of the vendor.
-const STORE: HeaderName = HeaderName::from_static("x-gateway-store");
+pub(super) const STORE: HeaderName = HeaderName::from_static("x-gateway-store");
 
 // === impl Thread ===
 
@@ -61,8 +65,18 @@ impl Thread {
             provider: None,
             is_unknown: false,
             input: None,
+            behind: asked.background.then(|| asked.in_foreground(body)),
             connection: connection.cloned(),
         };
+        if asked.background && connection.is_some() {
+            let message =
+                "what is asked for over a WebSocket is answered there: `background` is for `POST /v1/responses`";
+            return Err(Box::new(Failure::invalid(message).at("background")));
+        }
+        if asked.background && !thread.stored {
+            let message = "`background` needs the store of responses, which `responses.store_ttl` turns off here";
+            return Err(Box::new(Failure::invalid(message).at("background")));
+        }
         let earlier = match &asked.previous {
             None => None,
             Some(id) => {
@@ -73,6 +87,10 @@ impl Thread {
                 };
                 match found.as_deref().map(|entry| &entry.kept) {
                     Some(Kept::Here(turn)) => Some(turn.clone()),
+                    Some(Kept::Running(_)) => {
+                        let message = format!("the response '{id}' is still being made; go on from it when it is over");
+                        return Err(Box::new(Failure::invalid(message).at("previous_response_id")));
+                    }
                     Some(Kept::At { provider }) => {
                         thread.provider = Some(Arc::clone(provider));
                         None
@@ -111,6 +129,28 @@ impl Thread {
         if may_know { Ok(()) } else { Err(not_found(id)) }
     }
 
+    /// What to send in place of `body` where the response is to be made behind its request, and by the gateway.
+    pub(crate) fn background(
+        &self,
+        resolved: &Resolved,
+        facts: &Facts,
+        body: &Bytes,
+    ) -> Result<Option<Bytes>, Box<Failure>> {
+        let Some(behind) = self.behind.as_ref().filter(|_| !is_vendors(resolved, facts, body)) else {
+            return Ok(None);
+        };
+        if self.input().len() > MAX_TURN {
+            let message = "what a response in the background answers is kept beside it, and may be 4 MiB at most";
+            return Err(Box::new(Failure::new(Code::BodyTooLarge, message).at("input")));
+        }
+        Ok(Some(behind.clone()))
+    }
+
+    /// Every input item, as far as it is kept.
+    pub(super) fn input(&self) -> Bytes {
+        self.input.clone().unwrap_or_else(|| Bytes::from_static(b"[]"))
+    }
+
     /// Keeps a response that nobody made for the connection.
     pub(crate) fn remember(self, response: &serde_json::Value) {
         let id = response["id"].as_str().unwrap_or_default();
@@ -143,6 +183,14 @@ impl Thread {
         let is_needed = at.is_some() || !whole.is_empty();
         is_needed.then(|| Keeper { owner: self.owner, input, whole, at, events: sse::Parser::default() })
     }
+}
+
+/// Whether everybody who may serve the request makes it in the background by itself, out of the client's own bytes.
+fn is_vendors(resolved: &Resolved, facts: &Facts, body: &[u8]) -> bool {
+    let (inbound, stream) = (ingress::spoken(Dialect::OpenAiResponses), facts.stream.unwrap_or(false));
+    resolved.targets().all(|target| {
+        target.provider.has(Service::Background) && Lane::choose(inbound, target, stream, facts, body) == Lane::Pass
+    })
 }
 
 /// In OpenAI's words, and why it may be so.

@@ -7,6 +7,7 @@ mod vertex;
 mod lanes;
 mod responses;
 mod stored;
+mod background;
 mod sockets;
 mod vendors;
 mod steering;

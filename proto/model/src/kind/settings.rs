@@ -40,6 +40,28 @@ pub struct Responses {
     /// all. Default 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_ttl: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+}
+
+/// Responses with `background`, which a node makes after their clients have left. Where every provider of a model does so itself
+/// (OpenAI, Azure), it is left to them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Background {
+    /// How many of them a node makes at once; more are refused with 429. `0`: none. Default 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running: Option<u32>,
+    /// How many of them are one key's. Default 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_running_per_key: Option<u32>,
+    /// How long one may take, in place of the total timeout of its provider and model. Default 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Span>,
+    /// What a node keeps in memory of their events, so that they can be streamed again; the oldest give way, and without its events
+    /// a response can still be asked for as a whole. Default 64MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_events: Option<Bytes>,
 }
 
 /// What passes to a provider without the gateway knowing the operation. Which keys may do so is their field `passthrough`.
