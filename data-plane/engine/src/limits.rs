@@ -77,6 +77,12 @@ pub fn admit(caller: &impl Limited, now: Instant) -> Result<Permit, Box<Failure>
     Ok(Permit { limits: Arc::clone(limits), rate, settled: false })
 }
 
+/// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled.
+pub fn owed(limits: &Arc<Limits>) -> Permit {
+    limits.n_open.fetch_add(1, Ordering::Relaxed);
+    Permit { limits: Arc::clone(limits), rate: None, settled: false }
+}
+
 // === impl Limits ===
 
 impl Limits {

@@ -68,6 +68,19 @@ impl Price {
         Self { base, long: None }
     }
 
+    /// The vendor's public price of work in batches; `None` where its list has none.
+    pub fn listed_in_batches(kind: &str, model: &str) -> Option<Self> {
+        let prices = models::model(kind, model)?.prices?;
+        let base = Rates::compile(&prices.base, None);
+        Some(Self { base: Rates::compile(&prices.batch?, Some(base)), long: None })
+    }
+
+    /// The ordinary rates at so many percent, rounded up. A batch tells sums over many requests, of which nobody knows which
+    /// were long, so that the rates of long prompts are left out.
+    pub fn at_percent(&self, percent: u64) -> Self {
+        Self { base: self.base.at_percent(percent), long: None }
+    }
+
     /// What people are told of it: the rates of an ordinary request.
     pub fn told(&self) -> offer::Rates {
         offer::Rates {
@@ -105,6 +118,20 @@ impl Rates {
             cache_write_1h: class(rates.cache_write_1h, below.map(|below| below.cache_write_1h), input),
             input_audio: class(rates.input_audio, below.map(|below| below.input_audio), input),
             output_audio: class(rates.output_audio, below.map(|below| below.output_audio), output),
+        }
+    }
+
+    fn at_percent(self, percent: u64) -> Self {
+        let of = |rate: u64| u64::try_from((u128::from(rate) * u128::from(percent)).div_ceil(100)).unwrap_or(u64::MAX);
+        let Self { input, output, cache_read, cache_write, cache_write_1h, input_audio, output_audio } = self;
+        Self {
+            input: of(input),
+            output: of(output),
+            cache_read: of(cache_read),
+            cache_write: of(cache_write),
+            cache_write_1h: of(cache_write_1h),
+            input_audio: of(input_audio),
+            output_audio: of(output_audio),
         }
     }
 }
@@ -235,6 +262,17 @@ mod tests {
         for (kind, model) in [("openai", "no-such-model"), ("openai-compatible", "gpt-5"), ("demo", "chat")] {
             assert_eq!(Price::listed(kind, model), None, "{kind}/{model}");
         }
+    }
+
+    #[test]
+    fn batches_have_their_own_price_or_a_part_of_the_ordinary_one() {
+        let ordinary = Price { long: Some((1, price(1_000, 1_000).base)), ..price(5, 31) };
+        let usage = Usage { input: 1_000_000, output: 1_000_000, ..Usage::default() };
+        assert_eq!(cost(&usage, &ordinary.at_percent(50)), 3 + 16);
+        assert_eq!(cost(&usage, &ordinary.at_percent(100)), 5 + 31, "long prompts cannot be told");
+        let haiku = Price::listed_in_batches("anthropic", "claude-haiku-4-5").expect("a known model");
+        assert_eq!(cost(&usage, &haiku), 3_000_000_000);
+        assert_eq!(Price::listed_in_batches("openai", "no-such-model"), None);
     }
 
     proptest! {

@@ -430,17 +430,30 @@ impl Target {
         Self::new(provider, model, Declared::default())
     }
 
+    /// The same for work in batches, at what that costs: by the configured price, else by the vendor's own list.
+    pub fn in_batches(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
+        let listed = || Price::listed_in_batches(&provider.kind, model);
+        let ordinary = |percent| Some(provider.price(model, &Discovered::default())?.at_percent(percent));
+        let part = || ordinary(provider.row.batch_percent.unwrap_or(100));
+        let price = if provider.own_price(model).is_some() { part() } else { listed().or_else(part) };
+        Arc::new(Self { price, ..Self::built(provider, model, Declared::default()) })
+    }
+
     pub(crate) fn new(provider: &Arc<Provider>, name: &str, declared: Declared<'_>) -> Arc<Self> {
+        Arc::new(Self::built(provider, name, declared))
+    }
+
+    fn built(provider: &Arc<Provider>, name: &str, declared: Declared<'_>) -> Self {
         let of_model = gateway_providers::quirks::of_model(provider.row, name);
         let model: Arc<str> = name.into();
-        Arc::new(Self {
+        Self {
             provider: Arc::clone(provider),
             health: provider.healths.of(&model),
             breaker: Breaker::compile([declared.breaker, provider.breaker.as_ref()]),
             model,
             quirks: provider.quirks.and(of_model).and(declared.quirks),
             price: provider.price(name, &Discovered::default()),
-        })
+        }
     }
 
     /// The same target at the price that holds with these lists.

@@ -26,4 +26,20 @@ impl Usage {
     pub fn total(&self) -> u64 {
         self.prompt().saturating_add(self.output)
     }
+
+    /// Of both together. No class overflows.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let sum = |of: fn(&Self) -> u64| of(self).saturating_add(of(other));
+        Self {
+            input: sum(|usage| usage.input),
+            cache_read: sum(|usage| usage.cache_read),
+            cache_write: sum(|usage| usage.cache_write),
+            cache_write_1h: sum(|usage| usage.cache_write_1h),
+            output: sum(|usage| usage.output),
+            reasoning: sum(|usage| usage.reasoning),
+            input_audio: sum(|usage| usage.input_audio),
+            output_audio: sum(|usage| usage.output_audio),
+        }
+    }
 }

@@ -21,6 +21,7 @@ use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
 use crate::ops::{Doors, Ops};
+use crate::pass::Settled;
 use crate::pipeline::Gateway;
 use crate::responses::Runs;
 use crate::server::{Limits, Phase, Server};
@@ -50,6 +51,7 @@ struct Shared {
     meters: Arc<Meters>,
     conversations: Arc<dyn Store>,
     runs: Arc<Runs>,
+    settled: Arc<Settled>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -126,6 +128,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         meters: Arc::clone(&meters),
         conversations,
         runs: Arc::clone(&runs),
+        settled: Arc::new(Settled::new()),
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -192,6 +195,7 @@ impl Shared {
             sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters) }),
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),
+            settled: Arc::clone(&self.settled),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),

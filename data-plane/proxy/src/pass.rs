@@ -4,6 +4,8 @@
 mod headers;
 mod meter;
 mod seal;
+mod batch;
+mod settle;
 mod aim;
 mod rpc;
 mod agent;
@@ -31,7 +33,8 @@ use tokio::time::Instant;
 
 use self::aim::{Aim, Asking};
 use self::meter::{Kind, Through};
-use crate::attempt::{self, MAX_HELD_REPLY, Reading};
+pub(crate) use self::settle::Settled;
+use crate::attempt::{self, Reading};
 use crate::body::{ReplyBody, RequestBody};
 use crate::clock;
 use crate::headers::{Hints, Writer};
@@ -42,6 +45,9 @@ use crate::relay::{Bounds, Mode, Relay};
 use crate::state::Config;
 use crate::upstream::UpstreamBody;
 use crate::{refusal, reply, task, websocket};
+
+/// What an upstream may say of files, batches or an agent, in bytes.
+const MAX_DESCRIPTION: usize = 16 * 1024 * 1024;
 
 /// What an upstream answered, and under which bounds the rest of it comes.
 struct Passed {
@@ -59,7 +65,7 @@ enum Coming {
 
 /// Answers a request that passes. What fails here is told in OpenAI's words; what fails behind it, in the upstream's.
 pub(crate) async fn answer(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     way: Way,
     request: Request<Incoming>,
     arrived: Arrival,
@@ -87,7 +93,7 @@ pub(crate) async fn answer(
 }
 
 async fn run(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     config: &Config,
     way: &Way,
     (parts, body, is_socket): (&Parts, Incoming, bool),
@@ -119,7 +125,7 @@ async fn run(
     let policy = aim.provider.passing_policy();
     let bounds = Bounds { idle: policy.idle, deadline: Instant::now() + policy.total };
     let target = Target::passing(&aim.provider, &aim.model);
-    let (metered, reach) = (aim.metered, aim.reach);
+    let (metered, reach, of_batches) = (aim.metered, aim.reach, aim.of_batches);
     let mut headers = headers::of_request(&aim.provider.endpoint, &parts.headers, record.id());
     if is_socket {
         socket::asked(&parts.headers, &mut headers);
@@ -134,15 +140,23 @@ async fn run(
         n_at_most: if hints.no_retry { 1 } else { config.snapshot.settings.passthrough.max_attempts },
     };
     let response = attempts.run(aim, record).await?;
+    let batches = |body: &Bytes| {
+        settle::heard(gateway, config, &target.provider, (&caller, reach), body);
+        batch::shown(body)
+    };
     let response = match (way, reach) {
         (Way::AgentCard { .. }, _) => {
             let card = |body: &Bytes| agent::card(body, parts.uri.path(), &parts.headers);
             edited(response, (&target, bounds), card).await?
         }
         (Way::Kept { tail, .. }, Reach::Own) if !tail.ends_with("/content") => {
-            let sealed = |body: &Bytes| seal::reply(body, &config.peppers, &caller.id, &target.provider.name);
+            let sealed = |body: &Bytes| {
+                let shown = if of_batches { batches(body) } else { body.clone() };
+                seal::reply(&shown, &config.peppers, &caller.id, &target.provider.name)
+            };
             edited(response, (&target, bounds), sealed).await?
         }
+        _ if of_batches => edited(response, (&target, bounds), |body: &Bytes| Some(batches(body))).await?,
         _ => response.map(Coming::Rest),
     };
     Ok(Passed { target, metered, response, bounds, rate })
@@ -236,9 +250,9 @@ async fn edited(
         deadline: bounds.deadline,
     };
     let (mut head, mut body) = response.into_parts();
-    let (bytes, is_whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
+    let (bytes, is_whole) = reading.collect(&mut body, MAX_DESCRIPTION).await?;
     if !is_whole {
-        return Err(reading.garbage("is larger than 4 MiB, which no description of a file, a batch or an agent is"));
+        return Err(reading.garbage("is larger than 16 MiB, which no description of files, batches or an agent is"));
     }
     let Some(edited) = edit(&bytes) else {
         return Err(reading.garbage("is not a JSON object"));

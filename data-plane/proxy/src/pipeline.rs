@@ -44,6 +44,8 @@ pub(crate) struct Gateway {
     pub(crate) conversations: Arc<dyn Store>,
     /// Responses that are made behind their requests.
     pub(crate) runs: Arc<Runs>,
+    /// Batches at providers whose cost is settled.
+    pub(crate) settled: Arc<pass::Settled>,
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
     /// Cancelled when the drain begins: sockets end with what they are answering.
@@ -166,7 +168,8 @@ impl Gateway {
             form = ingress::gemini::form(parts.uri.query());
             ingress::gemini::key_to_header(parts.uri.query(), &mut parts.headers);
         }
-        let head = Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None, run: None };
+        let head =
+            Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None, run: None };
         self.converse((errand, dialect), &head, Said::Coming(body), record).await
     }
 

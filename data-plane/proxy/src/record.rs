@@ -135,6 +135,21 @@ impl Record {
         self.log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
     }
 
+    /// Whose it is, where the key is gone.
+    pub(crate) fn key(&mut self, id: &str) {
+        self.log.key_id = id.to_owned();
+    }
+
+    /// What is recorded began earlier, and who records it again does so under the same time.
+    pub(crate) fn since(&mut self, unix_ms: i64) {
+        self.log.started_unix_ms = unix_ms;
+    }
+
+    /// Who has served it, without an attempt of ours.
+    pub(crate) fn served_by(&mut self, target: Arc<Target>) {
+        self.target = Some(target);
+    }
+
     pub(crate) fn asked(&mut self, model: &str, stream: bool, revision: u64, n_bytes: usize) {
         self.log.model = model.to_owned();
         self.log.stream = stream;

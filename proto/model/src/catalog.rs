@@ -39,6 +39,8 @@ pub struct Row {
     /// It works through batches in the form of OpenAI's API, at `/batches` after the root of its API.
     #[serde(default)]
     pub batches: bool,
+    /// What work in batches costs, in percent of the ordinary price; models with a price of their own for it are in `models.txt`.
+    pub batch_percent: Option<u64>,
     /// It has OpenAI's Realtime API, at `/realtime` after the root of its API.
     #[serde(default)]
     pub realtime: bool,

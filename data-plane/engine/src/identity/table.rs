@@ -97,6 +97,12 @@ impl KeyTable {
         }
     }
 
+    /// The key of this id, if it can be found.
+    pub fn by_id(&self, id: &str) -> Option<Arc<Caller>> {
+        let digest = *self.digests.pin().get(id)?;
+        self.find(&digest).filter(|caller| *caller.id == *id)
+    }
+
     pub fn len(&self) -> usize {
         self.digests.len()
     }

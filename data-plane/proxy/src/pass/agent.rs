@@ -50,6 +50,7 @@ impl Asking<'_> {
             reach: Reach::Account,
             uri,
             metered: None,
+            of_batches: false,
             model: String::new(),
             n_bytes: body.len() as u64,
             body: crate::body::Pieces::from(body).into(),

@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
+use super::batch;
 use super::meter::{self, Kind, Metered};
 use crate::body::{Pieces, RequestBody, Upload};
 use crate::headers::Hints;
@@ -41,6 +42,8 @@ pub(super) struct Aim {
     pub(super) reach: Reach,
     pub(super) uri: Uri,
     pub(super) metered: Option<Kind>,
+    /// Its reply tells of batches.
+    pub(super) of_batches: bool,
     /// The upstream's own, or empty where none is named.
     pub(super) model: String,
     pub(super) body: RequestBody,
@@ -71,8 +74,13 @@ impl Asking<'_> {
         let query = self.query()?.map(|query| format!("?{query}")).unwrap_or_default();
         let uri = provider.endpoint.on_host(&format!("{path}{query}"));
         let metered = self.metered(path)?;
-        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
-        self.direct(provider, uri, metered, content).await
+        let mut content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let batches = batches(&provider, path)?;
+        if batches == Some(Batches::All) && *self.method == Method::POST {
+            content = self.owned(content, &provider.name)?;
+        }
+        let aim = self.direct(provider, uri, metered, content).await?;
+        Ok(Aim { of_batches: batches.is_some(), ..aim })
     }
 
     async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
@@ -99,9 +107,22 @@ impl Asking<'_> {
             _ => tail.to_owned(),
         };
         let edits = files.into_iter().filter_map(|(at, id)| Some(Edit { at, with: quoted(self.open(&id)?.id) }));
-        let content = edited(content, edits.collect());
+        let mut content = edited(content, edits.collect());
+        if service == Service::Batches && id.is_none() && *self.method == Method::POST {
+            content = self.owned(content, &provider.name)?;
+        }
         let uri = provider.endpoint.under_api(&tail, self.query()?.as_deref());
-        self.bound(provider, reach, uri, None, String::new(), content).await
+        let aim = self.bound(provider, reach, uri, None, String::new(), content).await?;
+        Ok(Aim { of_batches: service == Service::Batches, ..aim })
+    }
+
+    /// What asks for a batch, with whose it will be.
+    fn owned(&self, content: Content, provider: &str) -> Result<Content, Box<Failure>> {
+        let Content::Held(body) = content else {
+            let message = "what asks for a batch must be application/json";
+            return Err(Box::new(Failure::new(Code::UnsupportedMediaType, message)));
+        };
+        batch::owned(&body, &self.config.peppers, &self.caller.id, provider).map(Content::Held)
     }
 
     /// The model is in the query, under a name of the gateway's.
@@ -123,7 +144,7 @@ impl Asking<'_> {
         let uri = provider.endpoint.under_api("/realtime", Some(&query));
         let uri = uri.ok_or_else(|| Box::new(Failure::invalid("the query holds what no URL may")))?;
         let (model, body) = (target.model.to_string(), Pieces::default().into());
-        Ok(Aim { provider, reach: Reach::Account, uri, metered: None, model, body, n_bytes: 0 })
+        Ok(Aim { provider, reach: Reach::Account, uri, metered: None, of_batches: false, model, body, n_bytes: 0 })
     }
 
     /// What serves a model by a name of the gateway's.
@@ -233,7 +254,7 @@ impl Asking<'_> {
             RequestBody::Whole(pieces) => pieces.len(),
             RequestBody::Upload(_) => announced,
         };
-        Ok(Aim { provider, reach, uri, metered, model, body, n_bytes })
+        Ok(Aim { provider, reach, uri, metered, of_batches: false, model, body, n_bytes })
     }
 
     /// Only what is posted asks anything of a model.
@@ -259,6 +280,22 @@ impl Asking<'_> {
     pub(super) fn max_body(&self) -> u64 {
         self.config.snapshot.settings.max_body
     }
+}
+
+/// Which batches a path in a provider's own words is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batches {
+    All,
+    One,
+}
+
+fn batches(provider: &Provider, path: &str) -> Result<Option<Batches>, Box<Failure>> {
+    let Some(place) = provider.endpoint.under_api("/batches", None).filter(|_| provider.has(Service::Batches)) else {
+        return Ok(None);
+    };
+    let segments = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (wanted, place) = (segments(&checked(path)?), segments(place.path()));
+    Ok(wanted.strip_prefix(&place[..]).map(|rest| if rest.is_empty() { Batches::All } else { Batches::One }))
 }
 
 fn upload(first: Bytes, rest: crate::body::Rest) -> RequestBody {

@@ -27,7 +27,7 @@ use crate::{pass, refusal};
 
 /// Answers what is asked about a response.
 pub(crate) async fn answer(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     stored: Stored,
     request: Request<Incoming>,
     arrived: Instant,
