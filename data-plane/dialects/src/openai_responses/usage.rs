@@ -57,10 +57,8 @@ pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {
     object.unsigned("input_tokens", usage.prompt());
     object.object("input_tokens_details", |details| {
         details.unsigned("cached_tokens", usage.cache_read);
-        let written = usage.cache_write.saturating_add(usage.cache_write_1h);
-        if written > 0 {
-            details.unsigned("cache_write_tokens", written);
-        }
+        // Beside the other it is no optional field: typed clients miss it.
+        details.unsigned("cache_write_tokens", usage.cache_write.saturating_add(usage.cache_write_1h));
     });
     object.unsigned("output_tokens", usage.output);
     object.object("output_tokens_details", |details| details.unsigned("reasoning_tokens", usage.reasoning));

@@ -6,6 +6,7 @@ mod http;
 mod gateway;
 mod wire;
 mod clients;
+mod account;
 mod alone;
 mod apply;
 mod claude_code;
@@ -13,6 +14,7 @@ mod commands;
 mod crash;
 mod refusals;
 mod sdk;
+mod sdk_resources;
 mod start;
 mod streams;
 
