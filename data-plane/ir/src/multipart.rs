@@ -2,11 +2,15 @@
 //!
 //! Strict where two readers could understand a form differently, because the field decides what a caller may use.
 
+mod parts;
+
 use std::ops::Range;
 
 use memchr::memmem;
 
 use crate::failure::{Code, Failure};
+
+pub use parts::{Part, Parts};
 
 /// RFC 2046 allows no longer boundary.
 const MAX_BOUNDARY: usize = 70;
@@ -184,6 +188,11 @@ fn name(value: Vec<u8>) -> Result<String, Box<Failure>> {
 
 /// The `name` of a part: given once, in one way.
 fn part_name(headers: &[u8]) -> Result<String, Box<Failure>> {
+    part_names(headers).map(|(name, _)| name)
+}
+
+/// The same, and the name of its file, if it is one.
+fn part_names(headers: &[u8]) -> Result<(String, Option<String>), Box<Failure>> {
     let headers = std::str::from_utf8(headers).map_err(|_| broken("has a header that is not UTF-8"))?;
     let mut dispositions = headers.split("\r\n").filter_map(|line| {
         let (header, value) = line.split_once(':')?;
@@ -192,15 +201,16 @@ fn part_name(headers: &[u8]) -> Result<String, Box<Failure>> {
     let (Some(disposition), None) = (dispositions.next(), dispositions.next()) else {
         return Err(broken("has a part without one `content-disposition`"));
     };
-    let mut found = None;
+    let (mut found, mut file) = (None, None);
     for (parameter, value) in parameters(disposition)? {
         match parameter.to_ascii_lowercase().as_str() {
             "name" if found.is_none() => found = Some(value),
             "name" | "name*" => return Err(broken("has a part with two names")),
+            "filename" => file = Some(value),
             _ => {}
         }
     }
-    found.ok_or_else(|| broken("has a part without a name"))
+    found.map(|name| (name, file)).ok_or_else(|| broken("has a part without a name"))
 }
 
 /// `form-data; name="model"; filename="a\"b.wav"` → names and values.

@@ -20,6 +20,7 @@ mod tasks;
 mod multipart;
 mod pass;
 mod kept;
+mod settling;
 mod agents;
 mod realtime;
 mod operations;
