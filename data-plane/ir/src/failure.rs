@@ -43,6 +43,8 @@ pub enum Code {
     RateLimited,
     NoConfig,
     NoProviderCredential,
+    /// Where responses are kept does not answer.
+    StoreAway,
     ShuttingDown,
     Internal,
     /// The upstream said no; `Failure::status` has its status.
@@ -101,6 +103,7 @@ rows! {
     RateLimited "rate_limit_exceeded" 429 "rate_limit_exceeded" "rate_limited" Client Never;
     NoConfig "no_config" 503 "gateway_error" "internal_error" Gateway Never;
     NoProviderCredential "no_provider_credential" 503 "gateway_error" "internal_error" Gateway OnlyElsewhere;
+    StoreAway "store_unavailable" 503 "gateway_error" "internal_error" Gateway Never;
     ShuttingDown "shutting_down" 503 "gateway_error" "internal_error" Gateway Never;
     Internal "internal_error" 500 "gateway_error" "internal_error" Gateway Never;
     UpstreamRefused "upstream_refused" 400 "invalid_request_error" "invalid_request" Upstream Never;

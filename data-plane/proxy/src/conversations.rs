@@ -2,6 +2,7 @@
 //! many. Where they are kept is behind one trait.
 
 mod memory;
+mod owners;
 mod disk;
 mod redis;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use gateway_ir::failure::Failure;
 
 pub(crate) use self::disk::Disk;
 pub(crate) use self::memory::{Bounds, Memory};
@@ -16,6 +18,9 @@ pub(crate) use self::redis::Redis;
 
 /// A larger turn is not kept, in bytes.
 pub(crate) const MAX_TURN: usize = 4 * 1024 * 1024;
+
+/// Stands in no id of a client's.
+const BESIDE: char = '\0';
 
 /// What a response is found by. Its owner is part of it, so that another's is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,13 +58,16 @@ pub(crate) struct Entry {
     pub(crate) until_ms: i64,
 }
 
+/// What a store has, where it can say.
+pub(crate) type Found = Result<Option<Arc<Entry>>, Box<Failure>>;
+
 /// Keeps responses within bounds of its own; where it must, the oldest give way. A store of another kind implements this.
 pub(crate) trait Store: Send + Sync {
     /// Never waits. The entry can be found at once by whoever asks here; how soon it survives this process is the store's business.
     fn put(&self, key: Key, entry: Entry);
 
-    /// What is kept and has not run out.
-    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Option<Arc<Entry>>>;
+    /// What is kept and has not run out. An error means that nobody knows, which is not to say that there is nothing.
+    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Found>;
 
     /// When this returns, the entry is gone for good.
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()>;
@@ -73,8 +81,14 @@ pub(crate) trait Store: Send + Sync {
 // === impl Key ===
 
 impl Key {
+    /// Of what a client calls by this id.
     pub(crate) fn new(owner: &Arc<str>, id: &str) -> Self {
-        Self { owner: Arc::clone(owner), id: id.into() }
+        Self { owner: Arc::clone(owner), id: id.replace(BESIDE, "\u{fffd}").into() }
+    }
+
+    /// Of something else about the same, which no client can name.
+    pub(crate) fn beside(&self, what: &str) -> Self {
+        Self { owner: Arc::clone(&self.owner), id: format!("{}{BESIDE}{what}", self.id).into() }
     }
 }
 

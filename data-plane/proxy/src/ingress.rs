@@ -13,6 +13,7 @@ use crate::pprof;
 pub(crate) mod gemini;
 pub(crate) mod pass;
 pub(crate) mod stored;
+pub(crate) mod conversations;
 
 /// What the data listener serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) enum Operation {
     Socket,
     /// What is asked about a response that was given.
     Stored(stored::Stored),
+    /// What is asked about conversations that are kept.
+    Conversations(conversations::Wanted),
     /// What passes as it is. Errors are told as OpenAI does.
     Pass(pass::Way),
     Health,
@@ -89,6 +92,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/v1/responses" if *method == Method::GET => (Method::GET, Operation::Socket),
         "/v1/responses" => (Method::POST, Operation::Chat(Dialect::OpenAiResponses)),
         "/v1/responses/input_tokens" => (Method::POST, Operation::CountTokens(Dialect::OpenAiResponses)),
+        "/v1/conversations" => (Method::POST, Operation::Conversations(conversations::Wanted::Create)),
         "/v1/messages" | "/anthropic/v1/messages" => (Method::POST, Operation::Chat(Dialect::AnthropicMessages)),
         "/v1/messages/count_tokens" | "/anthropic/v1/messages/count_tokens" => {
             (Method::POST, Operation::CountTokens(Dialect::AnthropicMessages))
@@ -124,6 +128,10 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
             None if let Some(rest) = other.strip_prefix("/v1/responses/") => {
                 let stored = stored::Stored::read(method, rest).unwrap_or_else(|| Err(unknown(method, other)));
                 return stored.map(Operation::Stored);
+            }
+            None if let Some(rest) = other.strip_prefix("/v1/conversations/") => {
+                let wanted = conversations::Wanted::read(method, rest).unwrap_or_else(|| Err(unknown(method, other)));
+                return wanted.map(Operation::Conversations);
             }
             None => {
                 return pass::way(method, other).unwrap_or_else(|| Err(unknown(method, other))).map(Operation::Pass);
@@ -236,6 +244,10 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn talks(wanted: conversations::Wanted) -> Result<Operation, u16> {
+        Ok(Operation::Conversations(wanted))
+    }
+
     fn stored(id: &str, act: stored::Act) -> Result<Operation, u16> {
         Ok(Operation::Stored(stored::Stored { id: id.to_owned(), act }))
     }
@@ -278,6 +290,21 @@ mod tests {
             ("GET", "/v1/responses/input_tokens", Err(405)),
             ("GET", "/v1/responses/", Err(404)),
             ("GET", "/v1/responses/resp_1/other", Err(404)),
+            ("POST", "/v1/conversations", talks(conversations::Wanted::Create)),
+            ("GET", "/v1/conversations", Err(405)),
+            ("POST", "/v1/conversations/c", talks(conversations::Wanted::Update { id: "c".to_owned() })),
+            ("HEAD", "/v1/conversations/c%2F1/items", talks(conversations::Wanted::Items { id: "c/1".to_owned() })),
+            (
+                "DELETE",
+                "/v1/conversations/c/items/i",
+                talks(conversations::Wanted::DeleteItem { id: "c".to_owned(), item: "i".to_owned() }),
+            ),
+            ("PUT", "/v1/conversations/c", Err(405)),
+            ("DELETE", "/v1/conversations/c/items", Err(405)),
+            ("POST", "/v1/conversations/c/items/i", Err(405)),
+            ("GET", "/v1/conversations/", Err(404)),
+            ("GET", "/v1/conversations/c/items/", Err(404)),
+            ("GET", "/v1/conversations/c/other", Err(404)),
             ("GET", "/v1/models/openai/gpt-5%2e2", Ok(model("openai/gpt-5.2"))),
             ("GET", "/v1/models/%zz", Ok(model("%zz"))),
             ("GET", "/v1/models", Ok(Operation::Models(Dialect::OpenAiChat))),

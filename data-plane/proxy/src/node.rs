@@ -23,7 +23,7 @@ use crate::meters::Meters;
 use crate::ops::{Doors, Ops};
 use crate::pass::Settled;
 use crate::pipeline::Gateway;
-use crate::responses::Runs;
+use crate::responses::{Busy, Runs};
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
 use crate::state::Live;
@@ -52,6 +52,7 @@ struct Shared {
     conversations: Arc<dyn Store>,
     runs: Arc<Runs>,
     settled: Arc<Settled>,
+    busy: Arc<Busy>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -129,6 +130,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         conversations,
         runs: Arc::clone(&runs),
         settled: Arc::new(Settled::new()),
+        busy: Arc::default(),
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -196,6 +198,7 @@ impl Shared {
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),
             settled: Arc::clone(&self.settled),
+            busy: Arc::clone(&self.busy),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),

@@ -9,6 +9,7 @@ use gateway_ir::task::Form;
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use crate::ingress::conversations::Wanted;
 use crate::ingress::pass::Way;
 use crate::ingress::stored::Act;
 use crate::ingress::{self, Operation};
@@ -43,7 +44,15 @@ const ROWS: &[Row] = &[
     row(GET, "/v1/responses/{response}", "getResponse", "A response of the caller's that is kept"),
     row(DELETE, "/v1/responses/{response}", "deleteResponse", "Forget a response"),
     row(GET, "/v1/responses/{response}/input_items", "listInputItems", "What a response answered"),
-    row(POST, "/v1/responses/{response}/cancel", "cancelResponse", "Refused: nothing is made in the background"),
+    row(POST, "/v1/responses/{response}/cancel", "cancelResponse", "Stop a response that is made in the background"),
+    row(POST, "/v1/conversations", "createConversation", "Begin a conversation that is kept (OpenAI)"),
+    row(GET, "/v1/conversations/{conversation}", "getConversation", "A conversation of the caller's"),
+    row(POST, "/v1/conversations/{conversation}", "updateConversation", "Give a conversation other metadata"),
+    row(DELETE, "/v1/conversations/{conversation}", "deleteConversation", "Forget a conversation"),
+    row(GET, "/v1/conversations/{conversation}/items", "listConversationItems", "What was said in a conversation"),
+    row(POST, "/v1/conversations/{conversation}/items", "createConversationItems", "Add items to a conversation"),
+    row(GET, "/v1/conversations/{conversation}/items/{item}", "getConversationItem", "One item of a conversation"),
+    row(DELETE, "/v1/conversations/{conversation}/items/{item}", "deleteConversationItem", "Take an item out"),
     row(POST, "/v1/messages", "createMessage", "Answer a conversation (Anthropic)"),
     row(POST, "/v1/messages/count_tokens", "countMessageTokens", "Count the tokens of a Messages request"),
     row(POST, "/anthropic/v1/messages", "createMessageUnderPrefix", "The same as /v1/messages"),
@@ -228,7 +237,15 @@ fn forms(operation: &Operation) -> Forms {
                 Act::Delete => "DeletedResponse",
                 Act::InputItems => "ResponseItems",
             };
-            Forms { needs_key: true, ..shown("conversations", JSON, Some(reply)) }
+            let mut forms = Forms { needs_key: true, ..shown("conversations", JSON, Some(reply)) };
+            if stored.act == Act::Get {
+                forms.replies.push((EVENTS, Some("ResponseEvent")));
+            }
+            forms
+        }
+        Operation::Conversations(wanted) => {
+            let (body, reply) = talked(wanted);
+            Forms { body: body.map(|body| (JSON, body)), needs_key: true, ..shown("conversations", JSON, Some(reply)) }
         }
         Operation::Pass(way) => Forms { needs_key: true, ..shown(passed(way), "*/*", None) },
         Operation::Health => shown("operations", JSON, Some("Health")),
@@ -239,6 +256,19 @@ fn forms(operation: &Operation) -> Forms {
         Operation::Pprof(pprof::Kind::Index) => shown("operations", "text/plain", None),
         Operation::Pprof(_) => shown("operations", "application/octet-stream", None),
         Operation::Options => unreachable!("no row has the method OPTIONS"),
+    }
+}
+
+/// Request and reply of what is asked about a conversation.
+fn talked(wanted: &Wanted) -> (Option<&'static str>, &'static str) {
+    match wanted {
+        Wanted::Create => (Some("ConversationRequest"), "Conversation"),
+        Wanted::Update { .. } => (Some("ConversationUpdate"), "Conversation"),
+        Wanted::Get { .. } | Wanted::DeleteItem { .. } => (None, "Conversation"),
+        Wanted::Delete { .. } => (None, "DeletedResponse"),
+        Wanted::Items { .. } => (None, "ResponseItems"),
+        Wanted::AddItems { .. } => (Some("ConversationItems"), "ResponseItems"),
+        Wanted::Item { .. } => (None, "ConversationItem"),
     }
 }
 

@@ -28,7 +28,7 @@ use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
 use crate::responses::background::{self, Behind};
-use crate::responses::{self, Run, Runs, Thread};
+use crate::responses::{self, Busy, Run, Runs, Thread};
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
 use crate::tokens::Tokens;
@@ -46,6 +46,8 @@ pub(crate) struct Gateway {
     pub(crate) runs: Arc<Runs>,
     /// Batches at providers whose cost is settled.
     pub(crate) settled: Arc<pass::Settled>,
+    /// Conversations that somebody is adding to.
+    pub(crate) busy: Arc<Busy>,
     /// Cancelled when the drain's time is over: open replies write their last words.
     pub(crate) ending: CancellationToken,
     /// Cancelled when the drain begins: sockets end with what they are answering.
@@ -132,6 +134,9 @@ impl Gateway {
             Operation::Stored(stored) => {
                 self.guarded(dialect, peer, responses::answer(self, stored, request, arrived)).await
             }
+            Operation::Conversations(wanted) => {
+                self.guarded(dialect, peer, responses::converse(self, wanted, request)).await
+            }
             other => Box::pin(ops::answer(self, other, &request)).await,
         }
     }
@@ -216,18 +221,19 @@ impl Gateway {
         let caller = self.identified(config, &head.headers)?;
         record.caller(&caller);
         let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
-        let (body, facts, thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
+        let (body, facts, mut thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
         let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
         let stream = errand == Errand::Chat && (head.run.is_some() || facts.stream.unwrap_or(default_stream));
         let mut hints = Hints::read(&head.headers);
-        if let Some(provider) = thread.as_ref().and_then(Thread::provider) {
+        let keeper = thread.as_ref().and_then(Thread::provider);
+        if let Some(provider) = &keeper {
             hints.provider = Some(provider);
         }
         record.session(hints.session);
         record.asked(&facts.model, stream, snapshot.revision, body.len());
         let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
         if let Some(thread) = &thread {
-            thread.check(&caller, &resolved)?;
+            thread.check(&caller, &resolved, self.conversations.place())?;
             if let Some(body) = thread.background(&resolved, &facts, &body)? {
                 let place = self.runs.place(&caller.id, &snapshot.settings.background)?;
                 return Ok(Ran::Behind(Behind { place, owner: Arc::clone(&caller.id), body, stream }));
@@ -240,7 +246,7 @@ impl Gateway {
             record.costs_nothing();
         }
         record.admitted(permit);
-        if let (Some(run), Some(thread)) = (&head.run, &thread) {
+        if let (Some(run), Some(thread)) = (&head.run, &mut thread) {
             run.proceeds(self, config, &facts.model, thread, &head.id);
         }
         let mut forwarded = forwarded(&head.headers, dialect, &head.id);
@@ -282,7 +288,8 @@ impl Gateway {
             return Ok((body, facts, None));
         }
         let connection = head.connection.as_ref();
-        let (whole, thread) = Thread::find(&*self.conversations, connection, config, caller, &body).await?;
+        let (whole, thread) =
+            Thread::find((&self.conversations, &self.busy), connection, config, caller, &body).await?;
         let (body, facts) = match whole {
             Some(whole) => (whole.clone(), Facts::scan(&whole)?),
             None => (body, facts),

@@ -2,12 +2,16 @@
 
 mod items;
 mod request;
+mod conversation;
 mod thread;
 pub(crate) mod background;
 mod stored;
+mod talks;
 mod frame;
 pub(crate) mod socket;
 
 pub(crate) use self::background::{Run, Runs};
+pub(crate) use self::conversation::Busy;
 pub(crate) use self::stored::answer;
+pub(crate) use self::talks::converse;
 pub(crate) use self::thread::Thread;

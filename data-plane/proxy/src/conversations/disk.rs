@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::{Bounds, Entry, Kept, Key, Memory, Store, Turn};
+use super::owners::{self, Owners};
+use super::{Bounds, Entry, Found, Kept, Key, Memory, Store, Turn};
 use crate::private_file;
 
 /// What the folder may hold.
@@ -30,12 +31,14 @@ pub(crate) struct Disk {
     memory: Memory,
     files: Arc<Files>,
     changes: mpsc::Sender<Change>,
+    owners: Owners,
 }
 
 /// What writes the files: one at a time, beside the requests. Ends when the [`Disk`] is gone and everything is written.
 pub(crate) struct Keeping {
     files: Arc<Files>,
     changes: mpsc::Receiver<Change>,
+    owners: owners::Writing,
 }
 
 enum Change {
@@ -90,40 +93,42 @@ impl Disk {
         files.shrink(now_ms);
         let (changes, receiver) = mpsc::channel(MAX_WAITING);
         let memory = Memory::new(N_SHARDS, Bounds::NODE);
-        Ok((Self { memory, files: Arc::clone(&files), changes }, Keeping { files, changes: receiver }))
+        let (owners, writing) = Owners::open(files.folder.join("owners"), now_ms);
+        let keeping = Keeping { files: Arc::clone(&files), changes: receiver, owners: writing };
+        Ok((Self { memory, files, changes, owners }, keeping))
     }
 }
 
 impl Store for Disk {
     fn put(&self, key: Key, entry: Entry) {
         // Whose provider keeps them are too many for a file each.
-        if matches!(entry.kept, Kept::Here(_) | Kept::Running(_))
-            && self.changes.try_send(Change::Put(key.clone(), Arc::new(entry.clone()))).is_err()
-        {
+        if matches!(entry.kept, Kept::At { .. }) {
+            return self.owners.put(key, entry);
+        }
+        if self.changes.try_send(Change::Put(key.clone(), Arc::new(entry.clone()))).is_err() {
             tracing::debug!("the disk is slower than responses come: one stays in memory only");
         }
         self.memory.put(key, entry);
     }
 
-    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Option<Arc<Entry>>> {
+    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Found> {
         Box::pin(async move {
-            if let Some(entry) = self.memory.find(key, now_ms) {
-                return Some(entry);
+            if let Some(entry) = self.memory.find(key, now_ms).or_else(|| self.owners.find(key, now_ms)) {
+                return Ok(Some(entry));
             }
             let digest = digested(key);
-            let file = *self.files.index().by_digest.get(&digest)?;
-            if file.until_ms <= now_ms {
-                return None;
-            }
+            let file = self.files.index().by_digest.get(&digest).copied();
+            let Some(file) = file.filter(|file| file.until_ms > now_ms) else { return Ok(None) };
             let (path, key) = (self.files.path(file.until_ms, &digest), key.clone());
             let read = spawn_blocking(move || std::fs::read(path).ok().and_then(|bytes| decoded(bytes, &key)));
-            read.await.ok().flatten().map(Arc::new)
+            Ok(read.await.ok().flatten().map(Arc::new))
         })
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             self.memory.forget(key);
+            self.owners.remove(key).await;
             let (done, gone) = oneshot::channel();
             if self.changes.send(Change::Remove(key.clone(), done)).await.is_ok() {
                 let _ = gone.await;
@@ -136,10 +141,13 @@ impl Store for Disk {
 
 impl Keeping {
     pub(crate) async fn run(mut self) {
-        while let Some(change) = self.changes.recv().await {
-            let files = Arc::clone(&self.files);
-            let _ = spawn_blocking(move || files.change(change)).await;
-        }
+        let responses = async {
+            while let Some(change) = self.changes.recv().await {
+                let files = Arc::clone(&self.files);
+                let _ = spawn_blocking(move || files.change(change)).await;
+            }
+        };
+        tokio::join!(responses, self.owners.run());
     }
 }
 
@@ -301,6 +309,10 @@ mod tests {
         Entry { kept: Kept::Here(turn), until_ms: 1000 }
     }
 
+    async fn found(disk: &Disk, key: &Key, now_ms: i64) -> Option<Arc<Entry>> {
+        disk.get(key, now_ms).await.expect("a disk always says")
+    }
+
     /// A process that ends, and the next one.
     async fn restarted(disk: Disk, keeping: Keeping, folder: &Path) -> (Disk, Keeping) {
         drop(disk);
@@ -326,10 +338,10 @@ mod tests {
         let misplaced = disk.files.path(1000, &digested(&key("c", "1")));
         std::fs::copy(disk.files.path(1000, &digested(&key("a", "1"))), misplaced).expect("copied");
         let (disk, keeping) = restarted(disk, keeping, &folder).await;
-        assert_eq!(disk.get(&key("a", "1"), 999).await.as_deref(), Some(&turn("{}")));
-        assert_eq!(disk.get(&key("b", "1"), 999).await.as_deref(), Some(&turn("{\"b\":1}")));
+        assert_eq!(found(&disk, &key("a", "1"), 999).await.as_deref(), Some(&turn("{}")));
+        assert_eq!(found(&disk, &key("b", "1"), 999).await.as_deref(), Some(&turn("{\"b\":1}")));
         for (owner, id, now_ms) in [("a", "2", 0), ("c", "1", 0), ("b", "2", 0), ("a", "1", 1000)] {
-            assert_eq!(disk.get(&key(owner, id), now_ms).await, None, "{owner} {id} at {now_ms}");
+            assert_eq!(found(&disk, &key(owner, id), now_ms).await, None, "{owner} {id} at {now_ms}");
         }
         let gone = key("a", "1");
         let (_, disk) = tokio::join!(
@@ -346,7 +358,7 @@ mod tests {
         );
         drop(disk);
         let (disk, _keeping) = Disk::open(folder.clone(), 0).expect("the folder");
-        assert_eq!(disk.get(&gone, 0).await, None, "removed for good");
+        assert_eq!(found(&disk, &gone, 0).await, None, "removed for good");
         let (disk, _keeping) = Disk::open(folder.clone(), 1000).expect("the folder");
         assert_eq!(disk.files.index().by_digest.len(), 0, "what has run out goes");
         assert!(folder.join("README").exists());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{self, BoxFuture};
 
-use super::{Entry, Key, MAX_TURN, Store};
+use super::{Entry, Found, Key, MAX_TURN, Store};
 
 /// How much is kept in all.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +95,8 @@ impl Store for Memory {
         }
     }
 
-    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Option<Arc<Entry>>> {
-        Box::pin(future::ready(self.find(key, now_ms)))
+    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Found> {
+        Box::pin(future::ready(Ok(self.find(key, now_ms))))
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, ()> {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use gateway_ir::failure::{Code, Failure};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Pipeline, RedisError, RedisResult};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Bounds, Entry, Kept, Key, Memory, Store, Turn};
+use super::{Bounds, Entry, Found, Kept, Key, Memory, Store, Turn};
 use crate::backoff::Backoff;
 
 /// Changes that wait for the server. What comes while there are as many stays on this node only.
@@ -87,11 +88,10 @@ impl Store for Redis {
         }
     }
 
-    /// A server that does not answer has nothing, which is logged.
-    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Option<Arc<Entry>>> {
+    fn get<'a>(&'a self, key: &'a Key, now_ms: i64) -> BoxFuture<'a, Found> {
         Box::pin(async move {
             if let Some(entry) = self.waiting.find(key, now_ms) {
-                return Some(entry);
+                return Ok(Some(entry));
             }
             let mut connection = self.connection.clone();
             let mut command = redis::cmd("GET");
@@ -100,14 +100,14 @@ impl Store for Redis {
                 Ok(Ok(value)) => value,
                 Ok(Err(error)) => {
                     said(&error, "a response could not be looked up in Redis");
-                    return None;
+                    return Err(away());
                 }
                 Err(_) => {
                     tracing::warn!("a response could not be looked up in Redis: no answer within {PATIENCE:?}");
-                    return None;
+                    return Err(away());
                 }
             };
-            decoded(value?).filter(|entry| entry.until_ms > now_ms).map(Arc::new)
+            Ok(value.and_then(decoded).filter(|entry| entry.until_ms > now_ms).map(Arc::new))
         })
     }
 
@@ -185,6 +185,12 @@ impl Writing {
         }
         true
     }
+}
+
+/// What clients are told; why is in the log.
+fn away() -> Box<Failure> {
+    let message = "the Redis in which responses are kept does not answer, so that nobody can say whether this one is there; ask again";
+    Box::new(Failure::new(Code::StoreAway, message).with_retry_after(Some(PATIENCE)))
 }
 
 /// Whether the server has understood and said no: the same words again would be no better.

@@ -8,6 +8,7 @@ mod events;
 mod run;
 mod place;
 mod follow;
+pub(super) mod fleet;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -27,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 pub(crate) use self::place::{Place, Runs};
-pub(crate) use self::run::{Run, abandoned};
+pub(crate) use self::run::Run;
 use super::thread::{STORE, Thread};
 use crate::attempt::reply_context;
 use crate::body::ReplyBody;
@@ -94,6 +95,7 @@ fn work(
                 run.failed(error(&Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged")));
             },
             () = run.cancelled() => run.was_cancelled(),
+            () = fleet::attend(&*gateway.conversations, &run.key) => run.was_cancelled(),
         }
         gateway.runs.ended(&run.key);
     })
@@ -154,7 +156,7 @@ impl Run {
         gateway: &Gateway,
         config: &Config,
         model: &str,
-        thread: &Thread,
+        thread: &mut Thread,
         id: &str,
     ) {
         let settings = &config.snapshot.settings;
@@ -164,7 +166,7 @@ impl Run {
         let object = ingress::spoken(DIALECT).encode_reply(&Reply::default(), &context);
         let ttl_ms = i64::try_from(settings.store_ttl.as_millis()).unwrap_or(i64::MAX);
         gateway.runs.add(self);
-        self.admitted(serde_json::from_slice(&object).unwrap_or_default(), thread.input(), ttl_ms);
+        self.admitted(serde_json::from_slice(&object).unwrap_or_default(), thread.input(), ttl_ms, thread.talk());
         let mut response = if self.stream { self.events(0) } else { self.standing() };
         let families = config.families();
         if families.gateway {

@@ -80,7 +80,7 @@ pub(super) fn page(input: &[u8], response_id: &str, page: &Page) -> Option<Value
 }
 
 /// Every item has an id and a type, and a message its parts, also where its client left them out.
-fn named(mut item: Map<String, Value>, response_id: &str, index: usize) -> Value {
+pub(super) fn named(mut item: Map<String, Value>, response_id: &str, index: usize) -> Value {
     let kind = item.entry("type").or_insert_with(|| "message".into()).as_str().unwrap_or_default().to_owned();
     if !item.get("id").is_some_and(Value::is_string) {
         let prefix = match kind.as_str() {

@@ -18,7 +18,10 @@ pub(super) struct Asked {
     pub(super) background: bool,
     background_at: Range<usize>,
     pub(super) previous: Option<String>,
-    previous_at: Range<usize>,
+    /// The conversation that it is part of, in place of a previous response.
+    pub(super) conversation: Option<String>,
+    /// Where it says what it goes on from.
+    earlier_at: Range<usize>,
     input_at: Option<Range<usize>>,
 }
 
@@ -27,7 +30,7 @@ pub(super) struct Asked {
 impl Asked {
     /// `body` is a JSON object, as has been seen before.
     pub(super) fn read(body: &[u8]) -> Result<Self, Box<Failure>> {
-        let (mut store, mut previous, mut input, mut background) = (None, None, None, None);
+        let (mut store, mut previous, mut input, mut background, mut conversation) = (None, None, None, None, None);
         let mut twice = None;
         let mut once = |slot: &mut Option<Range<usize>>, name: &'static str, value: Range<usize>| {
             if slot.replace(value).is_some() {
@@ -43,6 +46,8 @@ impl Asked {
                 once(&mut input, "input", member.value);
             } else if member.is("background") {
                 once(&mut background, "background", member.value);
+            } else if member.is("conversation") {
+                once(&mut conversation, "conversation", member.value);
             }
         });
         if let Some(name) = twice {
@@ -70,7 +75,15 @@ impl Asked {
                 }
             },
         };
-        Ok(Self { stored, background, background_at, previous, previous_at, input_at: input })
+        let conversation_at = conversation.filter(|at| &body[at.clone()] != b"null").unwrap_or_default();
+        let conversation = named(&body[conversation_at.clone()])?;
+        if conversation.is_some() && previous.is_some() {
+            let message =
+                "`conversation` and `previous_response_id` exclude each other: a conversation has its responses in it";
+            return Err(Box::new(Failure::invalid(message).at("conversation")));
+        }
+        let earlier_at = if conversation.is_some() { conversation_at } else { previous_at };
+        Ok(Self { stored, background, background_at, previous, conversation, earlier_at, input_at: input })
     }
 
     /// The same without `background`, for upstreams, which answer while they are listened to.
@@ -83,7 +96,7 @@ impl Asked {
         self.input_at.clone().map_or_else(|| Bytes::from_static(b"[]"), |at| items::listed(&body[at]))
     }
 
-    /// The body that asks the same without a previous response: `all` are its items, those of earlier turns before its own.
+    /// The body that asks the same without a previous response or a conversation: `all` are its items, those of earlier turns before its own.
     pub(super) fn with_items(&self, body: &Bytes, all: &Bytes) -> Bytes {
         let mut edits = Vec::with_capacity(2);
         let null = match &self.input_at {
@@ -93,8 +106,29 @@ impl Asked {
             }
             None => [b"null,\"input\":", all.as_ref()].concat().into(),
         };
-        edits.push(Edit { at: self.previous_at.clone(), with: null });
+        edits.push(Edit { at: self.earlier_at.clone(), with: null });
         splice(body, edits).concat().into()
+    }
+}
+
+/// The conversation that a request names, by its id or as an object with it.
+fn named(raw: &[u8]) -> Result<Option<String>, Box<Failure>> {
+    if raw.is_empty() {
+        return Ok(None);
+    }
+    let mut within = None;
+    let _ = json::scan_object(raw, |member| {
+        if member.is("id") {
+            within = Some(member.value);
+        }
+    });
+    let id = json::string(within.map_or(raw, |at| &raw[at]));
+    match id.filter(|id| !id.is_empty()) {
+        Some(id) => Ok(Some(id.into_owned())),
+        None => {
+            let message = "`conversation` must be the id of a conversation, or an object with its `id`";
+            Err(Box::new(Failure::invalid(message).at("conversation")))
+        }
     }
 }
 
@@ -115,6 +149,10 @@ mod tests {
             (r#"{"store":false,"background":false}"#, Ok((false, None))),
             (r#"{"store":false,"background":true}"#, Err("store")),
             (r#"{"background":"auto"}"#, Err("background")),
+            (r#"{"conversation":null,"previous_response_id":"r"}"#, Ok((true, Some("r")))),
+            (r#"{"conversation":{"id":"c"},"previous_response_id":"r"}"#, Err("conversation")),
+            (r#"{"conversation":{"name":"c"}}"#, Err("conversation")),
+            (r#"{"conversation":7}"#, Err("conversation")),
         ];
         for (body, expected) in cases {
             let found = Asked::read(body.as_bytes());
@@ -133,6 +171,7 @@ mod tests {
             ),
             (r#"{"previous_response_id": "r","input":[2]}"#, r#"{"previous_response_id": null,"input":[{"a":1},2]}"#),
             (r#"{"previous_response_id":"r"}"#, r#"{"previous_response_id":null,"input":[{"a":1}]}"#),
+            (r#"{"conversation":{"id":"c"}, "input":[2]}"#, r#"{"conversation":null, "input":[{"a":1},2]}"#),
         ];
         for (body, expected) in cases {
             let body = Bytes::from_static(body.as_bytes());

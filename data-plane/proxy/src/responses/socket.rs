@@ -238,8 +238,8 @@ impl Connection {
     async fn warmed_up(&self, create: &Create) -> Result<[Value; 2], Box<Failure>> {
         let config = self.gateway.live.pin();
         let caller = self.gateway.identified(&config, &self.headers)?;
-        let (store, connection) = (&*self.gateway.conversations, Some(&self.memory));
-        let (_, thread) = Thread::find(store, connection, &config, &caller, &create.body).await?;
+        let (store, connection) = (&self.gateway.conversations, Some(&self.memory));
+        let (_, thread) = Thread::find((store, &self.gateway.busy), connection, &config, &caller, &create.body).await?;
         let mut response = json!({
             "id": format!("resp_ws_{}", request_id()),
             "object": "response",

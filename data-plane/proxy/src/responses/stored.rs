@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::background::abandoned;
+use super::background::fleet;
 use super::items::{self, Page};
 use crate::body::ReplyBody;
 use crate::clock;
@@ -67,7 +67,7 @@ async fn find(
 ) -> Result<(Key, Arc<Entry>), Box<Failure>> {
     let caller: Arc<Caller> = gateway.identified(config, request.headers())?;
     let key = Key::new(&caller.id, &stored.id);
-    match gateway.conversations.get(&key, clock::unix_ms()).await {
+    match gateway.conversations.get(&key, clock::unix_ms()).await? {
         Some(entry) => Ok((key, entry)),
         None => {
             // In OpenAI's words, and why it may be so.
@@ -93,7 +93,11 @@ async fn running(
     query: Option<&str>,
 ) -> Result<Response<ReplyBody>, Box<Failure>> {
     let Some(run) = gateway.runs.find(key) else {
-        let turn = unattended(gateway, key, turn).await;
+        let store = &*gateway.conversations;
+        if matches!(stored.act, Act::Cancel | Act::Delete) {
+            fleet::cancel(store, key).await?;
+        }
+        let turn = fleet::latest(store, key, turn).await?;
         return told(gateway, stored, key, &turn, query).await;
     };
     match stored.act {
@@ -113,21 +117,6 @@ async fn running(
             told(gateway, stored, key, turn, query).await
         }
         Act::InputItems => told(gateway, stored, key, turn, query).await,
-    }
-}
-
-/// As it stands where this node does not make it: as another does, or as it was left.
-async fn unattended(gateway: &Gateway, key: &Key, turn: &Turn) -> Turn {
-    let latest = gateway.conversations.get(key, clock::unix_ms()).await;
-    match latest.as_deref() {
-        // It has ended meanwhile.
-        Some(Entry { kept: Kept::Here(turn), .. }) => turn.clone(),
-        Some(entry) if gateway.conversations.place() == "node" => {
-            let turn = abandoned(turn);
-            gateway.conversations.put(key.clone(), Entry { kept: Kept::Here(turn.clone()), until_ms: entry.until_ms });
-            turn
-        }
-        _ => turn.clone(),
     }
 }
 
@@ -212,7 +201,7 @@ fn parameters(query: Option<&str>) -> impl Iterator<Item = (String, String)> + '
     })
 }
 
-fn page(query: Option<&str>) -> Result<Page, Box<Failure>> {
+pub(super) fn page(query: Option<&str>) -> Result<Page, Box<Failure>> {
     let mut page = Page { limit: 20, oldest_first: false, after: None };
     for (name, value) in parameters(query) {
         match name.as_str() {

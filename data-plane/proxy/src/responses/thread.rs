@@ -16,6 +16,7 @@ use gateway_ir::json;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
+use super::conversation::{self, Busy, Conversation, Talk};
 use super::items;
 use super::request::Asked;
 use crate::attempt::{Answer, Answered, Lane};
@@ -36,6 +37,10 @@ pub(crate) struct Thread {
     is_unknown: bool,
     /// Every input item; `None` where nobody will want them.
     input: Option<Bytes>,
+    /// What it is part of, and will be added to.
+    talk: Option<Talk>,
+    /// A conversation that this node does not know.
+    elsewhere: Option<String>,
     /// The request as it came, without `background`, where that is asked for.
     behind: Option<Bytes>,
     /// What the client's connection keeps for itself, if it is a socket.
@@ -51,7 +56,7 @@ impl Thread {
     /// Reads what `body` says, and finds what it goes on from: with it comes a body that says it all itself, unless its provider
     /// keeps that.
     pub(crate) async fn find(
-        store: &dyn Store,
+        (store, busy): (&Arc<dyn Store>, &Arc<Busy>),
         connection: Option<&Arc<Memory>>,
         config: &Config,
         caller: &Caller,
@@ -65,6 +70,8 @@ impl Thread {
             provider: None,
             is_unknown: false,
             input: None,
+            talk: None,
+            elsewhere: None,
             behind: asked.background.then(|| asked.in_foreground(body)),
             connection: connection.cloned(),
         };
@@ -77,13 +84,16 @@ impl Thread {
             let message = "`background` needs the store of responses, which `responses.store_ttl` turns off here";
             return Err(Box::new(Failure::invalid(message).at("background")));
         }
+        if let Some(id) = &asked.conversation {
+            return thread.in_conversation((store, busy), config, id, &asked, body).await;
+        }
         let earlier = match &asked.previous {
             None => None,
             Some(id) => {
                 let (key, now_ms) = (Key::new(&caller.id, id), clock::unix_ms());
                 let found = match connection {
-                    Some(connection) => connection.get(&key, now_ms).await,
-                    None => store.get(&key, now_ms).await,
+                    Some(connection) => connection.get(&key, now_ms).await?,
+                    None => store.get(&key, now_ms).await?,
                 };
                 match found.as_deref().map(|entry| &entry.kept) {
                     Some(Kept::Here(turn)) => Some(turn.clone()),
@@ -114,19 +124,56 @@ impl Thread {
         Ok((Some(whole), thread))
     }
 
+    /// The same where the request is part of a conversation.
+    async fn in_conversation(
+        mut self,
+        (store, busy): (&Arc<dyn Store>, &Arc<Busy>),
+        config: &Config,
+        id: &str,
+        asked: &Asked,
+        body: &Bytes,
+    ) -> Result<(Option<Bytes>, Self), Box<Failure>> {
+        let key = Conversation::key(&self.owner, id);
+        let hold = busy.hold(key.clone())?;
+        let Some(conversation) = Conversation::find(&**store, &key).await? else {
+            self.elsewhere = Some(id.to_owned());
+            return Ok((None, self));
+        };
+        let input = asked.input(body);
+        let all = items::joined(&[&conversation.input(), &input]);
+        let whole = asked.with_items(body, &all);
+        self.input = (self.stored || self.connection.is_some()).then_some(all);
+        let ttl_ms = i64::try_from(config.snapshot.settings.store_ttl.as_millis()).unwrap_or(i64::MAX);
+        self.talk = Some(Talk { conversation, input, store: Arc::clone(store), ttl_ms, _hold: hold });
+        Ok((Some(whole), self))
+    }
+
+    /// What the response will be a part of, for whoever sees it end.
+    pub(super) fn talk(&mut self) -> Option<Talk> {
+        self.talk.take()
+    }
+
     /// The provider that must serve, because it keeps what the request goes on from.
-    pub(crate) fn provider(&self) -> Option<&str> {
-        self.provider.as_deref()
+    pub(crate) fn provider(&self) -> Option<Arc<str>> {
+        self.provider.clone()
     }
 
     /// What this node knows nothing of may still be in a vendor's account, for whoever may use that account as it is.
-    pub(crate) fn check(&self, caller: &Caller, resolved: &Resolved) -> Result<(), Box<Failure>> {
-        let Some(id) = self.previous.as_deref().filter(|_| self.is_unknown) else { return Ok(()) };
+    /// `place` is the store's.
+    pub(crate) fn check(&self, caller: &Caller, resolved: &Resolved, place: &str) -> Result<(), Box<Failure>> {
+        let unknown = self.previous.as_deref().filter(|_| self.is_unknown);
+        if unknown.is_none() && self.elsewhere.is_none() {
+            return Ok(());
+        }
         let own = Dialect::OpenAiResponses;
         let may_know = resolved
             .targets()
             .all(|target| target.provider.dialect_for(own) == own && caller.may_pass(&target.provider.name));
-        if may_know { Ok(()) } else { Err(not_found(id)) }
+        match (unknown, &self.elsewhere) {
+            _ if may_know => Ok(()),
+            (Some(id), _) => Err(not_found(id)),
+            (None, id) => Err(conversation::not_found(id.as_deref().unwrap_or_default(), place)),
+        }
     }
 
     /// What to send in place of `body` where the response is to be made behind its request, and by the gateway.
@@ -136,7 +183,8 @@ impl Thread {
         facts: &Facts,
         body: &Bytes,
     ) -> Result<Option<Bytes>, Box<Failure>> {
-        let Some(behind) = self.behind.as_ref().filter(|_| !is_vendors(resolved, facts, body)) else {
+        let Some(behind) = self.behind.as_ref().filter(|_| self.talk.is_some() || !is_vendors(resolved, facts, body))
+        else {
             return Ok(None);
         };
         if self.input().len() > MAX_TURN {
@@ -180,8 +228,15 @@ impl Thread {
         if input.is_empty() {
             whole.clear();
         }
-        let is_needed = at.is_some() || !whole.is_empty();
-        is_needed.then(|| Keeper { owner: self.owner, input, whole, at, events: sse::Parser::default() })
+        let is_needed = at.is_some() || !whole.is_empty() || self.talk.is_some();
+        is_needed.then(|| Keeper {
+            owner: self.owner,
+            input,
+            whole,
+            at,
+            talk: self.talk,
+            events: sse::Parser::default(),
+        })
     }
 }
 
@@ -212,6 +267,7 @@ pub(crate) struct Keeper {
     whole: Vec<(Arc<dyn Store>, i64)>,
     /// Who takes down which provider keeps it.
     at: Option<(Arc<dyn Store>, Arc<str>, i64)>,
+    talk: Option<Talk>,
     events: sse::Parser,
 }
 
@@ -264,7 +320,7 @@ impl Keeper {
             Ok(())
         });
         self.events = events;
-        parsed.is_ok() && (self.at.is_some() || !self.whole.is_empty())
+        parsed.is_ok() && (self.at.is_some() || !self.whole.is_empty() || self.talk.is_some())
     }
 
     fn heard(&mut self, data: &[u8]) {
@@ -300,6 +356,9 @@ impl Keeper {
 
     fn keep(&mut self, response: &[u8]) {
         self.note(response);
+        if let Some(talk) = self.talk.take() {
+            talk.answered(&Bytes::copy_from_slice(response));
+        }
         let Some(id) = id(response).filter(|_| !self.whole.is_empty()) else { return };
         let turn = Turn { response: Bytes::copy_from_slice(response), input: self.input.clone() };
         for (store, until_ms) in self.whole.drain(..) {

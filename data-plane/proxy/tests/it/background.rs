@@ -259,3 +259,43 @@ async fn a_vendor_makes_its_own_in_the_background() {
         assert_eq!(asked(&gateway, key, "POST", &format!("{path}/cancel"), None).await.status, status);
     }
 }
+
+/// Nodes that share a Redis share what is made: each tells how it stands, and each can have it cancelled.
+#[tokio::test]
+async fn a_fleet_knows_what_one_of_its_nodes_makes() {
+    let Some(mut redis) = gateway_testing::Redis::launch() else { return };
+    let upstream = Upstream::start().await;
+    let config = two_tenants(anthropic_at(&upstream.url()));
+    let start = || {
+        Gateway::start_with(&config, |options| {
+            options.redis_url = Some(gateway_model::secret::Secret::new(redis.url()));
+            options.drain = Drain { delay: Duration::ZERO, timeout: Duration::ZERO };
+        })
+    };
+    let (maker, other) = (start().await, start().await);
+    upstream.push(Script::new().hang());
+    let answer = asked(&maker, KEY, "POST", PATH, Some(ask())).await;
+    assert_eq!((answer.status, answer.header("x-gateway-store")), (200, Some("shared")), "{}", answer.text);
+    let path = format!("{PATH}/{}", answer.json()["id"].as_str().expect("an id"));
+    within("the other node to see it", || async {
+        let found = asked(&other, KEY, "GET", &path, None).await;
+        (found.status == 200 && found.json()["status"] == "queued").then_some(())
+    })
+    .await;
+    assert_eq!(asked(&other, OTHER, "POST", &format!("{path}/cancel"), None).await.status, 404);
+    let streamed = asked(&other, KEY, "GET", &format!("{path}?stream=true"), None).await;
+    assert_eq!((streamed.status, &streamed.json()["error"]["param"]), (400, &json!("stream")));
+    let cancelled = asked(&other, KEY, "POST", &format!("{path}/cancel"), None).await;
+    assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("cancelled")), "{}", cancelled.text);
+    assert!(matches!(upstream.ending(0).await, Ending::ClientLeft), "the upstream is let go");
+    assert_eq!(standing(&maker, &path).await, cancelled.json());
+    // While nobody can be asked, nobody says that it is not there.
+    redis.stop();
+    let previous = json!({"model": "m", "input": "two", "previous_response_id": path[PATH.len() + 1..]});
+    for (method, path, body) in [("GET", path.as_str(), None), ("POST", PATH, Some(previous))] {
+        let away = asked(&other, KEY, method, path, body).await;
+        let error = away.json()["error"].take();
+        assert_eq!((away.status, error["code"].as_str()), (503, Some("store_unavailable")), "{error}");
+    }
+    redis.start();
+}

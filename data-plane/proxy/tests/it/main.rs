@@ -8,6 +8,7 @@ mod lanes;
 mod responses;
 mod stored;
 mod background;
+mod conversations;
 mod sockets;
 mod vendors;
 mod steering;

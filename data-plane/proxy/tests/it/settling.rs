@@ -129,7 +129,8 @@ async fn answers_tell_what_a_batch_used() {
         "\n",
         r#"{"custom_id":"c","response":{"status_code":200,"body":{"model":"gpt-x","usage":{"prompt_tokens":10,"completion_tokens":5}}}}"#,
     );
-    for (status, ended_at) in [("completed", "completed_at"), ("expired", "expired_at"), ("cancelled", "cancelled_at")] {
+    for (status, ended_at) in [("completed", "completed_at"), ("expired", "expired_at"), ("cancelled", "cancelled_at")]
+    {
         let (upstream, is_over) = (Upstream::start().await, Arc::new(AtomicBool::new(true)));
         let told = json!({"status": status, ended_at: now() + 10, "output_file_id": "file-2"});
         vendor(&upstream, &is_over, told, ANSWERS);
@@ -164,8 +165,7 @@ fn topology(upstream: &Upstream) -> Vec<Item> {
 /// The key of [`identity`], and one that may use the account as it is.
 fn keys() -> Vec<Item> {
     let mut keys = identity(PLAIN);
-    let (pepper_version, digest) =
-        Peppers::new([(1, [7; 32])]).expect("a pepper").digest(KEY).expect("a pepper");
+    let (pepper_version, digest) = Peppers::new([(1, [7; 32])]).expect("a pepper").digest(KEY).expect("a pepper");
     let admin = Key {
         name: "admin".to_owned(),
         pepper_version,

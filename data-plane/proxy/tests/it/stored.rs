@@ -164,7 +164,11 @@ async fn a_vendor_keeps_its_own() {
         _ => Script::json(404, &json!({"error": {"message": "no such object"}})),
     });
     let config = provider_at("openai", &format!("{}/v1", upstream.url()), "");
-    let gateway = Gateway::start(&two_tenants(config)).await;
+    let config = two_tenants(config);
+    let state = tempfile::tempdir().expect("a directory");
+    let data_dir = state.path().join("node");
+    let start = || Gateway::start_with(&config, |options| options.data_dir = Some(data_dir.clone()));
+    let gateway = start().await;
     for (stream, id) in [(false, "resp_v"), (true, "resp_s")] {
         let answer = told(&gateway, json!({"model": "m", "input": "one", "stream": stream})).await;
         assert_eq!((answer.header("x-gateway-store"), response(&answer)["id"].as_str()), (Some("provider"), Some(id)));
@@ -175,6 +179,9 @@ async fn a_vendor_keeps_its_own() {
         assert_eq!(asked(&gateway, OTHER, "POST", PATH, Some(next)).await.status, 400);
         assert_eq!(upstream.requests().len(), n_asked + 1, "nobody was asked for what is another's");
     }
+    // Whose they are is known to the node that comes after, too.
+    gateway.stop().await;
+    let gateway = start().await;
     let path = format!("{PATH}/resp_v");
     assert_eq!(asked(&gateway, OTHER, "GET", &path, None).await.status, 404);
     assert_eq!(asked(&gateway, KEY, "GET", &path, None).await.json()["id"], "resp_v");

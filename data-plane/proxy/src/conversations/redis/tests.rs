@@ -21,6 +21,10 @@ fn node(server: &Server) -> (Redis, tokio::task::JoinHandle<()>) {
     (redis, spawn_job(writing.run()))
 }
 
+async fn found(redis: &Redis, key: &Key, now_ms: i64) -> Option<Arc<Entry>> {
+    redis.get(key, now_ms).await.expect("the server is there")
+}
+
 #[tokio::test]
 async fn what_one_node_keeps_every_node_finds() {
     let Some(server) = Server::launch() else { return };
@@ -28,9 +32,10 @@ async fn what_one_node_keeps_every_node_finds() {
     let at = Entry { kept: Kept::At { provider: "openai".into() }, until_ms: soon };
     let (first, writing) = node(&server);
     first.put(key("a", "1"), turn("{\"status\":\"queued\"}", soon));
-    assert!(first.get(&key("a", "1"), 0).await.is_some(), "it is found before it is written");
+    assert!(found(&first, &key("a", "1"), 0).await.is_some(), "it is found before it is written");
     first.put(key("a", "1"), turn("{\n\"id\":1}", soon));
     first.put(key("a", "2"), at.clone());
+    first.put(key("a", "2").beside("alive"), turn("{}", soon));
     first.put(key("b", "odd/id \r\n\0"), turn("{}", soon));
     first.put(key("a", "late"), turn("{}", unix_ms() - 1));
     drop(first);
@@ -46,14 +51,14 @@ async fn what_one_node_keeps_every_node_finds() {
         ("b", "1", 0, None),
         ("a", "3", 0, None),
     ] {
-        let found = second.get(&key(owner, id), now_ms).await;
+        let found = found(&second, &key(owner, id), now_ms).await;
         assert_eq!(found.as_deref(), expected.as_ref(), "{owner} {id} at {now_ms}");
     }
     second.remove(&key("a", "1")).await;
     second.remove(&key("a", "3")).await;
     let (third, _writing) = node(&server);
-    assert_eq!(third.get(&key("a", "1"), 0).await, None, "removed for all");
-    assert!(third.get(&key("a", "2"), 0).await.is_some());
+    assert_eq!(found(&third, &key("a", "1"), 0).await, None, "removed for all");
+    assert!(found(&third, &key("a", "2"), 0).await.is_some());
     drop(second);
     writing.await.expect("it ends");
 }
@@ -67,20 +72,21 @@ async fn a_server_that_comes_back_gets_what_was_kept_meanwhile() {
     redis.remove(&key("a", "none")).await;
     server.stop();
     redis.put(key("a", "2"), turn("{}", soon));
-    assert!(redis.get(&key("a", "2"), 0).await.is_some(), "this node has it still");
-    assert_eq!(redis.get(&key("a", "1"), 0).await, None, "whoever is away has nothing");
+    assert!(found(&redis, &key("a", "2"), 0).await.is_some(), "this node has it still");
+    let failure = redis.get(&key("a", "1"), 0).await.expect_err("nobody knows whether it is there");
+    assert_eq!((failure.code, failure.status), (Code::StoreAway, 503));
     server.start();
     let (other, _writing) = node(&server);
-    let mut found = None;
+    let mut there = None;
     // Changes go in order, and each of these waits for its turn.
     for _ in 0..30 {
         redis.remove(&key("a", "none")).await;
-        found = other.get(&key("a", "2"), 0).await;
-        if found.is_some() {
+        there = found(&other, &key("a", "2"), 0).await;
+        if there.is_some() {
             break;
         }
     }
-    assert_eq!(found.as_deref(), Some(&turn("{}", soon)));
+    assert_eq!(there.as_deref(), Some(&turn("{}", soon)));
     drop(redis);
     writing.await.expect("it ends");
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::super::conversation::Talk;
 use super::events::{self, Heard};
 use super::place::Place;
 use crate::conversations::{Entry, Kept, Key, MAX_TURN, Store, Turn};
@@ -35,6 +36,8 @@ struct State {
     /// What it answers.
     input: Bytes,
     ttl_ms: i64,
+    /// What it becomes a part of.
+    talk: Option<Talk>,
     log: Log,
     has_begun: bool,
     is_over: bool,
@@ -75,6 +78,7 @@ impl Run {
             response: Value::Null,
             input: Bytes::new(),
             ttl_ms: 0,
+            talk: None,
             log: Log { events: Some(Vec::new()), n_bytes: 0, n_bytes_of_all },
             has_begun: false,
             is_over: false,
@@ -93,7 +97,7 @@ impl Run {
     }
 
     /// From here on it is a response, and somebody may ask for it. `response` is what it will be made of.
-    pub(super) fn admitted(&self, mut response: Value, input: Bytes, ttl_ms: i64) {
+    pub(super) fn admitted(&self, mut response: Value, input: Bytes, ttl_ms: i64, talk: Option<Talk>) {
         response["id"] = (*self.key.id).into();
         response["background"] = true.into();
         response["status"] = "queued".into();
@@ -101,6 +105,7 @@ impl Run {
             state.response = response;
             state.input = input;
             state.ttl_ms = ttl_ms;
+            state.talk = talk;
             state.log.response("response.created", &state.response);
             state.log.response("response.queued", &state.response);
             self.store.put(self.key.clone(), state.entry());
@@ -197,6 +202,11 @@ impl Run {
             let State { log, response, .. } = &mut *state;
             log.response(name, response);
             self.store.put(self.key.clone(), entry);
+            if let Some(talk) = state.talk.take()
+                && matches!(name, "response.completed" | "response.incomplete")
+            {
+                talk.answered(&state.response.to_string().into());
+            }
             state.place.take()
         };
         drop(place);
@@ -259,7 +269,7 @@ fn fail(response: &mut Value, error: Value) {
 }
 
 /// A response that was being made when whoever made it came to an end.
-pub(crate) fn abandoned(turn: &Turn) -> Turn {
+pub(super) fn abandoned(turn: &Turn) -> Turn {
     let mut response: Value = serde_json::from_slice(&turn.response).unwrap_or_default();
     let message = "the gateway node that made this response ended before it had finished; send the request again";
     fail(&mut response, json!({"code": "node_ended", "message": message}));
