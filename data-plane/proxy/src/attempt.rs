@@ -2,6 +2,7 @@
 //! what a failure means. Nothing has gone to the client while this runs.
 
 mod reading;
+mod beginning;
 mod count;
 mod task;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_dialects::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, Upstream};
+use gateway_dialects::dialect::{ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, TapOptions, Upstream};
 use gateway_dialects::task::{Asked, Family};
 use gateway_dialects::{fitting, registry, repair, signed_id};
 use gateway_engine::health::Skip;
@@ -27,6 +28,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE
 use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
+use self::beginning::Probe;
 pub(crate) use self::reading::{Reading, retry_after};
 use self::reading::{first_byte_timeout, is_json, must_be_stream, refusal, total_timeout};
 use crate::body::{Pieces, RequestBody};
@@ -385,13 +387,18 @@ impl<'a> Outbound<'a> {
         request
     }
 
-    async fn streamed(&self, lane: Lane, reading: Reading<'_>, body: UpstreamBody) -> Result<Answer, Box<Failure>> {
+    async fn streamed(&self, lane: Lane, reading: Reading<'_>, mut body: UpstreamBody) -> Result<Answer, Box<Failure>> {
         match (lane, self.stream) {
             (Lane::Pass, true) => {
-                let asked = !self.facts.include_usage && !reading.target.quirks.no_stream_options;
-                Ok(Answer::Passing { body, strip_usage: asked })
+                let strip_usage = !self.facts.include_usage && !reading.target.quirks.no_stream_options;
+                let tap = self.inbound.stream_tap(TapOptions::default());
+                Probe::Pass(tap).read(&reading, &mut body).await?;
+                Ok(Answer::Passing { body, strip_usage })
             }
-            (Lane::Translate, true) => Ok(Answer::Translating { body, decoder: reading.decoder() }),
+            (Lane::Translate, true) => {
+                Probe::Translate(reading.decoder()).read(&reading, &mut body).await?;
+                Ok(Answer::Translating { body, decoder: reading.decoder() })
+            }
             (_, false) => reading.fold_stream(body).await.map(|reply| Answer::Folded(Box::new(reply))),
         }
     }

@@ -7,6 +7,7 @@ mod connect;
 mod pool;
 mod demo;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ impl Origin {
 /// The reply's body together with its connection, which goes back to the pool when the body was read to its end, and is
 /// closed when it was not: a vanished client aborts the upstream.
 pub(crate) struct UpstreamBody {
+    /// Put back; comes first.
+    unread: VecDeque<Bytes>,
     inner: Inner,
 }
 
@@ -124,7 +127,7 @@ impl Client {
 }
 
 fn with_lease(response: Response<Incoming>, lease: Lease) -> Response<UpstreamBody> {
-    response.map(|body| UpstreamBody { inner: Inner::Network { body, lease: Some(lease) } })
+    response.map(|body| UpstreamBody { unread: VecDeque::new(), inner: Inner::Network { body, lease: Some(lease) } })
 }
 
 fn broken(origin: &Origin, reason: &str) -> Box<Failure> {
@@ -135,7 +138,7 @@ fn broken(origin: &Origin, reason: &str) -> Box<Failure> {
 
 impl UpstreamBody {
     fn local(script: demo::Script) -> Self {
-        Self { inner: Inner::Local(script) }
+        Self { unread: VecDeque::new(), inner: Inner::Local(script) }
     }
 
     /// The next bytes; `None` at a clean end; an error says that the upstream cut the reply.
@@ -144,6 +147,9 @@ impl UpstreamBody {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Bytes, String>>> {
         use std::task::Poll;
+        if let Some(bytes) = self.unread.pop_front() {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
         match &mut self.inner {
             Inner::Local(script) => script.poll_data(context).map(|data| data.map(Ok)),
             Inner::Network { body, lease } => loop {
@@ -172,12 +178,21 @@ impl UpstreamBody {
 
     /// Whether all of a reply whose length was announced has been read. Its connection is then free.
     pub(crate) fn is_over(&mut self) -> bool {
+        if !self.unread.is_empty() {
+            return false;
+        }
         let Inner::Network { body, lease } = &mut self.inner else { return false };
         let is_over = http_body::Body::is_end_stream(body);
         if is_over && let Some(lease) = lease.take() {
             lease.give_back();
         }
         is_over
+    }
+
+    /// Puts back what was read first.
+    pub(crate) fn unread(&mut self, held: Vec<Bytes>) {
+        debug_assert!(self.unread.is_empty());
+        self.unread = held.into();
     }
 
     pub(crate) async fn data(&mut self) -> Option<Result<Bytes, String>> {

@@ -47,7 +47,7 @@ impl Reading<'_> {
         Ok(if self.by_tool { Unwrapping::all(events) } else { events })
     }
 
-    async fn next(&self, body: &mut UpstreamBody) -> Result<Option<Bytes>, Box<Failure>> {
+    pub(super) async fn next(&self, body: &mut UpstreamBody) -> Result<Option<Bytes>, Box<Failure>> {
         let bound = self.deadline.min(Instant::now() + self.idle);
         match timeout_at(bound, body.data()).await {
             Ok(None) => Ok(None),

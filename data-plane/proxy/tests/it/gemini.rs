@@ -108,7 +108,7 @@ async fn a_cut_is_one_error_and_no_finish() {
             let upstream = Upstream::start().await;
             let mut whole = script();
             whole.steps.truncate(3);
-            upstream.push(whole.reset());
+            upstream.push(whole.close());
             let gateway = Gateway::start(&config(&upstream.url())).await;
             let answer = asked(&gateway, &format!("{STREAM}{query}")).await;
             assert_eq!(

@@ -15,6 +15,7 @@ mod steering;
 mod streaming;
 mod completions;
 mod azure;
+mod beginnings;
 mod counting;
 mod embeddings;
 mod tasks;
