@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::logs::read_tokens;
+use super::logs::{read_tokens, units};
 use crate::args::{Gateway, Output};
 use crate::client::{Client, Query, path};
 use crate::exit::{Exit, Failure};
@@ -151,7 +151,9 @@ fn used(record: &Value) -> String {
     };
     let (read, cached) = (read_tokens(record), number(record, "/tokens/cache_read"));
     let cached = if cached > 0 { format!(" ({cached} from the provider's cache)") } else { String::new() };
-    format!("{read} tokens in{cached}, {} out, {source}{cost}", number(record, "/tokens/output"))
+    let units = units(record);
+    let units = if units.is_empty() { units } else { format!(", {units}") };
+    format!("{read} tokens in{cached}, {} out{units}, {source}{cost}", number(record, "/tokens/output"))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(crate) struct Logs {
     gateway: Gateway,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column::Text("TIME"),
     Column::Text("ID"),
     Column::Spare("KEY"),
@@ -58,6 +58,7 @@ const COLUMNS: [Column; 10] = [
     Column::SpareNumber("TOKENS"),
     Column::SpareNumber("FIRST"),
     Column::SpareNumber("TOTAL"),
+    Column::Spare("UNITS"),
 ];
 
 pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
@@ -129,11 +130,53 @@ fn row(record: &Value) -> Vec<String> {
             first => time::length_us(first),
         },
         time::length_us(number(record, "/total_us")),
+        units(record),
     ]
 }
 
-/// Everything the upstream read: fresh and from its cache.
+/// Everything the upstream read: fresh and from its cache. Audio and images are parts of it.
 pub(crate) fn read_tokens(record: &Value) -> u64 {
-    let classes = ["input", "cache_read", "cache_write", "cache_write_1h", "input_audio"];
+    let classes = ["input", "cache_read", "cache_write", "cache_write_1h"];
     classes.into_iter().map(|class| number(record, &format!("/tokens/{class}"))).sum()
+}
+
+/// What was used that is charged by something else than tokens; empty where nothing was.
+pub(crate) fn units(record: &Value) -> String {
+    let kinds = [
+        ("pictures_made", "pictures made"),
+        ("pictures_read", "pictures read"),
+        ("characters", "characters"),
+        ("searches", "searches"),
+    ];
+    let counts = kinds.into_iter().map(|(kind, name)| (number(record, &format!("/units/{kind}")), name));
+    let mut said: Vec<_> = counts.filter(|(n, _)| *n > 0).map(|(n, name)| format!("{n} {name}")).collect();
+    let audio_ms = number(record, "/units/audio_ms");
+    if audio_ms > 0 {
+        said.push(format!("{}.{:03}s audio", audio_ms / 1000, audio_ms % 1000));
+    }
+    said.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn units_are_said_where_there_are_any() {
+        for (record, expected) in [
+            (json!({"units": null, "tokens": {"input": 5}}), ""),
+            (json!({"units": {"searches": 0}}), ""),
+            (json!({"units": {"pictures_made": 2}}), "2 pictures made"),
+            (
+                json!({"units": {"audio_ms": 3_040, "characters": 7, "searches": 1}}),
+                "7 characters, 1 searches, 3.040s audio",
+            ),
+        ] {
+            assert_eq!(units(&record), expected, "{record}");
+        }
+        let parts = json!({"tokens": {"input": 5, "cache_read": 2, "input_audio": 3, "input_image": 2}});
+        assert_eq!(read_tokens(&parts), 7, "audio and images are parts of the input");
+    }
 }

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::logs::read_tokens;
+use super::logs::{read_tokens, units};
 use crate::args::{Gateway, Output};
 use crate::client::{Client, path};
 use crate::exit::{Exit, Failure};
@@ -60,15 +60,16 @@ pub(crate) async fn run(usage: Usage) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn columns(by: By) -> [Column; 6] {
-    use Column::{Number, Text};
+fn columns(by: By) -> [Column; 7] {
+    use Column::{Number, Spare, Text};
     let first = match by {
         By::Key => "KEY",
         By::Model => "MODEL",
         By::Provider => "PROVIDER",
         By::Day => "DAY",
     };
-    [Text(first), Number("REQUESTS"), Number("TOKENS IN"), Number("TOKENS OUT"), Number("COST"), Number("UNPRICED")]
+    let counts = (Number("REQUESTS"), Number("TOKENS IN"), Number("TOKENS OUT"));
+    [Text(first), counts.0, counts.1, counts.2, Number("COST"), Number("UNPRICED"), Spare("UNITS")]
 }
 
 /// A sum without any price behind it is not zero dollars; it is not known.
@@ -79,7 +80,7 @@ fn line(by: &str, row: &Value) -> Vec<String> {
     let name = text(row, &format!("/{by}"));
     let name = if name.is_empty() { "(none)".to_owned() } else { name };
     let tokens = (read_tokens(row).to_string(), text(row, "/tokens/output"));
-    vec![name, n_requests.to_string(), tokens.0, tokens.1, cost, n_unpriced.to_string()]
+    vec![name, n_requests.to_string(), tokens.0, tokens.1, cost, n_unpriced.to_string(), units(row)]
 }
 
 /// Says that costs are missing from the sums, and what to do about it.
@@ -115,12 +116,12 @@ mod tests {
 
     #[test]
     fn what_has_no_price_costs_a_dash_and_is_counted() {
-        let row = |requests: u64, unpriced: u64, nano: i64| json!({"model": "m", "requests": requests, "unpriced_requests": unpriced, "cost_nano_usd": nano, "tokens": {"input": 5, "output": 7}});
+        let row = |requests: u64, unpriced: u64, nano: i64| json!({"model": "m", "requests": requests, "unpriced_requests": unpriced, "cost_nano_usd": nano, "tokens": {"input": 5, "output": 7}, "units": {"searches": 3}});
         for (row, expected) in [
-            (row(2, 0, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "0"]),
-            (row(2, 1, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "1"]),
-            (row(2, 2, 0), ["m", "2", "5", "7", "-", "2"]),
-            (row(2, 0, 0), ["m", "2", "5", "7", "$0.00", "0"]),
+            (row(2, 0, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "0", "3 searches"]),
+            (row(2, 1, 1_500_000_000), ["m", "2", "5", "7", "$1.50", "1", "3 searches"]),
+            (row(2, 2, 0), ["m", "2", "5", "7", "-", "2", "3 searches"]),
+            (row(2, 0, 0), ["m", "2", "5", "7", "$0.00", "0", "3 searches"]),
         ] {
             assert_eq!(line("model", &row), expected);
         }

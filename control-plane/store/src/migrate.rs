@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/0004_arrival.sqlite.sql"),
         postgres: include_str!("../../../migrations/0004_arrival.postgres.sql"),
     },
+    Step::of_both(include_str!("../../../migrations/0005_units.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

@@ -21,6 +21,7 @@ pub struct UsageRow {
     pub upstream_model: String,
     pub route: String,
     pub tokens: Tokens,
+    pub units: Units,
     /// `exact`, `estimated`, `nothing` or `recovery`.
     pub settled_by: String,
     pub cost_nano_usd: i64,
@@ -32,7 +33,7 @@ pub struct UsageRow {
     pub tags: String,
 }
 
-/// Disjoint classes of tokens; `reasoning` is a part of `output`.
+/// Disjoint classes of tokens; `reasoning`, audio and images are parts of `input` and `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     pub input: u64,
@@ -43,6 +44,20 @@ pub struct Tokens {
     pub reasoning: u64,
     pub input_audio: u64,
     pub output_audio: u64,
+    pub input_image: u64,
+    pub output_image: u64,
+}
+
+/// What is charged by something else than tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Units {
+    pub pictures_made: u64,
+    pub pictures_read: u64,
+    /// Milliseconds of recordings that were read.
+    pub audio_ms: u64,
+    /// Characters of texts that were spoken.
+    pub characters: u64,
+    pub searches: u64,
 }
 
 /// Sums of many requests.
@@ -50,6 +65,7 @@ pub struct Tokens {
 pub struct Totals {
     pub requests: u64,
     pub tokens: Tokens,
+    pub units: Units,
     pub cost_nano_usd: i64,
     /// Requests without a known price; `cost_nano_usd` is without them.
     pub unpriced: u64,
@@ -66,7 +82,7 @@ pub enum Group {
 }
 
 /// Of one request. Far more than is real, far less than what would overflow the sums.
-const MAX_TOKENS: u64 = 1 << 40;
+const MAX_COUNT: u64 = 1 << 40;
 /// A million dollars.
 const MAX_COST: i64 = 1_000_000 * 1_000_000_000;
 
@@ -134,7 +150,8 @@ impl Store {
         let (started_ms, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.started_ms, cursor.id.as_str()));
         let rows = sqlx::query(
             "SELECT id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, cache_write_1h, \
-             output, reasoning, input_audio, output_audio, settled_by, cost_nano_usd, priced, status, topology_revision, tags \
+             output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, \
+             searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags \
              FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3",
         )
         .bind(started_ms)
@@ -186,6 +203,7 @@ impl UsageRow {
             settled_by: text(&self.settled_by),
             tags: text(&self.tags),
             tokens: self.tokens.bounded(),
+            units: self.units.bounded(),
             cost_nano_usd: self.cost_nano_usd.clamp(-MAX_COST, MAX_COST),
             ..self.clone()
         }
@@ -202,6 +220,7 @@ impl UsageRow {
             upstream_model: row.try_get("upstream_model")?,
             route: row.try_get("route")?,
             tokens: Tokens::read(row)?,
+            units: Units::read(row)?,
             settled_by: row.try_get("settled_by")?,
             cost_nano_usd: row.try_get("cost_nano_usd")?,
             priced: row.try_get::<i64, _>("priced")? != 0,
@@ -215,8 +234,8 @@ impl UsageRow {
 // === impl Tokens ===
 
 impl Tokens {
-    /// In the order of the columns.
-    fn classes(&self) -> [u64; 8] {
+    /// In the order of [`Self::of`].
+    fn classes(&self) -> [u64; 10] {
         [
             self.input,
             self.cache_read,
@@ -226,35 +245,35 @@ impl Tokens {
             self.reasoning,
             self.input_audio,
             self.output_audio,
+            self.input_image,
+            self.output_image,
         ]
     }
 
-    /// No more than any request can have used.
-    fn bounded(mut self) -> Self {
-        for class in [
-            &mut self.input,
-            &mut self.cache_read,
-            &mut self.cache_write,
-            &mut self.cache_write_1h,
-            &mut self.output,
-            &mut self.reasoning,
-            &mut self.input_audio,
-            &mut self.output_audio,
-        ] {
-            *class = (*class).min(MAX_TOKENS);
+    fn of(classes: [u64; 10]) -> Self {
+        let [input, cache_read, cache_write, cache_write_1h, output, reasoning, rest @ ..] = classes;
+        let [input_audio, output_audio, input_image, output_image] = rest;
+        Self {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            output,
+            reasoning,
+            input_audio,
+            output_audio,
+            input_image,
+            output_image,
         }
-        self
+    }
+
+    /// No more than any request can have used.
+    fn bounded(&self) -> Self {
+        Self::of(self.classes().map(|class| class.min(MAX_COUNT)))
     }
 
     fn add(&mut self, other: &Self) {
-        self.input = self.input.saturating_add(other.input);
-        self.cache_read = self.cache_read.saturating_add(other.cache_read);
-        self.cache_write = self.cache_write.saturating_add(other.cache_write);
-        self.cache_write_1h = self.cache_write_1h.saturating_add(other.cache_write_1h);
-        self.output = self.output.saturating_add(other.output);
-        self.reasoning = self.reasoning.saturating_add(other.reasoning);
-        self.input_audio = self.input_audio.saturating_add(other.input_audio);
-        self.output_audio = self.output_audio.saturating_add(other.output_audio);
+        *self = Self::of(sums(self.classes(), other.classes()));
     }
 
     fn read(row: &AnyRow) -> Result<Self, Error> {
@@ -267,8 +286,46 @@ impl Tokens {
             reasoning: unsigned(row, "reasoning")?,
             input_audio: unsigned(row, "input_audio")?,
             output_audio: unsigned(row, "output_audio")?,
+            input_image: unsigned(row, "input_image")?,
+            output_image: unsigned(row, "output_image")?,
         })
     }
+}
+
+// === impl Units ===
+
+impl Units {
+    /// In the order of [`Self::of`].
+    fn kinds(&self) -> [u64; 5] {
+        [self.pictures_made, self.pictures_read, self.audio_ms, self.characters, self.searches]
+    }
+
+    fn of([pictures_made, pictures_read, audio_ms, characters, searches]: [u64; 5]) -> Self {
+        Self { pictures_made, pictures_read, audio_ms, characters, searches }
+    }
+
+    /// No more than any request can have used.
+    fn bounded(&self) -> Self {
+        Self::of(self.kinds().map(|kind| kind.min(MAX_COUNT)))
+    }
+
+    fn add(&mut self, other: &Self) {
+        *self = Self::of(sums(self.kinds(), other.kinds()));
+    }
+
+    fn read(row: &AnyRow) -> Result<Self, Error> {
+        Ok(Self {
+            pictures_made: unsigned(row, "pictures_made")?,
+            pictures_read: unsigned(row, "pictures_read")?,
+            audio_ms: unsigned(row, "audio_ms")?,
+            characters: unsigned(row, "characters")?,
+            searches: unsigned(row, "searches")?,
+        })
+    }
+}
+
+fn sums<const N: usize>(one: [u64; N], other: [u64; N]) -> [u64; N] {
+    std::array::from_fn(|at| one[at].saturating_add(other[at]))
 }
 
 // === impl Totals ===
@@ -278,6 +335,7 @@ impl Totals {
         Ok(Self {
             requests: unsigned(row, "requests")?,
             tokens: Tokens::read(row)?,
+            units: Units::read(row)?,
             cost_nano_usd: row.try_get("cost_nano_usd")?,
             unpriced: unsigned(row, "unpriced")?,
         })
@@ -292,7 +350,10 @@ macro_rules! summary {
              CAST(SUM(cache_read) AS BIGINT) AS cache_read, CAST(SUM(cache_write) AS BIGINT) AS cache_write, \
              CAST(SUM(cache_write_1h) AS BIGINT) AS cache_write_1h, CAST(SUM(output) AS BIGINT) AS output, \
              CAST(SUM(reasoning) AS BIGINT) AS reasoning, CAST(SUM(input_audio) AS BIGINT) AS input_audio, \
-             CAST(SUM(output_audio) AS BIGINT) AS output_audio, CAST(SUM(cost_nano_usd) AS BIGINT) AS cost_nano_usd, \
+             CAST(SUM(output_audio) AS BIGINT) AS output_audio, CAST(SUM(input_image) AS BIGINT) AS input_image, \
+             CAST(SUM(output_image) AS BIGINT) AS output_image, CAST(SUM(pictures_made) AS BIGINT) AS pictures_made, \
+             CAST(SUM(pictures_read) AS BIGINT) AS pictures_read, CAST(SUM(audio_ms) AS BIGINT) AS audio_ms, \
+             CAST(SUM(characters) AS BIGINT) AS characters, CAST(SUM(searches) AS BIGINT) AS searches, CAST(SUM(cost_nano_usd) AS BIGINT) AS cost_nano_usd, \
              CAST(SUM(unpriced) AS BIGINT) AS unpriced FROM usage_counter WHERE ", $condition, " GROUP BY ", $column, " ORDER BY ",
             $column, " LIMIT $2"
         )

@@ -37,7 +37,7 @@ impl Family for Embeddings {
     }
 
     fn usage_of_reply(&self, body: &[u8]) -> Option<Usage> {
-        openai_chat::usage::last_task_in(body)
+        openai_chat::usage::last_task_in(body).or_else(|| cohere::usage_in(body))
     }
 }
 

@@ -3,7 +3,6 @@
 //! Knows nothing of providers, keys, routes or sockets.
 
 pub mod dialect;
-pub mod task;
 pub mod framing;
 mod fields;
 mod writer;
@@ -15,6 +14,8 @@ mod dropped;
 mod counting;
 mod refused;
 mod media;
+pub mod units;
+pub mod task;
 mod items;
 pub mod signed_id;
 pub mod repair;

@@ -69,12 +69,9 @@ pub fn family(task: Task) -> &'static dyn Family {
     match task {
         Task::Embeddings => &Embeddings,
         Task::Rerank => &Rerank,
-        Task::Moderations
-        | Task::Images
-        | Task::ImageEdits
-        | Task::ImageVariations
-        | Task::Speech
-        | Task::Transcriptions
-        | Task::Translations => &Passing,
+        Task::Moderations => &Passing::Moderations,
+        Task::Images | Task::ImageEdits | Task::ImageVariations => &Passing::Pictures,
+        Task::Speech => &Passing::Speech,
+        Task::Transcriptions | Task::Translations => &Passing::Transcripts,
     }
 }

@@ -61,7 +61,8 @@ impl Family for Rerank {
     }
 
     fn usage_of_reply(&self, body: &[u8]) -> Option<Usage> {
-        openai_chat::usage::last_task_in(body).or_else(|| reply::free_of_tokens(body))
+        // A reply of which only the end is here has its usage there, but its searches may be gone.
+        reply::usage_in(body).or_else(|| openai_chat::usage::last_task_in(body))
     }
 }
 

@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use gateway_ir::failure::{Code, Failure, Retry};
 use gateway_ir::task::Form;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Units, Usage};
 
 use crate::dialect::Encoded;
+use crate::units::Pictures;
 
 /// One task in all its forms. One `static` value per family.
 pub trait Family: Send + Sync {
@@ -16,8 +17,20 @@ pub trait Family: Send + Sync {
     fn read(&self, form: Form, body: &[u8]) -> Result<Box<dyn Asked>, Box<Failure>>;
     /// How many inputs a passing request has, without checking it.
     fn n_inputs(&self, body: &[u8]) -> usize;
-    /// Usage in a passing reply, without building it.
+    /// What a request says by itself of what is charged by something else than tokens.
+    fn units_of_request(&self, _: &[u8]) -> Units {
+        Units::None
+    }
+    /// Usage in a passing reply, without building it; of a long one in its end.
     fn usage_of_reply(&self, body: &[u8]) -> Option<Usage>;
+    /// Tokens of which the upstream did not say what they were of, as those that the task is about.
+    fn classed(&self, usage: Usage) -> Usage {
+        usage
+    }
+    /// Counts the pictures in a reply of which only the end is kept, where it is made of them.
+    fn pictures(&self) -> Option<Pictures> {
+        None
+    }
 }
 
 /// A client's request, read.

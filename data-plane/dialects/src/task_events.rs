@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::{Units, Usage};
 
 use crate::dialect::{Seen, StreamTap};
 use crate::framing::passing::{Passing, Verdict};
@@ -10,18 +11,34 @@ use crate::framing::sse;
 use crate::openai_chat;
 use crate::reading::members;
 use crate::refused;
+use crate::task::Family;
 
 /// Watches a stream for its usage, an error in it and its end.
-#[derive(Default)]
 pub struct Events {
     passing: Passing,
+    watch: Watch,
+}
+
+struct Watch {
+    /// `None` where nobody knows what the events are about.
+    family: Option<&'static dyn Family>,
+    n_pictures: u64,
     seen: Seen,
 }
 
 // === impl Events ===
 
 impl Events {
-    fn judge(seen: &mut Seen, block: &[u8]) -> Verdict {
+    pub fn new(family: Option<&'static dyn Family>) -> Self {
+        Self { passing: Passing::default(), watch: Watch { family, n_pictures: 0, seen: Seen::default() } }
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    fn judge(&mut self, block: &[u8]) -> Verdict {
+        let seen = &mut self.seen;
         let Some(event) = sse::read_block(block) else { return Verdict::Keep };
         seen.content_events += 1;
         if event.data.trim_ascii() == b"[DONE]" {
@@ -42,23 +59,31 @@ impl Events {
         }
         // `transcript.text.done`, `speech.audio.done`, `image_generation.completed`, `image_edit.completed`; in the data as well as
         // before it, or in one of the two.
-        seen.finished |=
-            [kind.as_bytes(), event.name].iter().any(|kind| kind.ends_with(b".done") || kind.ends_with(b".completed"));
-        seen.usage = openai_chat::usage::last_task_in(&event.data).or(seen.usage);
+        let kinds = [kind.as_bytes(), event.name];
+        seen.finished |= kinds.iter().any(|kind| kind.ends_with(b".done") || kind.ends_with(b".completed"));
+        let is_picture = kinds.iter().any(|kind| kind.starts_with(b"image_") && kind.ends_with(b".completed"));
+        let tokens = openai_chat::usage::last_task_in(&event.data);
+        let tokens = tokens.map(|usage| self.family.map_or(usage, |family| family.classed(usage)));
+        seen.usage = tokens.or(seen.usage);
+        self.n_pictures += u64::from(is_picture);
+        if self.n_pictures > 0 {
+            let units = Units::PicturesMade(self.n_pictures);
+            seen.usage = Some(Usage { units, ..seen.usage.unwrap_or_default() });
+        }
         Verdict::Keep
     }
 }
 
 impl StreamTap for Events {
     fn push(&mut self, chunk: Bytes) -> Result<Bytes, Box<Failure>> {
-        let seen = &mut self.seen;
-        self.passing.push(chunk, |block| Self::judge(seen, block))
+        let watch = &mut self.watch;
+        self.passing.push(chunk, |block| watch.judge(block))
     }
 
     fn finish(&mut self) -> Result<Bytes, Box<Failure>> {
         let rest = self.passing.take_rest();
-        Self::judge(&mut self.seen, &rest);
-        if self.seen.finished || self.seen.error.is_some() {
+        self.watch.judge(&rest);
+        if self.watch.seen.finished || self.watch.seen.error.is_some() {
             return Ok(rest);
         }
         let message = "the upstream closed the stream before it had finished its reply";
@@ -67,23 +92,26 @@ impl StreamTap for Events {
 
     fn fail(&mut self, failure: &Failure) -> Bytes {
         let mut out = BytesMut::new();
-        if self.seen.error.is_none() {
+        if self.watch.seen.error.is_none() {
             openai_chat::error::event(failure, &mut out);
         }
         out.freeze()
     }
 
     fn seen(&self) -> &Seen {
-        &self.seen
+        &self.watch.seen
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gateway_ir::task::Task;
+
     use super::*;
+    use crate::registry;
 
     fn passed(stream: &str, n_bytes: usize) -> (String, Result<(), Box<Failure>>, Seen) {
-        let (mut tap, mut out) = (Events::default(), Vec::new());
+        let (mut tap, mut out) = (Events::new(Some(registry::family(Task::Images))), Vec::new());
         for piece in stream.as_bytes().chunks(n_bytes) {
             out.extend_from_slice(&tap.push(Bytes::copy_from_slice(piece)).expect("small events"));
         }
@@ -98,7 +126,8 @@ mod tests {
         for n_bytes in [1, 7, whole.len()] {
             let (out, end, seen) = passed(whole, n_bytes);
             assert_eq!((out.as_str(), end.is_ok()), (whole, true));
-            assert_eq!(seen.usage.map(|usage| (usage.input, usage.output)), Some((7, 8)));
+            let drawn = Usage { input: 7, output: 8, output_image: 8, ..Usage::of_units(Units::PicturesMade(1)) };
+            assert_eq!(seen.usage, Some(drawn));
             let (_, end, _) = passed(&whole[..whole.len() / 2], n_bytes);
             assert_eq!(end.expect_err("a cut stream").code, Code::UpstreamCut);
         }

@@ -1,6 +1,7 @@
-//! Tokens by class. The classes are disjoint, whatever shape a vendor reports, so that sums and prices are exact.
+//! What was used, by class. The classes are disjoint, whatever shape a vendor reports, so that sums and prices are exact.
 
-/// What one request used. `input` excludes cache reads and writes; `reasoning` is a part of `output`, not beside it.
+/// What one request used. `input` excludes cache reads and writes; `reasoning`, audio and images are parts of `input` and `output`,
+/// not beside them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub input: u64,
@@ -12,6 +13,29 @@ pub struct Usage {
     pub reasoning: u64,
     pub input_audio: u64,
     pub output_audio: u64,
+    pub input_image: u64,
+    pub output_image: u64,
+    pub units: Units,
+}
+
+/// What vendors charge for by something else than tokens. One request has one kind of it at most, so that a conversation carries
+/// sixteen bytes for it and no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Units {
+    #[default]
+    None,
+    /// Something was used that is charged by the piece or by time, and nobody said how much.
+    Unmeasured,
+    /// Pictures that were made.
+    PicturesMade(u64),
+    /// Pictures that were read, where they are charged by the piece.
+    PicturesRead(u64),
+    /// Milliseconds of a recording that was read.
+    AudioMs(u64),
+    /// Unicode characters of a text that was spoken.
+    Characters(u64),
+    /// Searches, in the vendor's own measure: up to 100 documents in each, for most.
+    Searches(u64),
 }
 
 // === impl Usage ===
@@ -40,6 +64,39 @@ impl Usage {
             reasoning: sum(|usage| usage.reasoning),
             input_audio: sum(|usage| usage.input_audio),
             output_audio: sum(|usage| usage.output_audio),
+            input_image: sum(|usage| usage.input_image),
+            output_image: sum(|usage| usage.output_image),
+            units: self.units.plus(other.units),
         }
+    }
+
+    pub fn of_units(units: Units) -> Self {
+        Self { units, ..Self::default() }
+    }
+}
+
+// === impl Units ===
+
+impl Units {
+    /// Of both together; of two kinds nobody can say how much that is.
+    fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, known) | (known, Self::None) => known,
+            (Self::PicturesMade(a), Self::PicturesMade(b)) => Self::PicturesMade(a.saturating_add(b)),
+            (Self::PicturesRead(a), Self::PicturesRead(b)) => Self::PicturesRead(a.saturating_add(b)),
+            (Self::AudioMs(a), Self::AudioMs(b)) => Self::AudioMs(a.saturating_add(b)),
+            (Self::Characters(a), Self::Characters(b)) => Self::Characters(a.saturating_add(b)),
+            (Self::Searches(a), Self::Searches(b)) => Self::Searches(a.saturating_add(b)),
+            _ => Self::Unmeasured,
+        }
+    }
+
+    /// What is known, where two say something: the one that measured, and of two the first.
+    pub fn or(self, other: Self) -> Self {
+        if self.is_measured() || other == Self::None { self } else { other }
+    }
+
+    pub fn is_measured(self) -> bool {
+        !matches!(self, Self::None | Self::Unmeasured)
     }
 }

@@ -119,6 +119,7 @@ async fn run(
     record.asked(&as_model, false, config.snapshot.revision, n_bytes);
     // Of what no model reads, nothing is estimated.
     record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
+    record.charged_by(aim.units);
     let permit = limits::admit(&caller, Arrival::now())?;
     let rate = permit.rate();
     record.admitted(permit);

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use gateway_dialects::framing::array::StreamForm;
+use gateway_dialects::registry;
 use gateway_engine::identity::{self, Caller};
 use gateway_engine::limits;
 use gateway_engine::resolve::{self, Ask};
@@ -244,6 +245,9 @@ impl Gateway {
         let rate = permit.rate();
         if errand == Errand::CountTokens {
             record.costs_nothing();
+        }
+        if let Errand::Task(form) = errand {
+            record.charged_by(registry::family(form.task()).units_of_request(&body));
         }
         record.admitted(permit);
         if let (Some(run), Some(thread)) = (&head.run, &mut thread) {

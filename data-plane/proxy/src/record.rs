@@ -13,7 +13,7 @@ use gateway_engine::price;
 use gateway_engine::snapshot::Target;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::Breach;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Units, Usage};
 use gateway_wire::v1;
 
 use crate::sinks::Sinks;
@@ -46,6 +46,8 @@ pub(crate) struct Record {
     /// At the target that answers, until its reply has ended.
     seat: Option<Seat>,
     usage: Option<(Usage, v1::SettledBy)>,
+    /// What the request says by itself of what is charged by something else than tokens.
+    units: Units,
     /// For an estimate where the upstream said nothing.
     n_input_bytes: u64,
     n_output_bytes: u64,
@@ -106,6 +108,7 @@ impl Record {
             target: None,
             seat: None,
             usage: None,
+            units: Units::None,
             n_input_bytes: 0,
             n_output_bytes: 0,
             ending: Ending::ClientGone,
@@ -254,7 +257,13 @@ impl Record {
     }
 
     pub(crate) fn used(&mut self, usage: Usage) {
-        self.usage = Some((usage, v1::SettledBy::Exact));
+        let units = usage.units.or(self.units);
+        self.usage = Some((Usage { units, ..usage }, v1::SettledBy::Exact));
+    }
+
+    /// It is charged by something else than tokens; how much of it, as far as the request says. Said before it is admitted.
+    pub(crate) fn charged_by(&mut self, units: Units) {
+        self.units = units;
     }
 
     /// Bytes of what a model read, where that is better known than by the request's size.
@@ -292,37 +301,46 @@ impl Record {
         self.elapsed_us().saturating_sub(self.upstream_wait_us)
     }
 
-    /// Cost of what is known to be used so far; `None` without a price.
+    /// Cost of what is known to be used so far; `None` without a price for all of it.
     pub(crate) fn cost(&self) -> Option<i64> {
         let (usage, _) = self.usage?;
         let price = self.target.as_ref()?.price.as_ref()?;
-        Some(price::cost(&usage, price))
+        price::cost(&usage, price)
     }
 
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage.map(|(usage, _)| usage)
     }
 
-    /// What is charged where the upstream did not say: nothing if it never answered, else the prompt and what passed.
+    /// What is charged where the upstream does not say: what the request says by itself, else the prompt and what passed.
+    fn unsaid(&self, n_output_bytes: u64) -> (Usage, v1::SettledBy) {
+        let settled_by = if self.units.is_measured() { v1::SettledBy::Exact } else { v1::SettledBy::Estimated };
+        let usage = match self.units {
+            Units::None => gateway_engine::count::estimate(self.n_input_bytes, n_output_bytes),
+            units => Usage::of_units(units),
+        };
+        (usage, settled_by)
+    }
+
+    /// Nothing if the upstream never answered.
     fn settle_usage(&mut self) {
         if self.usage.is_some() {
             return;
         }
         let answered = self.log.first_byte_us > 0 && !self.is_free;
-        self.usage = Some(if answered {
-            let estimate = gateway_engine::count::estimate(self.n_input_bytes, self.n_output_bytes);
-            (estimate, v1::SettledBy::Estimated)
-        } else {
-            (Usage::default(), v1::SettledBy::Nothing)
+        self.usage = Some(match answered {
+            true => self.unsaid(self.n_output_bytes),
+            false => (Usage::default(), v1::SettledBy::Nothing),
         });
     }
 
     fn usage_event(&self) -> v1::UsageEvent {
         let target = self.target.as_deref();
-        let n_input_bytes = if self.is_free { 0 } else { self.n_input_bytes };
-        let expected = gateway_engine::count::estimate(n_input_bytes, 0);
-        let (usage, settled_by) = self.usage.unwrap_or((expected, v1::SettledBy::Unspecified));
-        let cost = target.and_then(|target| target.price.as_ref()).map(|price| price::cost(&usage, price));
+        let (usage, settled_by) = self.usage.unwrap_or_else(|| {
+            let expected = if self.is_free { Usage::default() } else { self.unsaid(0).0 };
+            (expected, v1::SettledBy::Unspecified)
+        });
+        let cost = target.and_then(|target| target.price.as_ref()).and_then(|price| price::cost(&usage, price));
         v1::UsageEvent {
             id: self.log.id.clone(),
             started_unix_ms: self.log.started_unix_ms,
@@ -338,6 +356,7 @@ impl Record {
             status: self.log.status,
             topology_revision: self.log.topology_revision,
             tags: self.log.tags.clone(),
+            units: units(usage.units),
         }
     }
 }
@@ -363,6 +382,7 @@ impl Drop for Record {
             self.log.provider = event.provider;
             self.log.upstream_model = event.upstream_model;
             self.log.tokens = event.tokens;
+            self.log.units = event.units;
             self.log.settled_by = event.settled_by;
             self.log.cost_nano_usd = event.cost_nano_usd;
             self.log.priced = event.priced;
@@ -386,6 +406,20 @@ fn tokens(usage: &Usage) -> v1::TokenUsage {
         reasoning: usage.reasoning,
         input_audio: usage.input_audio,
         output_audio: usage.output_audio,
+        input_image: usage.input_image,
+        output_image: usage.output_image,
+    }
+}
+
+fn units(units: Units) -> Option<v1::Units> {
+    let none = v1::Units::default();
+    match units {
+        Units::None | Units::Unmeasured => None,
+        Units::PicturesMade(pictures_made) => Some(v1::Units { pictures_made, ..none }),
+        Units::PicturesRead(pictures_read) => Some(v1::Units { pictures_read, ..none }),
+        Units::AudioMs(audio_ms) => Some(v1::Units { audio_ms, ..none }),
+        Units::Characters(characters) => Some(v1::Units { characters, ..none }),
+        Units::Searches(searches) => Some(v1::Units { searches, ..none }),
     }
 }
 

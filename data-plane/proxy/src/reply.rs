@@ -90,7 +90,7 @@ pub(crate) fn response(
             record.reads(n_read);
             let is_stream = kind.as_ref().is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
             let mode = match is_stream {
-                true => Mode::Pass(Box::<task_events::Events>::default()),
+                true => Mode::Pass(Box::new(task_events::Events::new(Some(family)))),
                 false => Mode::Pass(Box::new(tail::Tail::of_task(family, first))),
             };
             if let Some(kind) = kind {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use gateway_dialects::dialect::{ClientDialect, Seen, StreamTap};
 use gateway_dialects::task::Family;
+use gateway_dialects::units::Pictures;
 use gateway_ir::failure::Failure;
 use gateway_ir::usage::Usage;
 
@@ -14,6 +15,8 @@ pub(crate) struct Tail {
     /// What had been read before it was known to be too large; forwarded first.
     first: Option<Bytes>,
     kept: Vec<u8>,
+    /// Counts what goes by, where the end does not tell.
+    pictures: Option<Pictures>,
     seen: Seen,
 }
 
@@ -37,7 +40,11 @@ impl Tail {
     }
 
     fn begin(whose: Whose, first: Bytes) -> Self {
-        let mut tail = Self { whose, first: None, kept: Vec::new(), seen: Seen::default() };
+        let pictures = match whose {
+            Whose::Conversation(_) => None,
+            Whose::Task(family) => family.pictures(),
+        };
+        let mut tail = Self { whose, first: None, kept: Vec::new(), pictures, seen: Seen::default() };
         tail.keep(&first);
         tail.first = Some(first).filter(|first| !first.is_empty());
         tail
@@ -46,13 +53,22 @@ impl Tail {
     fn usage(&self) -> Option<Usage> {
         match self.whose {
             Whose::Conversation(dialect) => dialect.usage_of_reply(&self.kept),
-            Whose::Task(family) => family.usage_of_reply(&self.kept),
+            Whose::Task(family) => {
+                let told = family.usage_of_reply(&self.kept);
+                match &self.pictures {
+                    Some(pictures) => Some(Usage { units: pictures.units(), ..told.unwrap_or_default() }),
+                    None => told,
+                }
+            }
         }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
         if let Whose::Conversation(_) = self.whose {
             self.seen.content_bytes += bytes.len() as u64;
+        }
+        if let Some(pictures) = &mut self.pictures {
+            pictures.push(bytes);
         }
         let new = &bytes[bytes.len().saturating_sub(KEPT)..];
         let surplus = (self.kept.len() + new.len()).saturating_sub(KEPT);

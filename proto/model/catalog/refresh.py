@@ -55,6 +55,12 @@ CLASSES = {
     "audio_in": "input_cost_per_audio_token", "audio_out": "output_cost_per_audio_token",
     "image_in": "input_cost_per_image_token", "image_out": "output_cost_per_image_token",
 }
+# Prices by the unit: class, mode of the models that have them, the first source's name, what that is times.
+UNITS = [
+    ("image", "image", "output_cost_per_image", 1), ("image", "image", "input_cost_per_image", 1),
+    ("picture_in", "embedding", "input_cost_per_image", 1), ("minute", "transcription", "input_cost_per_second", 60),
+    ("chars", "speech", "input_cost_per_character", 1_000_000), ("searches", "rerank", "input_cost_per_query", 1000),
+]
 # And of the second's, per million.
 SECOND_CLASSES = {
     "in": "input_mtok", "out": "output_mtok", "read": "cache_read_mtok", "write": "cache_write_mtok",
@@ -75,8 +81,9 @@ HEAD = """\
 # modalities    t text, i image, a audio, v video, d document; in>out
 # capabilities  T tools, P parallel calls, C tool choice, S schemas, R reasoning, K prompt cache, W web search, U computer use
 # prices        USD per million tokens, by class: in, out, read and write (cache), write1h, audio_in, audio_out, image_in,
-#               image_out; `image` is USD per picture made. What follows `>N` holds for a whole request whose prompt has more than N
-#               tokens, what follows `batch` for batches
+#               image_out. What follows `>N` holds for a whole request whose prompt has more than N tokens, what follows `batch` for
+#               batches. USD per unit: image (a picture made), picture_in (one read), minute (of a recording), chars (a million
+#               characters spoken), searches (a thousand)
 # mode          followed by 1 or 2, the source that the line is from
 #
 """
@@ -118,13 +125,14 @@ def from_first(data, models):
         # Prices by picture size or region, and classes of models rather than models.
         if kind == "bedrock" and "/" in name or name.startswith(("ft:", "together-ai-", "fireworks-ai-")):
             continue
-        if not clean(name):
+        if not clean(name) or re.search(r"\d-x-\d", name):
             continue
-        if not facts.get("max_input_tokens") and not prices(facts):
+        told = prices(facts, mode)
+        if not facts.get("max_input_tokens") and not told:
             continue
         row = [
             mode + "1", number(facts.get("max_input_tokens")), number(facts.get("max_output_tokens")), modalities(facts, mode),
-            "".join(letter for letter, flag in CAPABILITIES.items() if facts.get(flag)), prices(facts),
+            "".join(letter for letter, flag in CAPABILITIES.items() if facts.get(flag)), told,
         ]
         models[kind].setdefault(name, row)
 
@@ -145,13 +153,17 @@ def modalities(facts, mode):
     return f"{into}>{made}"
 
 
-def prices(facts):
+def prices(facts, mode):
     base = classes(facts, "")
     if not any(value for _, value in base):
         base = []
     parts = [f"{name}={usd(value)}" for name, value in base]
-    if facts.get("output_cost_per_image"):
-        parts.append(f"image={plain(Decimal(str(facts['output_cost_per_image'])))}")
+    units = {}
+    for name, of_mode, key, times in UNITS:
+        # What a vendor charges by tokens is told per picture as well, for reading and for making.
+        if mode == of_mode and facts.get(key) and not (base and key == "input_cost_per_image" and mode == "image"):
+            units.setdefault(name, plain(Decimal(str(facts[key])) * times))
+    parts += [f"{name}={price}" for name, price in units.items()]
     if not base:
         return " ".join(parts)
     limits = sorted({int(found[1]) for key in facts if (found := re.fullmatch(r"input_cost_per_token_above_(\d+)k_tokens", key))})

@@ -73,7 +73,7 @@ pub const ROWS: &[Row] = &[
         plural: "prices",
         class: Class::Topology,
         secrets: &[],
-        unsupported: &["reasoning_per_1m", "audio_input_per_1m", "audio_output_per_1m", "tiers", "batch_discount"],
+        unsupported: &["reasoning_per_1m", "tiers", "batch_discount"],
         about: "what a provider charges for a model",
     },
     Row {

@@ -20,9 +20,13 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
-/// A price: nano-dollars per million tokens. Written in US dollars with up to nine decimals, as a number or a text.
+/// A price: nano-dollars per million, of tokens or of characters. Written in US dollars with up to nine decimals, as a number or a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsdPerMillion(pub i64);
+
+/// An amount or a price of one piece: nano-dollars. Written like [`UsdPerMillion`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usd(pub i64);
 
 const NANO: i64 = 1_000_000_000;
 const MAX_SPAN: Duration = Duration::from_secs(1_000_000_000);
@@ -114,28 +118,44 @@ impl fmt::Display for Timestamp {
 
 impl UsdPerMillion {
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANTED: &str = "a price in US dollars per million tokens like `2.50`, with at most nine decimals";
-        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if (whole.is_empty() && decimals.is_empty()) || !is_number(whole) || !is_number(decimals) {
-            return Err(WANTED);
-        }
-        let decimals = decimals.trim_end_matches('0');
-        if decimals.len() > 9 {
-            return Err(WANTED);
-        }
-        let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| WANTED)? };
-        let nano: i64 = format!("{decimals:0<9}").parse().map_err(|_| WANTED)?;
-        whole.checked_mul(NANO).and_then(|nanos| nanos.checked_add(nano)).map(Self).ok_or(WANTED)
+        const WANTED: &str = "a price in US dollars per million like `2.50`, with at most nine decimals";
+        nano_dollars(text).map(Self).ok_or(WANTED)
     }
 }
 
 impl fmt::Display for UsdPerMillion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Usd(self.0).fmt(f)
+    }
+}
+
+// === impl Usd ===
+
+impl Usd {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        const WANTED: &str = "an amount in US dollars like `0.04`, with at most nine decimals";
+        nano_dollars(text).map(Self).ok_or(WANTED)
+    }
+}
+
+impl fmt::Display for Usd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decimals = format!("{:09}", self.0 % NANO);
         let decimals = decimals.trim_end_matches('0');
         if decimals.is_empty() { write!(f, "{}", self.0 / NANO) } else { write!(f, "{}.{decimals}", self.0 / NANO) }
     }
+}
+
+fn nano_dollars(text: &str) -> Option<i64> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let decimals = decimals.trim_end_matches('0');
+    if text.is_empty() || text == "." || !is_number(whole) || !is_number(decimals) || decimals.len() > 9 {
+        return None;
+    }
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nano: i64 = format!("{decimals:0<9}").parse().ok()?;
+    whole.checked_mul(NANO)?.checked_add(nano)
 }
 
 /// Reads a text or a number through the type's `parse`; a number's digits are taken as they are written.
@@ -198,8 +218,9 @@ textual!(Bytes, "a size", {
 });
 textual!(Timestamp, "a time", { "type": "string", "format": "date-time", "description": "A moment in RFC 3339." });
 textual!(UsdPerMillion, "a price", {
-    "type": ["string", "number"], "description": "US dollars per million tokens, at most nine decimals."
+    "type": ["string", "number"], "description": "US dollars per million, at most nine decimals."
 });
+textual!(Usd, "an amount", { "type": ["string", "number"], "description": "US dollars, at most nine decimals." });
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +241,7 @@ mod tests {
         for (text, nanos) in [("2.50", 2_500_000_000), ("0.000000001", 1), ("15", 15_000_000_000), (".5", 500_000_000)]
         {
             assert_eq!(UsdPerMillion::parse(text), Ok(UsdPerMillion(nanos)), "{text}");
+            assert_eq!(Usd::parse(text), Ok(Usd(nanos)), "{text}");
         }
         let moment = Timestamp::parse("2027-01-31T00:00:00Z").expect("a time");
         assert_eq!(moment.to_string(), "2027-01-31T00:00:00Z");
@@ -231,7 +253,7 @@ mod tests {
             assert!(Span::parse(text).is_err(), "{text}");
         }
         for text in ["", ".", "-1", "1.2.3", "1e3", "0.0000000001", "99999999999"] {
-            assert!(UsdPerMillion::parse(text).is_err(), "{text}");
+            assert!(UsdPerMillion::parse(text).is_err() && Usd::parse(text).is_err(), "{text}");
         }
         assert!(Bytes::parse("1TiB").is_err());
         assert!(Timestamp::parse("tomorrow").is_err());

@@ -21,6 +21,7 @@ fn generated_is_current() {
         .type_attribute(".gateway.v1.Attempt", "#[derive(serde::Serialize)]")
         .type_attribute(".gateway.v1.PassedOver", "#[derive(serde::Serialize)]")
         .type_attribute(".gateway.v1.TokenUsage", "#[derive(serde::Serialize)]")
+        .type_attribute(".gateway.v1.Units", "#[derive(serde::Serialize)]")
         .field_attribute(".gateway.v1.LogRecord.settled_by", "#[serde(serialize_with = \"crate::text::settled_by\")]")
         .build_client(true)
         .build_server(true)

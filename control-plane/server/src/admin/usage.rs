@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use gateway_model::kind::Kind;
 use gateway_store::ItemKind;
-use gateway_store::usage::{Group, Tokens, Totals, UsageRow};
+use gateway_store::usage::{Group, Tokens, Totals, Units, UsageRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -90,6 +90,7 @@ fn event(row: &UsageRow) -> Value {
         "upstream_model": row.upstream_model,
         "route": row.route,
         "tokens": tokens(&row.tokens),
+        "units": units(&row.units),
         "settled_by": row.settled_by,
         "cost_nano_usd": row.cost_nano_usd,
         "priced": row.priced,
@@ -103,6 +104,7 @@ fn sums(totals: &Totals) -> Value {
     json!({
         "requests": totals.requests,
         "tokens": tokens(&totals.tokens),
+        "units": units(&totals.units),
         "cost_nano_usd": totals.cost_nano_usd,
         "unpriced_requests": totals.unpriced,
     })
@@ -118,6 +120,18 @@ fn tokens(tokens: &Tokens) -> Value {
         "reasoning": tokens.reasoning,
         "input_audio": tokens.input_audio,
         "output_audio": tokens.output_audio,
+        "input_image": tokens.input_image,
+        "output_image": tokens.output_image,
+    })
+}
+
+fn units(units: &Units) -> Value {
+    json!({
+        "pictures_made": units.pictures_made,
+        "pictures_read": units.pictures_read,
+        "audio_ms": units.audio_ms,
+        "characters": units.characters,
+        "searches": units.searches,
     })
 }
 

@@ -1,8 +1,8 @@
 //! Messages as rows of the store.
 
 use gateway_store::logs::LogRow;
-use gateway_store::usage::{Tokens, UsageRow};
-use gateway_wire::v1::{LogRecord, TokenUsage, UsageEvent};
+use gateway_store::usage::{Tokens, Units, UsageRow};
+use gateway_wire::v1::{self, LogRecord, TokenUsage, UsageEvent};
 
 pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
     let settled_by = event.settled_by().word().unwrap_or(UNKNOWN).to_owned();
@@ -10,6 +10,7 @@ pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
         node_id: node_id.to_owned(),
         started_ms: event.started_unix_ms,
         tokens: event.tokens.map(tokens).unwrap_or_default(),
+        units: event.units.map(units).unwrap_or_default(),
         settled_by,
         // Texts are JSON, whatever is in them.
         tags: serde_json::to_string(&event.tags).unwrap_or_default(),
@@ -53,5 +54,17 @@ fn tokens(tokens: TokenUsage) -> Tokens {
         reasoning: tokens.reasoning,
         input_audio: tokens.input_audio,
         output_audio: tokens.output_audio,
+        input_image: tokens.input_image,
+        output_image: tokens.output_image,
+    }
+}
+
+fn units(units: v1::Units) -> Units {
+    Units {
+        pictures_made: units.pictures_made,
+        pictures_read: units.pictures_read,
+        audio_ms: units.audio_ms,
+        characters: units.characters,
+        searches: units.searches,
     }
 }

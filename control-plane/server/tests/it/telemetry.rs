@@ -1,7 +1,7 @@
 //! Logs and usage as they are asked for.
 
 use gateway_store::logs::LogRow;
-use gateway_store::usage::{Sender, Tokens, UsageRow};
+use gateway_store::usage::{Sender, Tokens, Units, UsageRow};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
@@ -104,6 +104,7 @@ async fn usage_is_listed_and_summed_up() {
         model: "m".to_owned(),
         provider: "p".to_owned(),
         tokens: Tokens { input: number, output: 1, ..Tokens::default() },
+        units: Units { searches: number, ..Units::default() },
         settled_by: "exact".to_owned(),
         cost_nano_usd: 5,
         priced: number != 3,
@@ -119,7 +120,9 @@ async fn usage_is_listed_and_summed_up() {
         "id": "r3", "node_id": "node_1", "started_unix_ms": 1_800_000_000_000_i64, "key_id": "vk_gone", "model": "m", "provider": "p",
         "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "priced": false, "status": 200,
         "topology_revision": 0, "tags": ["a"],
-        "tokens": {"input": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 1, "reasoning": 0, "input_audio": 0, "output_audio": 0},
+        "tokens": {"input": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 1, "reasoning": 0, "input_audio": 0, "output_audio": 0,
+            "input_image": 0, "output_image": 0},
+        "units": {"pictures_made": 0, "pictures_read": 0, "audio_ms": 0, "characters": 0, "searches": 3},
     });
     assert_eq!(list["data"][0], expected);
     let rest = world.get(&format!("/admin/usage?after={}", list["next"].as_str().unwrap())).await.expect(200);
@@ -137,8 +140,8 @@ async fn usage_is_listed_and_summed_up() {
     let by_day = world.get("/admin/usage/summary?group_by=day").await.expect(200);
     let day = &by_day["data"][0];
     assert_eq!(
-        (&day["day"], &day["cost_nano_usd"], &day["unpriced_requests"]),
-        (&json!("2027-01-15"), &json!(10), &json!(1))
+        (&day["day"], &day["cost_nano_usd"], &day["unpriced_requests"], &day["units"]["searches"]),
+        (&json!("2027-01-15"), &json!(10), &json!(1), &json!(6))
     );
 }
 

@@ -10,8 +10,8 @@ use crate::error::Error;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Columns of `usage_event` and of `usage_counter`.
-const N_EVENT: usize = 23;
-const N_COUNTER: usize = 15;
+const N_EVENT: usize = 30;
+const N_COUNTER: usize = 22;
 
 /// Day, key, model, provider.
 type CounterKey<'a> = (i64, &'a str, &'a str, &'a str);
@@ -51,8 +51,8 @@ async fn insert(
 ) -> Result<HashSet<String>, Error> {
     let statement = db.bulk(
         "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, \
-         cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, settled_by, cost_nano_usd, priced, status, \
-         topology_revision, tags, stored_ms) VALUES",
+         cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, \
+         pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, stored_ms) VALUES",
         N_EVENT,
         rows.len(),
         "ON CONFLICT (id) DO NOTHING RETURNING id",
@@ -69,7 +69,7 @@ async fn insert(
             .bind(row.provider.as_str())
             .bind(row.upstream_model.as_str())
             .bind(row.route.as_str());
-        for count in row.tokens.classes() {
+        for count in row.tokens.classes().into_iter().chain(row.units.kinds()) {
             query = query.bind(signed(count));
         }
         query = query
@@ -90,6 +90,7 @@ fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow)
     let totals = counters.entry(key).or_default();
     totals.requests += 1;
     totals.tokens.add(&row.tokens);
+    totals.units.add(&row.units);
     if row.priced {
         totals.cost_nano_usd = totals.cost_nano_usd.saturating_add(row.cost_nano_usd);
     } else {
@@ -100,7 +101,8 @@ fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow)
 async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_>, Totals)]) -> Result<(), Error> {
     let statement = db.bulk(
         "INSERT INTO usage_counter (day, key_id, model, provider, requests, input, cache_read, cache_write, cache_write_1h, output, \
-         reasoning, input_audio, output_audio, cost_nano_usd, unpriced) VALUES",
+         reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, searches, \
+         cost_nano_usd, unpriced) VALUES",
         N_COUNTER,
         counters.len(),
         "ON CONFLICT (day, key_id, model, provider) DO UPDATE SET requests = usage_counter.requests + excluded.requests, \
@@ -110,13 +112,19 @@ async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_
          output = usage_counter.output + excluded.output, reasoning = usage_counter.reasoning + excluded.reasoning, \
          input_audio = usage_counter.input_audio + excluded.input_audio, \
          output_audio = usage_counter.output_audio + excluded.output_audio, \
+         input_image = usage_counter.input_image + excluded.input_image, \
+         output_image = usage_counter.output_image + excluded.output_image, \
+         pictures_made = usage_counter.pictures_made + excluded.pictures_made, \
+         pictures_read = usage_counter.pictures_read + excluded.pictures_read, \
+         audio_ms = usage_counter.audio_ms + excluded.audio_ms, \
+         characters = usage_counter.characters + excluded.characters, searches = usage_counter.searches + excluded.searches, \
          cost_nano_usd = usage_counter.cost_nano_usd + excluded.cost_nano_usd, \
          unpriced = usage_counter.unpriced + excluded.unpriced",
     );
     let mut query = sqlx::query(statement).persistent(false);
     for ((day, key_id, model, provider), totals) in counters {
         query = query.bind(*day).bind(*key_id).bind(*model).bind(*provider).bind(signed(totals.requests));
-        for count in totals.tokens.classes() {
+        for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
             query = query.bind(signed(count));
         }
         query = query.bind(totals.cost_nano_usd).bind(signed(totals.unpriced));

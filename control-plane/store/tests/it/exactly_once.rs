@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway_store::Store;
-use gateway_store::usage::{Group, Sender, Tokens, Totals, UsageRow};
+use gateway_store::usage::{Group, Sender, Tokens, Totals, Units, UsageRow};
 use gateway_testing::Postgres;
 use gateway_testing::figure::note;
 use gateway_testing::postgres::Stop;
@@ -68,6 +68,7 @@ async fn ingest(engine: &str, url: &str, n_nodes: u64, n_events: u64, mut betwee
     let sent = Totals {
         requests: n_sent,
         tokens: Tokens { input: n_nodes * n_events * (n_events + 1) / 2, output: n_sent, ..Tokens::default() },
+        units: Units::default(),
         cost_nano_usd: i64::try_from(7 * n_sent).unwrap(),
         unpriced: 0,
     };

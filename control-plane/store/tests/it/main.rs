@@ -62,6 +62,7 @@ engines!(memory, file, postgres; {
         a_batch_counts_once,
         a_batch_before_its_predecessor_is_kept_but_not_acknowledged,
         sums_come_by_every_group,
+        every_class_is_kept_and_summed_up,
         events_are_paged_newest_first,
         unpriced_requests_cost_nothing_and_are_counted,
         pruned_events_stay_in_the_sums,

@@ -2,7 +2,7 @@
 
 use gateway_store::Store;
 use gateway_store::retention::Pruned;
-use gateway_store::usage::{Cursor, Group, Sender, Tokens, Totals, UsageRow};
+use gateway_store::usage::{Cursor, Group, Sender, Tokens, Totals, Units, UsageRow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -123,6 +123,40 @@ pub(crate) async fn sums_come_by_every_group(store: &Store) {
         let expected: Vec<(String, u64)> = expected.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
         assert_eq!(found, expected, "{group:?}");
     }
+}
+
+pub(crate) async fn every_class_is_kept_and_summed_up(store: &Store) {
+    let mut rows = events(1..=2);
+    for (row, at) in rows.iter_mut().zip([100, 200]) {
+        row.tokens = Tokens {
+            input: at + 1,
+            cache_read: at + 2,
+            cache_write: at + 3,
+            cache_write_1h: at + 4,
+            output: at + 5,
+            reasoning: at + 6,
+            input_audio: at + 7,
+            output_audio: at + 8,
+            input_image: at + 9,
+            output_image: at + 10,
+        };
+        row.units = Units {
+            pictures_made: at + 11,
+            pictures_read: at + 12,
+            audio_ms: at + 13,
+            characters: at + 14,
+            searches: at + 15,
+        };
+    }
+    // In two batches, so that the sums are added to.
+    store.ingest_usage(sender("b"), 0, 1, &rows[..1]).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 2, &rows[1..]).await.unwrap();
+    let sums = total(store).await;
+    assert_eq!((sums.tokens.input, sums.tokens.output_audio, sums.tokens.output_image), (302, 316, 320));
+    let units = Units { pictures_made: 322, pictures_read: 324, audio_ms: 326, characters: 328, searches: 330 };
+    assert_eq!(sums.units, units);
+    rows.reverse();
+    assert_eq!(store.usage(None, 10).await.unwrap(), rows);
 }
 
 pub(crate) async fn events_are_paged_newest_first(store: &Store) {

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use gateway_ir::embeddings::{Input, Purpose, Reply, Request, Vector};
 use gateway_ir::failure::Failure;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Units, Usage};
 use serde_json::value::RawValue;
 
 use super::openai::{write_extra, write_texts};
@@ -69,17 +69,34 @@ pub(super) fn read_vectors(raw: &RawValue) -> Result<Vec<Vector>, Box<Failure>> 
     vectors.into_iter().collect()
 }
 
-/// Tokens of texts; those of images are another unit and do not occur here.
+/// Usage in a passing reply.
+pub(super) fn usage_in(body: &[u8]) -> Option<Usage> {
+    let mut usage = None;
+    members(body, |name, raw| {
+        if name == "meta" {
+            usage = billed(raw);
+        }
+    })
+    .ok()?;
+    usage
+}
+
+/// Tokens of texts and of pictures, which stand beside each other; the models before the fourth count pictures by the piece.
 fn billed(meta: &RawValue) -> Option<Usage> {
-    let mut n_tokens = None;
+    let (mut of_texts, mut of_images, mut n_images) = (None, None, None);
     members_of(meta, |name, raw| {
         if name == "billed_units" {
-            members_of(raw, |name, raw| {
-                if name == "input_tokens" {
-                    n_tokens = unsigned(raw);
-                }
+            members_of(raw, |name, raw| match name {
+                "input_tokens" => of_texts = unsigned(raw),
+                "image_tokens" => of_images = unsigned(raw),
+                "images" => n_images = unsigned(raw),
+                _ => {}
             });
         }
     });
-    Some(Usage { input: n_tokens?, ..Usage::default() })
+    of_texts.or(of_images).or(n_images)?;
+    let input_image = of_images.unwrap_or(0);
+    let input = of_texts.unwrap_or(0).saturating_add(input_image);
+    let units = n_images.filter(|n| *n > 0).map_or(Units::None, Units::PicturesRead);
+    Some(Usage { input, input_image, units, ..Usage::default() })
 }

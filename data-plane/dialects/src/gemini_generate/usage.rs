@@ -10,7 +10,7 @@ use crate::writer::Object;
 /// of the prompt.
 pub(super) fn read(raw: &RawValue) -> Usage {
     let (mut prompt, mut tools, mut cached, mut candidates, mut thoughts) = (0, 0, 0, 0, 0);
-    let (mut input_audio, mut output_audio) = (0, 0);
+    let (mut read, mut made) = (Media::default(), Media::default());
     members_of(raw, |name, value| {
         let count = || unsigned(value).unwrap_or(0);
         match name {
@@ -19,8 +19,8 @@ pub(super) fn read(raw: &RawValue) -> Usage {
             "cachedContentTokenCount" => cached = count(),
             "candidatesTokenCount" => candidates = count(),
             "thoughtsTokenCount" => thoughts = count(),
-            "promptTokensDetails" => input_audio = audio(value),
-            "candidatesTokensDetails" => output_audio = audio(value),
+            "promptTokensDetails" => read = Media::read(value),
+            "candidatesTokensDetails" => made = Media::read(value),
             _ => {}
         }
     });
@@ -30,25 +30,42 @@ pub(super) fn read(raw: &RawValue) -> Usage {
         cache_read,
         output: candidates.saturating_add(thoughts),
         reasoning: thoughts,
-        input_audio: input_audio.min(prompt),
-        output_audio: output_audio.min(candidates),
+        input_audio: read.audio.min(prompt),
+        output_audio: made.audio.min(candidates),
+        input_image: read.image.min(prompt),
+        output_image: made.image.min(candidates),
         ..Usage::default()
     }
 }
 
-/// Tokens of the audio in `[{"modality": "AUDIO", "tokenCount": 3}, …]`.
-fn audio(details: &RawValue) -> u64 {
-    let mut total = 0_u64;
-    elements(details, |detail| {
-        let (mut is_audio, mut count) = (false, 0);
-        members_of(detail, |name, value| match name {
-            "modality" => is_audio = text(value).as_deref() == Some("AUDIO"),
-            "tokenCount" => count = unsigned(value).unwrap_or(0),
-            _ => {}
+/// Tokens that are not of texts.
+#[derive(Default)]
+struct Media {
+    audio: u64,
+    image: u64,
+}
+
+// === impl Media ===
+
+impl Media {
+    /// Those in `[{"modality": "AUDIO", "tokenCount": 3}, …]`.
+    fn read(details: &RawValue) -> Self {
+        let mut media = Self::default();
+        elements(details, |detail| {
+            let (mut modality, mut count) = (None, 0);
+            members_of(detail, |name, value| match name {
+                "modality" => modality = text(value),
+                "tokenCount" => count = unsigned(value).unwrap_or(0),
+                _ => {}
+            });
+            match modality.as_deref() {
+                Some("AUDIO") => media.audio = media.audio.saturating_add(count),
+                Some("IMAGE") => media.image = media.image.saturating_add(count),
+                _ => {}
+            }
         });
-        total = total.saturating_add(if is_audio { count } else { 0 });
-    });
-    total
+        media
+    }
 }
 
 /// The other way. What was written to a cache counts as prompt, which is all that Google has a word for.
@@ -66,20 +83,24 @@ pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {
     count("totalTokenCount", usage.total(), true);
     count("cachedContentTokenCount", usage.cache_read, false);
     count("thoughtsTokenCount", reasoning, false);
-    write_audio("promptTokensDetails", prompt, usage.input_audio, object);
-    write_audio("candidatesTokensDetails", candidates, usage.output_audio, object);
+    let (read, made) = ((usage.input_audio, usage.input_image), (usage.output_audio, usage.output_image));
+    write_media("promptTokensDetails", prompt, read, object);
+    write_media("candidatesTokensDetails", candidates, made, object);
 }
 
-fn write_audio(name: &str, total: u64, audio: u64, object: &mut Object<'_>) {
-    if audio == 0 {
+fn write_media(name: &str, total: u64, (audio, image): (u64, u64), object: &mut Object<'_>) {
+    if (audio, image) == (0, 0) {
         return;
     }
     object.array(name, |details| {
-        for (modality, count) in [("TEXT", total.saturating_sub(audio)), ("AUDIO", audio)] {
-            details.object(|detail| {
-                detail.string("modality", modality);
-                detail.unsigned("tokenCount", count);
-            });
+        let text = total.saturating_sub(audio).saturating_sub(image);
+        for (modality, count) in [("TEXT", text), ("AUDIO", audio), ("IMAGE", image)] {
+            if modality == "TEXT" || count > 0 {
+                details.object(|detail| {
+                    detail.string("modality", modality);
+                    detail.unsigned("tokenCount", count);
+                });
+            }
         }
     });
 }

@@ -17,7 +17,7 @@ pub(super) const MAX_PLACES: usize = 8;
 pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     let (mut prompt, mut completion, mut total) = (None, None, None);
     let (mut cached, mut written, mut written_1h, mut reasoning) = (None, None, None, None);
-    let (mut input_audio, mut output_audio) = (None, None);
+    let (mut input_audio, mut output_audio, mut input_image, mut output_image) = (None, None, None, None);
     members_of(raw, |name, value| match name {
         "prompt_tokens" => prompt = unsigned(value),
         "completion_tokens" => completion = unsigned(value),
@@ -27,11 +27,13 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
             "cache_write_tokens" => written = unsigned(value).or(written),
             "cache_write_1h_tokens" => written_1h = unsigned(value),
             "audio_tokens" => input_audio = unsigned(value),
+            "image_tokens" => input_image = unsigned(value),
             _ => {}
         }),
         "completion_tokens_details" => members_of(value, |name, value| match name {
             "reasoning_tokens" => reasoning = unsigned(value),
             "audio_tokens" => output_audio = unsigned(value),
+            "image_tokens" => output_image = unsigned(value),
             _ => {}
         }),
         "prompt_cache_hit_tokens" | "cached_tokens" | "cache_read_input_tokens" => cached = cached.or(unsigned(value)),
@@ -41,7 +43,13 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     if prompt.is_none() && completion.is_none() {
         return None;
     }
-    let (prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let (mut prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let input_audio = input_audio.unwrap_or(0);
+    // Some servers count a recording beside the text of the prompt; their own total tells.
+    let with_audio = prompt.checked_add(input_audio);
+    if input_audio > 0 && total.is_some() && total == with_audio.and_then(|prompt| prompt.checked_add(output)) {
+        prompt += input_audio;
+    }
     let reasoning = reasoning.unwrap_or(0);
     // Some servers count reasoning beside the completion; their own total tells.
     if reasoning > 0
@@ -61,8 +69,11 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
         cache_write_1h,
         output,
         reasoning: reasoning.min(output),
-        input_audio: input_audio.unwrap_or(0).min(prompt),
+        input_audio: input_audio.min(prompt),
         output_audio: output_audio.unwrap_or(0).min(output),
+        input_image: input_image.unwrap_or(0).min(prompt),
+        output_image: output_image.unwrap_or(0).min(output),
+        ..Usage::default()
     })
 }
 
@@ -71,14 +82,57 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
 pub(crate) fn read_task(raw: &RawValue) -> Option<Usage> {
     read(raw).or_else(|| {
         let (mut input, mut output, mut total) = (None, None, None);
+        let (mut read, mut made) = (Details::default(), Details::default());
         members_of(raw, |name, value| match name {
             "input_tokens" => input = unsigned(value),
             "output_tokens" => output = unsigned(value),
             "total_tokens" => total = unsigned(value),
+            "input_tokens_details" | "input_token_details" => read = Details::read(value),
+            "output_tokens_details" | "output_token_details" => made = Details::read(value),
             _ => {}
         });
-        Some(Usage { input: input.or(total)?, output: output.unwrap_or(0), ..Usage::default() })
+        let (prompt, output) = (input.or(total)?, output.unwrap_or(0));
+        let cache_read = read.cached.min(prompt);
+        Some(Usage {
+            input: prompt - cache_read,
+            cache_read,
+            output,
+            reasoning: made.reasoning.min(output),
+            input_audio: read.audio.min(prompt),
+            output_audio: made.audio.min(output),
+            input_image: read.image.min(prompt),
+            output_image: made.image.min(output),
+            ..Usage::default()
+        })
     })
+}
+
+/// Parts of the tokens that were read, or of those that were made.
+#[derive(Default)]
+struct Details {
+    cached: u64,
+    reasoning: u64,
+    audio: u64,
+    image: u64,
+}
+
+// === impl Details ===
+
+impl Details {
+    fn read(raw: &RawValue) -> Self {
+        let mut details = Self::default();
+        members_of(raw, |name, value| {
+            let count = unsigned(value).unwrap_or(0);
+            match name {
+                "cached_tokens" => details.cached = count,
+                "reasoning_tokens" => details.reasoning = count,
+                "audio_tokens" => details.audio = count,
+                "image_tokens" => details.image = count,
+                _ => {}
+            }
+        });
+        details
+    }
 }
 
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
@@ -114,6 +168,9 @@ pub(crate) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
         object.object("prompt_tokens_details", |details| {
             details.unsigned("cached_tokens", usage.cache_read);
             details.unsigned("audio_tokens", usage.input_audio);
+            if usage.input_image > 0 {
+                details.unsigned("image_tokens", usage.input_image);
+            }
             let written = usage.cache_write.saturating_add(usage.cache_write_1h);
             if written > 0 {
                 details.unsigned("cache_write_tokens", written);
@@ -125,6 +182,9 @@ pub(crate) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
         object.object("completion_tokens_details", |details| {
             details.unsigned("reasoning_tokens", usage.reasoning);
             details.unsigned("audio_tokens", usage.output_audio);
+            if usage.output_image > 0 {
+                details.unsigned("image_tokens", usage.output_image);
+            }
         });
     });
 }
@@ -132,6 +192,7 @@ pub(crate) fn write(usage: Option<Usage>, object: &mut Object<'_>) {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use gateway_ir::usage::Units;
 
     use super::*;
 
@@ -163,6 +224,20 @@ mod tests {
             r#"{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":9}}"#,
             Some(Usage { cache_read: 5, ..Usage::default() }),
         );
+        let heard = Usage { input: 13, input_audio: 3, ..plain };
+        check(
+            r#"{"prompt_tokens":10,"completion_tokens":4,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":3}}"#,
+            Some(heard),
+        );
+        check(
+            r#"{"prompt_tokens":13,"completion_tokens":4,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":3}}"#,
+            Some(heard),
+        );
+        let seen = Usage { input_image: 6, output_image: 2, ..plain };
+        check(
+            r#"{"prompt_tokens":10,"completion_tokens":4,"prompt_tokens_details":{"image_tokens":6},"completion_tokens_details":{"image_tokens":2}}"#,
+            Some(seen),
+        );
         for nothing in ["null", "{}", "7", "[]", r#"{"queue_time":0.1}"#] {
             check(nothing, None);
         }
@@ -179,6 +254,9 @@ mod tests {
             reasoning: 30,
             input_audio: 2,
             output_audio: 3,
+            input_image: 4,
+            output_image: 5,
+            units: Units::None,
         };
         let mut out = BytesMut::new();
         crate::writer::object(&mut out, |object| write(Some(usage), object));

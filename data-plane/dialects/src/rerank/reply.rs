@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use gateway_ir::failure::Failure;
 use gateway_ir::rerank::{Reply, Request, Scored};
 use gateway_ir::task::Form;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Units, Usage};
 use serde_json::value::RawValue;
 
 use crate::openai_chat::usage;
@@ -39,22 +39,26 @@ pub(super) fn decode(body: &[u8], form: Form, n_documents: usize) -> Result<Repl
     if nonsense {
         return Err(garbage("a result of the upstream has no score, or is of no document that was sent"));
     }
-    if reply.usage.is_none() && reply.search_units.is_some() {
-        reply.usage = Some(Usage::default());
+    if let Some(units) = reply.search_units {
+        reply.usage = Some(searched(reply.usage, units));
     }
     Ok(reply)
 }
 
-/// An answer that counts searches counts no tokens, and that is exact.
-pub(super) fn free_of_tokens(body: &[u8]) -> Option<Usage> {
-    let mut units = None;
-    members(body, |name, raw| {
-        if name == "meta" {
-            units = search_units(raw);
-        }
+/// An answer that counts searches may count no tokens, and that is exact.
+pub(super) fn usage_in(body: &[u8]) -> Option<Usage> {
+    let (mut units, mut tokens) = (None, None);
+    members(body, |name, raw| match name {
+        "meta" => units = search_units(raw),
+        "usage" => tokens = usage::read_task(raw),
+        _ => {}
     })
     .ok()?;
-    units.map(|_| Usage::default())
+    units.map(|units| searched(tokens, units)).or(tokens)
+}
+
+fn searched(tokens: Option<Usage>, units: u64) -> Usage {
+    Usage { units: Units::Searches(units), ..tokens.unwrap_or_default() }
 }
 
 fn scored(entry: &RawValue) -> Option<Scored> {

@@ -43,7 +43,9 @@ models:
     let prices = |name: &str| -> Vec<Option<i64>> {
         let model = snapshot.model(name).expect("a model");
         let targets = model.groups.iter().flat_map(|group| &group.members);
-        targets.map(|target| target.price.map(|price| cost(&million, &price) / 1_000_000_000)).collect()
+        targets
+            .map(|target| target.price.and_then(|price| cost(&million, &price)).map(|cost| cost / 1_000_000_000))
+            .collect()
     };
     assert_eq!(prices("m"), [Some(1), None]);
     assert_eq!(prices("openai/gpt"), [Some(1)]);

@@ -61,7 +61,8 @@ fn latency(target: &Target, now: Instant) -> f64 {
 /// Nano-dollars, should the answer be as long as it may.
 fn cost(target: &Target, shape: &Shape) -> f64 {
     let usage = Usage { input: shape.n_input, output: shape.n_output, ..Usage::default() };
-    target.price.as_ref().map_or(LAST, |price| price::cost(&usage, price) as f64)
+    let cost = target.price.as_ref().and_then(|price| price::cost(&usage, price));
+    cost.map_or(LAST, |nano| nano as f64)
 }
 
 /// From 0 for the least to 1 for the most; what is not known counts as the most.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use gateway_engine::pass::Reach;
 use gateway_engine::snapshot::Agent;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Units;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri};
 use hyper::body::Incoming;
@@ -53,6 +54,7 @@ impl Asking<'_> {
             of_batches: false,
             model: String::new(),
             n_bytes: body.len() as u64,
+            units: Units::None,
             body: crate::body::Pieces::from(body).into(),
         })
     }

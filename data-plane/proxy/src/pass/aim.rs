@@ -13,6 +13,7 @@ use gateway_engine::snapshot::{Provider, Service, Target};
 use gateway_ir::facts::{Edit, Facts, Rewrite, quoted, splice};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::json::{self, Member};
+use gateway_ir::usage::Units;
 use gateway_providers::endpoint::encoded;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::{BodyExt as _, Limited};
@@ -49,6 +50,8 @@ pub(super) struct Aim {
     pub(super) body: RequestBody,
     /// Bytes of the body, as far as they are known.
     pub(super) n_bytes: u64,
+    /// What the body says of what is charged by something else than tokens.
+    pub(super) units: Units,
 }
 
 /// Members of a request that hold the id of a file.
@@ -144,7 +147,17 @@ impl Asking<'_> {
         let uri = provider.endpoint.under_api("/realtime", Some(&query));
         let uri = uri.ok_or_else(|| Box::new(Failure::invalid("the query holds what no URL may")))?;
         let (model, body) = (target.model.to_string(), Pieces::default().into());
-        Ok(Aim { provider, reach: Reach::Account, uri, metered: None, of_batches: false, model, body, n_bytes: 0 })
+        Ok(Aim {
+            provider,
+            reach: Reach::Account,
+            uri,
+            metered: None,
+            of_batches: false,
+            model,
+            body,
+            n_bytes: 0,
+            units: Units::None,
+        })
     }
 
     /// What serves a model by a name of the gateway's.
@@ -240,6 +253,10 @@ impl Asking<'_> {
     ) -> Result<Aim, Box<Failure>> {
         let uri = uri.ok_or_else(|| Box::new(Failure::invalid("the path or the query holds what no URL may")))?;
         let announced = receive::announced(self.headers).unwrap_or_default();
+        let units = match &content {
+            Content::Held(body) | Content::Form { first: body, .. } => metered.map(|kind| kind.units(body)),
+            Content::Coming(_) => metered.map(|kind| kind.units(&[])),
+        };
         let mut body = match content {
             Content::Held(body) => RequestBody::from(Pieces::from(body)),
             Content::Form { first, rest: None, .. } => RequestBody::from(Pieces::from(first)),
@@ -254,7 +271,17 @@ impl Asking<'_> {
             RequestBody::Whole(pieces) => pieces.len(),
             RequestBody::Upload(_) => announced,
         };
-        Ok(Aim { provider, reach, uri, metered, of_batches: false, model, body, n_bytes })
+        Ok(Aim {
+            provider,
+            reach,
+            uri,
+            metered,
+            of_batches: false,
+            model,
+            body,
+            n_bytes,
+            units: units.unwrap_or_default(),
+        })
     }
 
     /// Only what is posted asks anything of a model.

@@ -8,6 +8,7 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::event::Event;
 use gateway_ir::failure::Failure;
 use gateway_ir::task::Task;
+use gateway_ir::usage::Units;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
@@ -35,6 +36,14 @@ impl Kind {
     /// Whether the size of a request says how much a model reads.
     pub(super) fn is_text(self) -> bool {
         matches!(self, Self::Chat(_) | Self::Unread | Self::Task(Task::Embeddings | Task::Rerank))
+    }
+
+    /// What a request says of itself, where all of it is here.
+    pub(super) fn units(self, body: &[u8]) -> Units {
+        match self {
+            Self::Task(task) => registry::family(task).units_of_request(body),
+            Self::Chat(_) | Self::Unread => Units::None,
+        }
     }
 }
 
@@ -124,7 +133,9 @@ impl Through {
                 Some(dialect) => Watch::Tap(Box::new(Tail::of_conversation(dialect, Bytes::new()))),
                 None => Watch::Whole(dialect, Vec::new()),
             },
-            Some(Kind::Task(_)) if is_events => Watch::Tap(Box::<task_events::Events>::default()),
+            Some(Kind::Task(task)) if is_events => {
+                Watch::Tap(Box::new(task_events::Events::new(Some(registry::family(task)))))
+            }
             Some(Kind::Task(task)) => Watch::Tap(Box::new(Tail::of_task(registry::family(task), Bytes::new()))),
             Some(Kind::Unread) | None => Watch::Nothing,
         };
@@ -198,7 +209,7 @@ impl StreamTap for Through {
         }
         let event = match &mut self.watch {
             Watch::Tap(tap) => tap.fail(failure),
-            _ => task_events::Events::default().fail(failure),
+            _ => task_events::Events::new(None).fail(failure),
         };
         // An event of which half has gone must not run into this one.
         [b"\n\n".as_slice(), &event].concat().into()

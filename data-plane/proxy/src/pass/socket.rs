@@ -184,6 +184,7 @@ struct Counts {
 struct Details {
     cached_tokens: u64,
     audio_tokens: u64,
+    image_tokens: u64,
     reasoning_tokens: u64,
 }
 
@@ -203,6 +204,7 @@ fn usage_of(text: &[u8]) -> Option<Usage> {
         reasoning: written.reasoning_tokens.min(counts.output_tokens),
         input_audio: read.audio_tokens.min(input),
         output_audio: written.audio_tokens.min(counts.output_tokens),
+        input_image: read.image_tokens.min(input),
         ..Usage::default()
     })
 }
@@ -217,6 +219,9 @@ fn sum(one: Usage, other: Usage) -> Usage {
         reasoning: one.reasoning.saturating_add(other.reasoning),
         input_audio: one.input_audio.saturating_add(other.input_audio),
         output_audio: one.output_audio.saturating_add(other.output_audio),
+        input_image: one.input_image.saturating_add(other.input_image),
+        output_image: one.output_image.saturating_add(other.output_image),
+        units: one.units.or(other.units),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Forms of several parts: recordings to be written down, pictures to be changed.
 
 use gateway_fake::{Script, Upstream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, KEY, openai_at, provider_at, read};
 
@@ -53,8 +53,33 @@ async fn transcription_multipart() {
         let named = order.map(|(name, value)| (name, value.map(|_| "own-name")));
         assert_eq!(received.body, form(&named, &file), "{path}: nothing but the model differs");
         let record = &gateway.records(1).await[0];
-        let tokens = [&record["tokens"]["input"], &record["tokens"]["output"]];
-        assert_eq!((&record["settled_by"], tokens), (&json!("exact"), [&json!(37), &json!(9)]), "{record}");
+        let tokens = [&record["tokens"]["input"], &record["tokens"]["input_audio"], &record["tokens"]["output"]];
+        assert_eq!((&record["settled_by"], tokens), (&json!("exact"), [&json!(37), &json!(30), &json!(9)]), "{record}");
+    }
+}
+
+/// By the minute where the reply says how long the recording was; where it does not, the cost is not known.
+#[tokio::test]
+async fn transcriptions_are_charged_by_time() {
+    let price = "prices:\n  - {provider: up, model: own-name, per_audio_minute: 0.006}\nmodels:";
+    let duration = json!({"text": "hello", "usage": {"type": "duration", "seconds": 9}});
+    let verbose = json!({"task": "transcribe", "duration": 3.7, "text": "hello", "segments": []});
+    for (said, ms, cost) in [
+        (Script::json(200, &duration), json!(9_000), Some(900_000)),
+        (Script::json(200, &verbose), json!(3_700), Some(370_000)),
+        (Script::json(200, &json!({"text": "hello"})), Value::Null, None),
+        (Script::text(200, "text/plain", "hello"), Value::Null, None),
+    ] {
+        let upstream = Upstream::start().await;
+        upstream.push(said);
+        let gateway = Gateway::start(&openai_at(&upstream.url()).replace("models:", price)).await;
+        let body = form(&[("model", Some("m")), ("file", None)], b"RIFF");
+        assert_eq!(sent(&gateway, "/v1/audio/transcriptions", body).await.status, 200);
+        let record = &gateway.records(1).await[0];
+        assert_eq!((&record["units"]["audio_ms"], &record["priced"]), (&ms, &json!(cost.is_some())), "{record}");
+        let settled_by = if cost.is_some() { "exact" } else { "estimated" };
+        let expected = (&json!(cost.unwrap_or(0)), &json!(settled_by));
+        assert_eq!((&record["cost_nano_usd"], &record["settled_by"]), expected, "{record}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::unit::UsdPerMillion;
+use crate::unit::{Usd, UsdPerMillion};
 
 static TEXT: &str = include_str!("../../catalog/models.txt");
 
@@ -35,8 +35,22 @@ pub struct Prices {
     /// For a whole request whose prompt has more tokens than this.
     pub long: Option<(u64, Rates)>,
     pub batch: Option<Rates>,
-    /// For one picture made: dollars, not dollars per million.
-    pub image: Option<UsdPerMillion>,
+    pub units: Units,
+}
+
+/// Prices of what is charged by something else than tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Units {
+    /// A picture made.
+    pub image: Option<Usd>,
+    /// A picture read.
+    pub input_image: Option<Usd>,
+    /// A minute of a recording.
+    pub minute: Option<Usd>,
+    /// Characters of a spoken text.
+    pub characters: Option<UsdPerMillion>,
+    /// A thousand searches.
+    pub searches: Option<Usd>,
 }
 
 /// Prices by class; what is absent is not charged by itself.
@@ -152,9 +166,13 @@ impl Prices {
                 prices.batch = Some(Rates::default());
             } else {
                 let (class, price) = part.split_once('=')?;
+                if let Some(piece) = prices.units.piece(class) {
+                    *piece = Some(Usd::parse(price).ok()?);
+                    continue;
+                }
                 let price = UsdPerMillion::parse(price).ok()?;
-                if class == "image" {
-                    prices.image = Some(price);
+                if class == "chars" {
+                    prices.units.characters = Some(price);
                     continue;
                 }
                 let rates = match tier {
@@ -175,6 +193,20 @@ enum Tier {
     Base,
     Long,
     Batch,
+}
+
+// === impl Units ===
+
+impl Units {
+    fn piece(&mut self, name: &str) -> Option<&mut Option<Usd>> {
+        Some(match name {
+            "image" => &mut self.image,
+            "picture_in" => &mut self.input_image,
+            "minute" => &mut self.minute,
+            "searches" => &mut self.searches,
+            _ => return None,
+        })
+    }
 }
 
 // === impl Rates ===
@@ -238,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whole() {
-        let line = "m\tchat1\t1000\t\ttia>ta\tTR\tin=1.25 out=10 read=0.125 write1h=2 audio_in=3 image=0.04 >200000 in=2.5 batch out=5";
+        let line = "m\tchat1\t1000\t\ttia>ta\tTR\tin=1.25 out=10 read=0.125 write1h=2 audio_in=3 image=0.04 minute=0.006 chars=15 >200000 in=2.5 batch out=5";
         let model = Model::read(line).expect("a line");
         let usd = |text| UsdPerMillion::parse(text).ok();
         let prices = model.prices.clone().expect("prices");
@@ -247,7 +279,8 @@ mod tests {
         assert_eq!(model.capabilities().collect::<Vec<_>>(), ["tools", "reasoning"]);
         assert_eq!((prices.base.input, prices.base.cache_read), (usd("1.25"), usd("0.125")));
         assert_eq!((prices.base.cache_write, prices.base.cache_write_1h), (None, usd("2")));
-        assert_eq!((prices.base.input_audio, prices.image), (usd("3"), usd("0.04")));
+        assert_eq!((prices.base.input_audio, prices.units.characters), (usd("3"), usd("15")));
+        assert_eq!((prices.units.image, prices.units.minute), (Usd::parse("0.04").ok(), Usd::parse("0.006").ok()));
         assert_eq!(
             prices.long.map(|(above, rates)| (above, rates.input, rates.output)),
             Some((200_000, usd("2.5"), None))

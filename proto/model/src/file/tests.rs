@@ -64,7 +64,7 @@ fn a_sound_file_is_read_whole() {
     assert_eq!(set.providers[0].api_key.as_ref().map(crate::secret::Secret::expose), Some("from-the-environment"));
     assert_eq!(set.providers[1].api_key.as_ref().map(crate::secret::Secret::expose), Some("from-a-file"));
     assert_eq!((set.models[0].targets.len(), set.routes[0].order, set.keys[0].limits.rpm), (2, Some(0), Some(120)));
-    assert_eq!(set.prices[0].input_per_1m.0, 1_250_000_000);
+    assert_eq!(set.prices[0].input_per_1m.map(|price| price.0), Some(1_250_000_000));
     assert_eq!(set.settings.auth, Some(crate::kind::settings::Auth::Off));
     let again = Set::from_resources(set.resources());
     assert_eq!(again, set);

@@ -420,6 +420,11 @@ fn price(price: &Price, findings: &mut Findings<'_>) {
     if price.model.is_empty() {
         findings.error(Code::InvalidValue, "model", "must not be empty; `*` stands for every model");
     }
+    if !price.is_by_tokens() && !price.is_by_units() {
+        let message = "is missing, and so is every price by the unit; a price has `input_per_1m` and `output_per_1m`, or \
+            one of `per_image`, `per_input_image`, `per_audio_minute`, `per_1m_characters`, `per_1k_searches`";
+        findings.error(Code::MissingField, "input_per_1m", message);
+    }
 }
 
 fn breaker(breaker: Option<&Breaker>, findings: &mut Findings<'_>) {

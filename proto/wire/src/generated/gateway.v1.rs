@@ -456,8 +456,11 @@ pub struct UsageEvent {
     pub topology_revision: u64,
     #[prost(string, repeated, tag = "14")]
     pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Absent where nothing but tokens was used.
+    #[prost(message, optional, tag = "15")]
+    pub units: ::core::option::Option<Units>,
 }
-/// Disjoint classes: their sum is what the upstream processed.
+/// Disjoint classes: their sum is what the upstream processed. Audio and images are parts of `input` and `output`.
 #[derive(serde::Serialize)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenUsage {
@@ -478,6 +481,27 @@ pub struct TokenUsage {
     pub input_audio: u64,
     #[prost(uint64, tag = "8")]
     pub output_audio: u64,
+    #[prost(uint64, tag = "9")]
+    pub input_image: u64,
+    #[prost(uint64, tag = "10")]
+    pub output_image: u64,
+}
+/// What vendors charge for by something else than tokens.
+#[derive(serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Units {
+    #[prost(uint64, tag = "1")]
+    pub pictures_made: u64,
+    #[prost(uint64, tag = "2")]
+    pub pictures_read: u64,
+    /// Milliseconds of recordings that were read.
+    #[prost(uint64, tag = "3")]
+    pub audio_ms: u64,
+    /// Characters of texts that were spoken.
+    #[prost(uint64, tag = "4")]
+    pub characters: u64,
+    #[prost(uint64, tag = "5")]
+    pub searches: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LogBatch {
@@ -566,6 +590,8 @@ pub struct LogRecord {
     pub request_bytes: u64,
     #[prost(uint64, tag = "32")]
     pub response_bytes: u64,
+    #[prost(message, optional, tag = "33")]
+    pub units: ::core::option::Option<Units>,
     /// Targets that were not asked although it was their turn.
     #[prost(message, repeated, tag = "40")]
     pub passed_over: ::prost::alloc::vec::Vec<PassedOver>,
