@@ -100,3 +100,31 @@ impl Units {
         !matches!(self, Self::None | Self::Unmeasured)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+
+    /// It is copied with every event that has one, and beside every request.
+    #[test]
+    fn usage_stays_small() {
+        assert_eq!((size_of::<Units>(), size_of::<Usage>()), (16, 96));
+        assert!(size_of::<Event>() <= 104, "{}", size_of::<Event>());
+    }
+
+    #[test]
+    fn what_was_measured_goes_before_what_was_not() {
+        use Units::{AudioMs, Characters, None, Unmeasured};
+        for (one, other, expected) in [
+            (None, None, None),
+            (None, Unmeasured, Unmeasured),
+            (Unmeasured, None, Unmeasured),
+            (Unmeasured, AudioMs(1), AudioMs(1)),
+            (AudioMs(1), Unmeasured, AudioMs(1)),
+            (AudioMs(1), Characters(2), AudioMs(1)),
+        ] {
+            assert_eq!(one.or(other), expected);
+        }
+    }
+}

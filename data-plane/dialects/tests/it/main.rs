@@ -5,6 +5,7 @@ mod openai_chat;
 mod openai_completions;
 mod counting;
 mod tasks;
+mod usage;
 mod pairs;
 mod normalisation;
 mod matrix;

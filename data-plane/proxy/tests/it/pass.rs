@@ -196,6 +196,33 @@ async fn passthrough_usage_of_known_dialects() {
     }
 }
 
+/// What is charged by the piece or by time is counted on the side door as on the others.
+#[tokio::test]
+async fn passthrough_usage_of_what_is_no_conversation() {
+    let prices = "prices:\n  - {provider: up, model: own, per_image: 0.04, per_input_image: 0.0001, \
+        per_1m_characters: 15, per_1k_searches: 2}\n";
+    let searched = json!({"results": [], "meta": {"billed_units": {"search_units": 3}}});
+    let seen = json!({"embeddings": {"float": [[0.5]]}, "meta": {"billed_units": {"images": 2}}});
+    let drawn = json!({"data": [{"url": "https://x"}, {"url": "https://y"}]});
+    let cases = [
+        ("/v1/audio/speech", "audio/mpeg", "sound".to_owned(), ("characters", 5, 75_000)),
+        ("/v2/rerank", "application/json", searched.to_string(), ("searches", 3, 6_000_000)),
+        ("/v2/embed", "application/json", seen.to_string(), ("pictures_read", 2, 200_000)),
+        ("/v1/images/generations", "application/json", drawn.to_string(), ("pictures_made", 2, 80_000_000)),
+    ];
+    for (path, media_type, reply, (unit, n_units, cost)) in cases {
+        let upstream = Upstream::start().await;
+        upstream.push(Script::text(200, media_type, reply.clone()));
+        let gateway = Gateway::start(&config("openai", &upstream.url(), prices)).await;
+        let path = format!("/proxy/up{path}");
+        let answer = asked(&gateway, KEY, "POST", &path, Some(json!({"input": "hello", "model": "own"}))).await;
+        assert_eq!((answer.status, &answer.text), (200, &reply), "{path}");
+        let record = &gateway.records(1).await[0];
+        let used = (&record["units"][unit], &record["settled_by"], &record["cost_nano_usd"]);
+        assert_eq!(used, (&json!(n_units), &json!("exact"), &json!(cost)), "{path}: {record}");
+    }
+}
+
 #[tokio::test]
 async fn who_may_pass() {
     let upstream = Upstream::start().await;
