@@ -48,7 +48,7 @@ const EXPECTED_OUTPUT: u64 = 500;
 /// A JSON reply is held whole up to here, so that its headers are exact.
 pub(crate) const MAX_HELD_REPLY: usize = 4 * 1024 * 1024;
 /// A reply that must be translated is never larger than this.
-const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 
 /// A request on its way to some upstream.
 pub(crate) struct Outbound<'a> {

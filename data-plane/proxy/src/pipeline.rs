@@ -28,7 +28,7 @@ use crate::conversations::{Memory, Store};
 use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand, Operation};
 use crate::record::Record;
-use crate::responses::background::{self, Behind};
+use crate::responses::background::{self, Behind, Place, vendor};
 use crate::responses::{self, Busy, Run, Runs, Thread};
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
@@ -75,7 +75,8 @@ pub(crate) struct Head {
 
 /// How far a request has come.
 enum Ran {
-    Answered(Box<reply::Outcome>, Option<Thread>),
+    /// With a place where the vendor goes on in the background.
+    Answered(Box<reply::Outcome>, Option<Thread>, Option<Place>),
     /// It is to be answered behind itself.
     Behind(Behind),
 }
@@ -193,14 +194,23 @@ impl Gateway {
                 let answer = background::start(self, head, behind, record).await;
                 answer.unwrap_or_else(|_| background::lost(&config, &head.id))
             }
-            Ok(Ran::Answered(outcome, thread)) => {
+            Ok(Ran::Answered(outcome, thread, place)) => {
                 let thread = thread.filter(|_| head.run.is_none());
                 let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
-                let response = reply::response(self, &config, dialect, head, *outcome, record);
-                match keeper {
+                let (target, max_time) =
+                    (Arc::clone(&outcome.answered.target), config.snapshot.settings.background.max_time);
+                let (response, record) = reply::response(self, &config, dialect, head, *outcome, record);
+                let response = match keeper {
                     Some(keeper) => keeper.over(response, &config),
                     None => response,
+                };
+                let made = place.map(|place| vendor::Made { target, max_time, place });
+                match (made, record) {
+                    (None, _) => {}
+                    (Some(made), Some(record)) => vendor::follow(self, made, response.body(), record),
+                    (Some(made), None) => return vendor::read_on(response, made),
                 }
+                response
             }
             Err(failure) => {
                 record.failed(&failure);
@@ -233,11 +243,18 @@ impl Gateway {
         record.session(hints.session);
         record.asked(&facts.model, stream, snapshot.revision, body.len());
         let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
+        let mut place = None;
         if let Some(thread) = &thread {
             thread.check(&caller, &resolved, self.conversations.place())?;
-            if let Some(body) = thread.background(&resolved, &facts, &body)? {
-                let place = self.runs.place(&caller.id, &snapshot.settings.background)?;
-                return Ok(Ran::Behind(Behind { place, owner: Arc::clone(&caller.id), body, stream }));
+            if thread.is_background() {
+                let taken = self.runs.place(&caller.id, &snapshot.settings.background)?;
+                match thread.background(&resolved, &facts, &body)? {
+                    Some(body) => {
+                        let owner = Arc::clone(&caller.id);
+                        return Ok(Ran::Behind(Behind { place: taken, owner, body, stream }));
+                    }
+                    None => place = Some(taken),
+                }
             }
         }
         record.route(resolved.route.as_deref());
@@ -259,7 +276,8 @@ impl Gateway {
         }
         let inbound = ingress::spoken(dialect);
         let strict = hints.strict.unwrap_or(snapshot.settings.strict);
-        let total = head.run.as_ref().map(|_| snapshot.settings.background.max_time);
+        let is_behind = head.run.is_some() || place.is_some();
+        let total = is_behind.then_some(snapshot.settings.background.max_time);
         let terms = Terms { once_each: hints.no_retry, strict, total };
         let clients = (&self.client, &*self.tokens);
         let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
@@ -276,7 +294,7 @@ impl Gateway {
             previous: thread.as_ref().and_then(|thread| thread.previous.clone()),
             rate,
         };
-        Ok(Ran::Answered(Box::new(outcome), thread))
+        Ok(Ran::Answered(Box::new(outcome), thread, place))
     }
 
     /// What the request goes on from, for clients of the one API that has memory.

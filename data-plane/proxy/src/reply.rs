@@ -39,6 +39,7 @@ pub(crate) struct Outcome {
     pub(crate) rate: Option<Rate>,
 }
 
+/// The reply, and the record where nothing more is to be written down in it than what is known by now.
 pub(crate) fn response(
     gateway: &Gateway,
     config: &Config,
@@ -46,7 +47,7 @@ pub(crate) fn response(
     head: &Head,
     outcome: Outcome,
     mut record: Record,
-) -> Response<ReplyBody> {
+) -> (Response<ReplyBody>, Option<Record>) {
     let Outcome { answered, route, model, stream, include_usage, functions, stored, previous, rate } = outcome;
     let Answered { answer, target, status, idle, deadline, dropped } = answered;
     let context = ReplyContext { stored, previous, ..reply_context(&head.id, &model, include_usage, functions) };
@@ -72,19 +73,19 @@ pub(crate) fn response(
     let whole = match answer {
         Answer::Passing { body, strip_usage } => {
             let mode = Mode::Pass(head.form.tap(inbound.stream_tap(TapOptions { strip_usage })));
-            return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
+            return (streamed(response, head, Relay::new(body, mode, bounds, ending, record)), None);
         }
         Answer::Translating { body, decoder } => {
             let mode = Mode::Translate(Box::new(Translation::new(
                 decoder,
                 head.form.encoder(inbound.stream_encoder(&context)),
             )));
-            return streamed(response, head, Relay::new(body, mode, bounds, ending, record));
+            return (streamed(response, head, Relay::new(body, mode, bounds, ending, record)), None);
         }
         Answer::PassingWhole { head: first, body } => {
             let mode = Mode::Pass(Box::new(tail::Tail::of_conversation(inbound, first)));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
+            return (with_trailers(response, head, Relay::new(body, mode, bounds, ending, record)), None);
         }
         Answer::PassingMade { family, kind, head: first, body, n_read } => {
             record.reads(n_read);
@@ -96,7 +97,7 @@ pub(crate) fn response(
             if let Some(kind) = kind {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
             }
-            return with_trailers(response, head, Relay::new(body, mode, bounds, ending, record));
+            return (with_trailers(response, head, Relay::new(body, mode, bounds, ending, record)), None);
         }
         Answer::Made { bytes, usage, n_read } => {
             record.reads(n_read);
@@ -133,13 +134,13 @@ fn finished(
     bytes: Bytes,
     stream: Option<StreamForm>,
     mut record: Record,
-) -> Response<ReplyBody> {
+) -> (Response<ReplyBody>, Option<Record>) {
     record.ended(Ending::Finished);
     let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     figures(&mut Writer::new(response.headers_mut(), config.families()), &record);
     *response.body_mut() = ReplyBody::whole(bytes);
-    response
+    (response, Some(record))
 }
 
 fn figures(writer: &mut Writer<'_>, record: &Record) {

@@ -2,12 +2,13 @@
 //! like any other, as a stream, on a task of its own; what comes of it is noted in its [`Run`], which answers the client as soon as
 //! the request has been admitted, and everybody who asks later.
 //!
-//! Where every provider of a model makes such responses itself, the request passes and none of this happens.
+//! Where every provider of a model makes such responses itself, the request passes, and only its record waits ([`vendor`]).
 
 mod events;
 mod run;
 mod place;
 mod follow;
+pub(crate) mod vendor;
 pub(super) mod fleet;
 
 use std::panic::AssertUnwindSafe;

@@ -176,6 +176,11 @@ impl Thread {
         }
     }
 
+    /// The client need not stay.
+    pub(crate) fn is_background(&self) -> bool {
+        self.behind.is_some()
+    }
+
     /// What to send in place of `body` where the response is to be made behind its request, and by the gateway.
     pub(crate) fn background(
         &self,

@@ -235,28 +235,65 @@ async fn a_node_that_ends_leaves_nothing_in_progress() {
     assert_eq!((&left["status"], &left["error"]["code"]), (&json!("failed"), &json!("shutting_down")), "{left}");
 }
 
-/// Where the vendor does so itself, it is left to it, and its id stays its own.
-#[tokio::test]
-async fn a_vendor_makes_its_own_in_the_background() {
-    let upstream = Upstream::start().await;
-    let object = |status: &str| json!({"id": "resp_v", "object": "response", "status": status, "output": [], "background": true});
+/// A vendor that has made `resp_v` when it has been asked twice how that stands.
+fn vendor(upstream: &Upstream, gate: &Gate) {
+    let object = |status: &str| {
+        let usage = (status == "completed").then(|| json!({"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}));
+        json!({"id": "resp_v", "object": "response", "status": status, "output": [], "background": true, "usage": usage})
+    };
+    let n_asked = std::sync::atomic::AtomicUsize::new(0);
+    let event = move |name: &str, status: &str| {
+        let data = json!({"type": name, "response": object(status)});
+        bytes::Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+    };
+    let gate = gate.clone();
     upstream.respond_with(move |received| match (received.method.as_str(), received.target.as_str()) {
+        ("POST", "/v1/responses") if received.json()["stream"] == true => {
+            let events = [event("response.queued", "queued"), event("response.completed", "completed")];
+            Script::sse_gated(&events, &gate)
+        }
         ("POST", "/v1/responses") => Script::json(200, &object("queued")),
-        ("GET", "/v1/responses/resp_v") => Script::json(200, &object("in_progress")),
+        ("GET", "/v1/responses/resp_v") => {
+            let n_before = n_asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Script::json(200, &object(if n_before < 2 { "in_progress" } else { "completed" }))
+        }
         ("POST", "/v1/responses/resp_v/cancel") => Script::json(200, &object("cancelled")),
         _ => Script::json(404, &json!({"error": {"message": "no such object"}})),
     });
-    let gateway = Gateway::start(&two_tenants(provider_at("openai", &format!("{}/v1", upstream.url()), ""))).await;
-    let answer = asked(&gateway, KEY, "POST", PATH, Some(ask())).await;
-    assert_eq!(
-        (answer.json()["status"].as_str(), answer.header("x-gateway-store")),
-        (Some("queued"), Some("provider"))
-    );
-    assert_eq!(upstream.request(0).await.json()["background"], true);
-    let path = format!("{PATH}/resp_v");
-    assert_eq!(standing(&gateway, &path).await["status"], "in_progress");
-    for (key, status) in [(OTHER, 404), (KEY, 200)] {
-        assert_eq!(asked(&gateway, key, "POST", &format!("{path}/cancel"), None).await.status, status);
+}
+
+/// Where the vendor does so itself, it is left to it, its id stays its own, and it is charged when it is over.
+#[tokio::test]
+async fn a_vendor_makes_its_own_in_the_background() {
+    for stream in [false, true] {
+        let (upstream, gate) = (Upstream::start().await, Gate::new());
+        vendor(&upstream, &gate);
+        let gateway = Gateway::start(&two_tenants(provider_at("openai", &format!("{}/v1", upstream.url()), ""))).await;
+        let mut body = ask();
+        body["stream"] = stream.into();
+        let response = gateway.post(PATH, &body).send().await.expect("a head");
+        assert_eq!(response.headers()["x-gateway-store"], "provider");
+        if stream {
+            gate.release(1);
+            let mut events = response.bytes_stream();
+            events.next().await.expect("a chunk").expect("bytes");
+            drop(events);
+            gate.open();
+        } else {
+            assert_eq!(response.json::<Value>().await.expect("JSON")["status"], "queued");
+        }
+        assert_eq!(upstream.request(0).await.json()["background"], true);
+        let records = gateway.records(1).await;
+        let (tokens, settled) = (&records[0]["tokens"], &records[0]["settled_by"]);
+        let found = (tokens["input"].as_u64(), tokens["output"].as_u64(), settled.as_str());
+        assert_eq!(found, (Some(3), Some(5), Some("exact")), "stream: {stream}, {}", records[0]);
+        let path = format!("{PATH}/resp_v");
+        if !stream {
+            assert_eq!(standing(&gateway, &path).await["status"], "completed");
+        }
+        for (key, status) in [(OTHER, 404), (KEY, 200)] {
+            assert_eq!(asked(&gateway, key, "POST", &format!("{path}/cancel"), None).await.status, status);
+        }
     }
 }
 
