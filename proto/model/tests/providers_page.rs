@@ -64,6 +64,7 @@ fn spoken(row: &Row) -> String {
         (row.files, "files"),
         (row.batches, "batches"),
         (row.realtime, "realtime"),
+        (row.background, "background"),
     ];
     let more = more.iter().filter(|(holds, _)| *holds).map(|(_, word)| format!(", {word}")).collect::<String>();
     format!("{}{more}", row.dialect)

@@ -14,6 +14,9 @@ use super::place::Place;
 use crate::conversations::{Entry, Kept, Key, MAX_TURN, Store, Turn};
 use crate::{body::ReplyBody, clock};
 
+/// Bytes that a follower is told at once, unless one event is more.
+const MAX_TOLD: usize = 64 * 1024;
+
 /// What is done about a response once its request has been admitted. Shared by whoever makes it and whoever asks for it.
 pub(crate) struct Run {
     pub(crate) key: Key,
@@ -201,6 +204,9 @@ impl Run {
             }
             let State { log, response, .. } = &mut *state;
             log.response(name, response);
+            // The response stays as long as its events do.
+            log.count(entry.len());
+            state.input = Bytes::new();
             self.store.put(self.key.clone(), entry);
             if let Some(talk) = state.talk.take()
                 && matches!(name, "response.completed" | "response.incomplete")
@@ -245,8 +251,12 @@ impl Run {
         let Some(events) = &state.log.events else { return Next::Gone };
         match events.get(*n_told..) {
             Some(next) if !next.is_empty() => {
-                *n_told = events.len();
-                Next::Events(next.concat().into())
+                let mut told = Vec::new();
+                for event in next.iter().take_while(|event| told.is_empty() || told.len() + event.len() <= MAX_TOLD) {
+                    told.extend_from_slice(event);
+                    *n_told += 1;
+                }
+                Next::Events(told.into())
             }
             _ if state.is_over => Next::End,
             _ => Next::Wait,
@@ -293,10 +303,15 @@ impl Log {
     fn push(&mut self, event: impl FnOnce(usize) -> Bytes) {
         if let Some(events) = &mut self.events {
             let event = event(events.len());
-            self.n_bytes += event.len();
-            self.n_bytes_of_all.fetch_add(event.len(), Ordering::Relaxed);
+            let n_bytes = event.len();
             events.push(event);
+            self.count(n_bytes);
         }
+    }
+
+    fn count(&mut self, n_bytes: usize) {
+        self.n_bytes += n_bytes;
+        self.n_bytes_of_all.fetch_add(n_bytes, Ordering::Relaxed);
     }
 
     fn forget(&mut self) {
