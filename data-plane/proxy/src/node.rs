@@ -88,11 +88,7 @@ pub struct Node {
 pub async fn start(options: Options) -> anyhow::Result<Node> {
     let Options { data_dir, listen, tls, ops_listen, ops_tls, workers, source, log, drain, labels, .. } = options;
     let (seed_snapshot, state_key, redis_url) = (options.seed_snapshot, options.state_key, options.redis_url);
-    let doors = Doors { key: options.ops_key, pprof: options.pprof };
-    anyhow::ensure!(
-        !doors.pprof || doors.key.is_some(),
-        "profiles are for operators only: `--pprof` needs `--ops-key-file`"
-    );
+    let doors = doors(options.ops_key, options.pprof)?;
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
     let tls = Shown::open(tls, "tls-certificate").await?;
@@ -169,6 +165,11 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         keeping,
         jobs,
     })
+}
+
+fn doors(key: Option<Secret>, pprof: bool) -> anyhow::Result<Doors> {
+    anyhow::ensure!(!pprof || key.is_some(), "profiles are for operators only: `--pprof` needs `--ops-key-file`");
+    Ok(Doors { key, pprof })
 }
 
 /// Where to listen: as the command says, else as the configuration does. Without keys on this machine only.

@@ -73,10 +73,17 @@ pub(crate) struct Head {
     pub(crate) run: Option<Arc<Run>>,
 }
 
+/// What an upstream has answered.
+struct Reached {
+    outcome: reply::Outcome,
+    thread: Option<Thread>,
+    /// Where the vendor goes on in the background.
+    place: Option<Place>,
+}
+
 /// How far a request has come.
 enum Ran {
-    /// With a place where the vendor goes on in the background.
-    Answered(Box<reply::Outcome>, Option<Thread>, Option<Place>),
+    Answered(Box<Reached>),
     /// It is to be answered behind itself.
     Behind(Behind),
 }
@@ -194,12 +201,13 @@ impl Gateway {
                 let answer = background::start(self, head, behind, record).await;
                 answer.unwrap_or_else(|_| background::lost(&config, &head.id))
             }
-            Ok(Ran::Answered(outcome, thread, place)) => {
+            Ok(Ran::Answered(reached)) => {
+                let Reached { outcome, thread, place } = *reached;
                 let thread = thread.filter(|_| head.run.is_none());
                 let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
                 let (target, max_time) =
                     (Arc::clone(&outcome.answered.target), config.snapshot.settings.background.max_time);
-                let (response, record) = reply::response(self, &config, dialect, head, *outcome, record);
+                let (response, record) = reply::response(self, &config, dialect, head, outcome, record);
                 let response = match keeper {
                     Some(keeper) => keeper.over(response, &config),
                     None => response,
@@ -294,7 +302,7 @@ impl Gateway {
             previous: thread.as_ref().and_then(|thread| thread.previous.clone()),
             rate,
         };
-        Ok(Ran::Answered(Box::new(outcome), thread, place))
+        Ok(Ran::Answered(Box::new(Reached { outcome, thread, place })))
     }
 
     /// What the request goes on from, for clients of the one API that has memory.

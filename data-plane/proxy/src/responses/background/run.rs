@@ -251,12 +251,15 @@ impl Run {
         let Some(events) = &state.log.events else { return Next::Gone };
         match events.get(*n_told..) {
             Some(next) if !next.is_empty() => {
-                let mut told = Vec::new();
-                for event in next.iter().take_while(|event| told.is_empty() || told.len() + event.len() <= MAX_TOLD) {
-                    told.extend_from_slice(event);
-                    *n_told += 1;
-                }
-                Next::Events(told.into())
+                let mut n_bytes = 0;
+                let fits = |event: &&Bytes| {
+                    let is_first = n_bytes == 0;
+                    n_bytes += event.len();
+                    is_first || n_bytes <= MAX_TOLD
+                };
+                let n_events = next.iter().take_while(fits).count();
+                *n_told += n_events;
+                Next::Events(next[..n_events].concat().into())
             }
             _ if state.is_over => Next::End,
             _ => Next::Wait,
