@@ -2,6 +2,7 @@
 //! already; here it is picked by what the caller may use, and paged where the client's API pages.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_engine::identity::Caller;
@@ -9,12 +10,14 @@ use gateway_engine::listing::addressed;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::body::{Pieces, ReplyBody};
+use crate::headers::Writer;
 use crate::ingress::gemini::{key_to_header, parameter};
 use crate::pipeline::{Gateway, request_id};
+use crate::record::{Ending, Record};
 use crate::refusal;
 use crate::state::{Config, Page, Shape, Wanted};
 
@@ -28,7 +31,7 @@ const GEMINI_PAGE: (usize, usize) = (50, 1000);
 
 /// The models that the caller may use. `dialect` is that of the path.
 pub(crate) fn list<B>(gateway: &Gateway, dialect: Dialect, request: &Request<B>) -> Response<ReplyBody> {
-    answered(gateway, dialect, request, |config, caller, dialect| {
+    answered(gateway, dialect, request, "", |config, caller, dialect| {
         let query = request.uri().query();
         let listing = &config.listing;
         match dialect {
@@ -54,7 +57,7 @@ pub(crate) fn list<B>(gateway: &Gateway, dialect: Dialect, request: &Request<B>)
 
 /// One model that the caller may use: a listed one, or an address whose model the catalogue knows.
 pub(crate) fn one<B>(gateway: &Gateway, dialect: Dialect, id: &str, request: &Request<B>) -> Response<ReplyBody> {
-    answered(gateway, dialect, request, |config, caller, dialect| {
+    answered(gateway, dialect, request, id, |config, caller, dialect| {
         let shape = match dialect {
             Dialect::AnthropicMessages => Shape::Anthropic,
             Dialect::GeminiGenerate => Shape::Gemini,
@@ -73,25 +76,43 @@ pub(crate) fn one<B>(gateway: &Gateway, dialect: Dialect, id: &str, request: &Re
     })
 }
 
+/// Leaves a record as everything does that a key is asked for; there is nothing to admit or to charge.
 fn answered<B>(
     gateway: &Gateway,
     dialect: Dialect,
     request: &Request<B>,
+    model: &str,
     body: impl FnOnce(&Config, &Caller, Dialect) -> Result<Pieces, Box<Failure>>,
 ) -> Response<ReplyBody> {
+    let (id, method) = (request_id(), request.method().as_str());
+    let mut record =
+        Record::begin(Arc::clone(&gateway.sinks), Instant::now(), id.clone(), method, request.uri().path());
+    record.dialect("models");
     let config = gateway.live.pin();
+    record.asked(model, false, config.snapshot.revision, 0);
     let dialect = match dialect {
         Dialect::OpenAiChat if request.headers().contains_key(ANTHROPIC_VERSION) => Dialect::AnthropicMessages,
         other => other,
     };
-    let body = identified(gateway, &config, dialect, request).and_then(|caller| body(&config, &caller, dialect));
+    let body = identified(gateway, &config, dialect, request).and_then(|caller| {
+        record.caller(&caller);
+        body(&config, &caller, dialect)
+    });
     match body {
         Ok(body) => {
+            record.status(StatusCode::OK.as_u16());
+            record.forwarded(usize::try_from(body.len()).unwrap_or(usize::MAX), 0);
+            record.ended(Ending::Finished);
             let mut response = Response::new(ReplyBody::Whole(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            Writer::new(response.headers_mut(), config.families()).request_id(&id);
             response
         }
-        Err(failure) => refusal::response(&failure, dialect, &request_id(), config.families()),
+        Err(failure) => {
+            record.failed(&failure);
+            record.status(failure.status);
+            refusal::response(&failure, dialect, &id, config.families())
+        }
     }
 }
 

@@ -192,3 +192,39 @@ async fn a_long_list_is_not_built_per_request() {
     }
     assert_eq!(seen.len(), 750);
 }
+
+/// Who looks around is written down like everybody else.
+#[tokio::test]
+async fn lists_and_looks_leave_a_record() {
+    let gateway = Gateway::start(&config()).await;
+    for (at, (path, key, model, status, ending)) in [
+        ("/v1/models", KEY, "", 200, "finished"),
+        ("/v1/models/team/a", NARROW_KEY, "team/a", 200, "finished"),
+        ("/v1/models/fast", NARROW_KEY, "fast", 404, "refused"),
+        ("/anthropic/v1/models", KEY, "", 200, "finished"),
+        ("/v1beta/models", "sk-nobody-0123456789abcdef", "", 401, "refused"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = get(&gateway, path, key, &[]).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        let record = &gateway.records(at + 1).await[at];
+        assert_eq!(Some(record["id"].as_str().expect("an id")), answer.header("x-request-id"), "{path}");
+        let found = [&record["path"], &record["model"], &record["dialect"], &record["ending"], &record["method"]];
+        assert_eq!(found, [path, model, "models", ending, "GET"], "{record}");
+        let key_name = match (key, status) {
+            (_, 401) => "",
+            (KEY, _) => "all",
+            _ => "narrow",
+        };
+        assert_eq!((&record["key_name"], &record["status"]), (&json!(key_name), &json!(status)), "{record}");
+        assert_eq!(
+            (&record["tokens"], &record["attempts"]),
+            (&Value::Null, &json!([])),
+            "nothing is charged: {record}"
+        );
+        let n_bytes = if status == 200 { answer.text.len() } else { 0 };
+        assert_eq!(record["response_bytes"], json!(n_bytes), "{record}");
+    }
+}
