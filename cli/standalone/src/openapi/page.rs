@@ -1,4 +1,5 @@
-//! The document as a page: every operation folded, every schema a table. Plain HTML, which needs no script.
+//! The document as a page: every operation folded, every schema a table. Plain HTML, which needs no script: what an address
+//! names stands within what is folded, and browsers unfold what they are led into.
 
 use std::fmt::Write as _;
 
@@ -49,10 +50,10 @@ pub fn page(document: &Value) -> String {
     for (name, schema) in members(&document["components"]["schemas"]) {
         put(
             &mut html,
-            format_args!("<details id=\"schema-{0}\">\n<summary><code>{0}</code></summary>\n", escaped(name)),
+            format_args!("<details>\n<summary><code>{0}</code></summary>\n<div id=\"schema-{0}\">\n", escaped(name)),
         );
         add_schema(&mut html, schema);
-        html += "</details>\n";
+        html += "</div>\n</details>\n";
     }
     html += "</section>\n</main>\n</body>\n</html>\n";
     html
@@ -65,7 +66,7 @@ fn add_operation(html: &mut String, document: &Value, (method, path, item): (&st
     put(
         html,
         format_args!(
-            "<details id=\"{id}\">\n<summary><span class=\"method {method}\">{}</span> <code class=\"path\">{path}</code> <span class=\"about\">{about}</span></summary>\n",
+            "<details>\n<summary><span class=\"method {method}\">{}</span> <code class=\"path\">{path}</code> <span class=\"about\">{about}</span></summary>\n<div id=\"{id}\">\n",
             method.to_uppercase(),
         ),
     );
@@ -96,14 +97,15 @@ fn add_operation(html: &mut String, document: &Value, (method, path, item): (&st
         let title = if status == "default" { "Otherwise" } else { status };
         add_content(html, title, &text(&answer["description"]), &answer["content"]);
     }
-    *html += "</details>\n";
+    *html += "</div>\n</details>\n";
 }
 
 fn add_content(html: &mut String, title: &str, about: &str, content: &Value) {
     if content.is_null() && about.is_empty() {
         return;
     }
-    put(html, format_args!("<h3>{title} <small>{about}</small></h3>\n"));
+    let about = if about.is_empty() { String::new() } else { format!(" <small>{about}</small>") };
+    put(html, format_args!("<h3>{title}{about}</h3>\n"));
     for (media, content) in members(content) {
         put(html, format_args!("<p><code class=\"media\">{media}</code> {}</p>\n", kind(&content["schema"])));
     }

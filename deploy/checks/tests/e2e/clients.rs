@@ -1,4 +1,4 @@
-//! Where the official clients are: the environments that `make test` made. Without them their tests are skipped on a desk and
+//! Where the official clients are, and a browser: what `make test` installed. Without them their tests are skipped on a desk and
 //! fail where `CI` is set.
 
 use std::io::Write as _;
@@ -28,14 +28,30 @@ pub(crate) fn claude_code() -> Option<Command> {
     Some(command)
 }
 
+/// A browser without a screen.
+pub(crate) fn browser() -> Option<PathBuf> {
+    const PROGRAMS: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = PROGRAMS.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let found = found.into_iter().find(|program| program.is_file());
+    if found.is_none() {
+        missing("no Chromium is installed (`make packages` does it): no page is looked at");
+    }
+    found
+}
+
 fn there(path: &str, language: &str) -> Option<PathBuf> {
     let path = root().join(path);
     if !path.exists() {
-        let message = format!("no official clients for {language} (`make test` installs them): their tests do not run");
-        assert!(std::env::var_os("CI").is_none(), "{message}");
-        // Straight to the terminal: the test runner would swallow it.
-        let _ = std::io::stderr().write_all(format!("SKIPPED: {message}\n").as_bytes());
+        missing(&format!("no official clients for {language} (`make test` installs them): their tests do not run"));
         return None;
     }
     Some(path)
+}
+
+fn missing(what: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{what}");
+    // Straight to the terminal: the test runner would swallow it.
+    let _ = std::io::stderr().write_all(format!("SKIPPED: {what}\n").as_bytes());
 }

@@ -12,6 +12,7 @@ mod apply;
 mod claude_code;
 mod commands;
 mod crash;
+mod pages;
 mod refusals;
 mod sdk;
 mod sdk_resources;
