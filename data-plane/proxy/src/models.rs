@@ -15,13 +15,13 @@ use serde_json::json;
 
 use crate::body::{Pieces, ReplyBody};
 use crate::headers::Writer;
-use crate::ingress::gemini::{key_to_header, parameter};
+use crate::ingress::gemini::{X_GOOG_API_KEY, key_to_header, parameter};
 use crate::pipeline::{Gateway, request_id};
 use crate::record::{Ending, Record};
 use crate::refusal;
 use crate::state::{Config, Page, Shape, Wanted};
 
-/// Whoever sends this expects Anthropic's words, also where OpenAI has the same path.
+/// Whoever sends this expects Anthropic's words, also where OpenAI has the same path; and so do senders of Google's header for keys.
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
 /// As many as Anthropic gives where nobody says, and at most.
@@ -90,8 +90,10 @@ fn answered<B>(
     record.dialect("models");
     let config = gateway.live.pin();
     record.asked(model, false, config.snapshot.revision, 0);
+    let sends = |name: &HeaderName| request.headers().contains_key(name);
     let dialect = match dialect {
-        Dialect::OpenAiChat if request.headers().contains_key(ANTHROPIC_VERSION) => Dialect::AnthropicMessages,
+        Dialect::OpenAiChat if sends(&ANTHROPIC_VERSION) => Dialect::AnthropicMessages,
+        Dialect::OpenAiChat if sends(&X_GOOG_API_KEY) => Dialect::GeminiGenerate,
         other => other,
     };
     let body = identified(gateway, &config, dialect, request).and_then(|caller| {

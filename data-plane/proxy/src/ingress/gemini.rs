@@ -19,7 +19,7 @@ const VERSIONS: [&str; 3] = ["/v1beta/", "/v1/", "/v1alpha/"];
 /// Model ids are written with and without this; joined to a path of ours it may stand there twice.
 const MODELS: &str = "models/";
 
-static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+pub(crate) static X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Reads a path; `None` where it is none of Google's.
 pub(crate) fn asked(path: &str) -> Option<Asked> {

@@ -67,6 +67,8 @@ fn anthropic(model: &Listed) -> Value {
         "created_at": created_at(known.created.unwrap_or_default()),
         "max_input_tokens": known.context_window,
         "max_tokens": known.max_tokens,
+        // What is listed here is served here, whatever its vendor plans.
+        "lifecycle": "active",
     })
 }
 

@@ -126,7 +126,7 @@ async fn anthropics_clients_get_pages_in_their_words() {
     assert_eq!(
         one,
         json!({"type": "model", "id": "team/a", "display_name": "team/a", "created_at": "1970-01-01T00:00:00Z",
-               "max_input_tokens": 200_000, "max_tokens": 100})
+               "max_input_tokens": 200_000, "max_tokens": 100, "lifecycle": "active"})
     );
     assert_eq!(get(&gateway, "/anthropic/v1/models/fast", KEY, &[]).await.json()["type"], "model");
     let refused = get(&gateway, "/v1/models?limit=none", KEY, &version).await;
@@ -144,6 +144,9 @@ async fn googles_clients_get_pages_in_their_words() {
     let token = page["nextPageToken"].as_str().expect("there is more");
     let last = read(keyed(&format!("/v1beta/models?pageToken={token}")).header("x-goog-api-key", KEY)).await.json();
     assert_eq!((names(&last, "models", "name"), last.get("nextPageToken")), (vec!["models/team/b".to_owned()], None));
+    // Their latest clients ask on a path that OpenAI has too; the header tells them apart.
+    let latest = read(keyed("/v1/models").header("x-goog-api-key", KEY)).await.json();
+    assert_eq!(names(&latest, "models", "name"), ["models/fast", "models/team/a", "models/team/b"]);
     let one = get(&gateway, "/v1beta/models/team/a", KEY, &[]).await.json();
     assert_eq!((&one["inputTokenLimit"], &one["outputTokenLimit"]), (&json!(200_000), &json!(100)));
     assert_eq!(one["supportedGenerationMethods"][0], "generateContent");

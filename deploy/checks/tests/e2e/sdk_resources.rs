@@ -1,9 +1,10 @@
-//! Every resource of the official OpenAI clients that applies, against one gateway and a scripted account that has them all. Their
-//! assertions on typed results are in `sdk/openai_resources.*`.
+//! Every resource of the official clients that applies, against one gateway and a scripted account that has them all. Their
+//! assertions on typed results are in `sdk/*_resources.*`.
 
 use gateway_checks::source::root;
-use gateway_fake::Upstream;
 use gateway_fake::reply::anthropic;
+use gateway_fake::{Received, Script, Upstream};
+use serde_json::json;
 use tokio::process::Command;
 
 use crate::account::{self, Realtime};
@@ -30,12 +31,17 @@ async fn every_resource_of_openai_node() {
     run(clients::node(), "openai_resources.mjs", "1.1 over TLS").await;
 }
 
+#[tokio::test]
+async fn every_resource_of_anthropic_python() {
+    run(clients::python(), "anthropic_resources.py", "1.1").await;
+}
+
 /// Every version but plain 1.1 is over TLS, with a certificate that is its own authority.
 async fn run(client: Option<Command>, script: &str, http_version: &str) {
     let Some(mut client) = client else { return };
     let (account, other, realtime) = (Upstream::start().await, Upstream::start().await, Realtime::start().await);
     account.respond_with(account::answer);
-    other.respond_with(|received| anthropic::answer(received, account::TEXT));
+    other.respond_with(|received| beside(received).unwrap_or_else(|| anthropic::answer(received, account::TEXT)));
     let place = Place::new();
     place.write("gateway.yaml", &config(&account.url(), &other.url(), &realtime.url));
     wire::certificate(&place);
@@ -51,6 +57,29 @@ async fn run(client: Option<Command>, script: &str, http_version: &str) {
         tokio::time::timeout(PATIENCE * 2, client.output()).await.expect("the client ends").expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "HTTP/{http_version}: {said}");
+}
+
+/// What Anthropic's API has beside messages.
+fn beside(received: &Received) -> Option<Script> {
+    let batch = |status: &str| {
+        json!({"id": "msgbatch_1", "type": "message_batch", "processing_status": status, "created_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2026-01-02T00:00:00Z", "ended_at": null, "archived_at": null, "cancel_initiated_at": null,
+            "results_url": null, "expiring_at": null,
+            "request_counts": {"processing": 0, "succeeded": 1, "errored": 0, "canceled": 0, "expired": 0}})
+    };
+    let path = received.target.split('?').next().unwrap_or_default();
+    let said = match (received.method.as_str(), path) {
+        ("POST", "/v1/messages/count_tokens") => json!({"input_tokens": 31}),
+        ("POST", "/v1/messages/batches") => batch("in_progress"),
+        ("GET", "/v1/messages/batches/msgbatch_1") => batch("ended"),
+        ("POST", "/v1/messages/batches/msgbatch_1/cancel") => batch("canceling"),
+        ("DELETE", "/v1/messages/batches/msgbatch_1") => json!({"id": "msgbatch_1", "type": "message_batch_deleted"}),
+        ("GET", "/v1/messages/batches") => {
+            json!({"data": [batch("ended")], "has_more": false, "first_id": "msgbatch_1", "last_id": "msgbatch_1"})
+        }
+        _ => return None,
+    };
+    Some(Script::json(200, &said))
 }
 
 fn config(account: &str, other: &str, realtime: &str) -> String {

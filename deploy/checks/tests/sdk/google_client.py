@@ -148,6 +148,25 @@ class GenerateContent(unittest.TestCase):
         self.assertGreater(client().models.count_tokens(model=model, contents=QUESTION).total_tokens, 0)
 
 
+class Models(unittest.TestCase):
+    def test_list_pages(self):
+        for page in (1, 2, 50):
+            listed = [model.name for model in client().models.list(config={"page_size": page})]
+            self.assertEqual(sorted(listed), sorted(f"models/{model}" for model in MODELS))
+
+    @for_each_model
+    def test_get(self, model):
+        for name in (model, f"models/{model}"):
+            got = client().models.get(model=name)
+            self.assertEqual(got.name, f"models/{model}")
+            self.assertIn("generateContent", got.supported_actions)
+
+    def test_get_of_nobodys(self):
+        with self.assertRaises(errors.ClientError) as caught:
+            client().models.get(model="nobody-offers-this")
+        self.assertEqual(caught.exception.code, 404)
+
+
 class Errors(unittest.TestCase):
     def check(self, code, status, model, contents=QUESTION, key=os.environ["GATEWAY_KEY"]):
         with self.assertRaises(errors.APIError) as caught:
