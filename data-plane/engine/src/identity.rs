@@ -80,6 +80,16 @@ pub fn identify(
             _ => "no such API key; it may have been revoked",
         }));
     };
+    may_call(caller, now_ms)
+}
+
+/// The same of a key that was identified before, by its id: for what is done behind its request.
+pub fn still(id: &str, keys: &KeyTable, now_ms: i64) -> Result<Arc<Caller>, Box<Failure>> {
+    let caller = keys.by_id(id).ok_or_else(|| invalid("the API key that this is done for has been revoked"))?;
+    may_call(caller, now_ms)
+}
+
+fn may_call(caller: Arc<Caller>, now_ms: i64) -> Result<Arc<Caller>, Box<Failure>> {
     if !caller.enabled {
         return Err(invalid("this API key is disabled"));
     }

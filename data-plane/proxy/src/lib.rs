@@ -38,6 +38,7 @@ mod pass;
 mod models;
 mod ops;
 mod responses;
+mod batches;
 mod pipeline;
 mod edge;
 mod server;

@@ -260,6 +260,11 @@ impl Meters {
         })
     }
 
+    /// Requests that have begun and are not over.
+    pub(crate) fn n_in_flight(&self) -> u64 {
+        self.frame.inflight.load(Ordering::Relaxed)
+    }
+
     /// What the control plane is told.
     pub(crate) fn frame(&self) -> v1::MetricFrame {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

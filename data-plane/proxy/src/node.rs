@@ -14,6 +14,7 @@ use gateway_tls::{Certificate, Door};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::batches::{Batches, resume};
 use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
 use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
@@ -53,6 +54,7 @@ struct Shared {
     runs: Arc<Runs>,
     settled: Arc<Settled>,
     busy: Arc<Busy>,
+    batches: Option<Arc<Batches>>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -101,6 +103,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let meters = Arc::new(Meters::new());
     let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings), doors));
     let (conversations, keeping) = conversations(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
+    let batches = batches(data_dir.as_deref(), &warnings);
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
@@ -127,6 +130,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         runs: Arc::clone(&runs),
         settled: Arc::new(Settled::new()),
         busy: Arc::default(),
+        batches,
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -191,7 +195,7 @@ impl Shared {
     /// To be called on the worker's own thread.
     fn gateway(&self, worker: usize, (spool, logs): (spool::Lane, logs::Lane)) -> Arc<Gateway> {
         self.ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
-        Arc::new(Gateway {
+        let gateway = Arc::new(Gateway {
             live: Arc::clone(&self.live),
             client: Client::new(Arc::clone(&self.client_tls)),
             tokens: Arc::clone(&self.tokens),
@@ -200,12 +204,17 @@ impl Shared {
             runs: Arc::clone(&self.runs),
             settled: Arc::clone(&self.settled),
             busy: Arc::clone(&self.busy),
+            batches: self.batches.clone(),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),
             serves_ops: self.serves_ops,
             on_loopback: self.on_loopback,
-        })
+        });
+        if worker == 0 {
+            drop(task::spawn_job(resume(Arc::clone(&gateway))));
+        }
+        gateway
     }
 }
 
@@ -363,6 +372,19 @@ fn conversations(
         None => {}
     }
     Ok((Arc::new(Memory::new(8, Bounds::NODE)), None))
+}
+
+/// What the node keeps of batches that it runs itself; without a disk that takes it, it runs none.
+fn batches(data_dir: Option<&Path>, warnings: &Warnings) -> Option<Arc<Batches>> {
+    match Batches::open(data_dir?.join("batches"), clock::unix_seconds()) {
+        Ok(batches) => Some(Arc::new(batches)),
+        Err(error) => {
+            let text = format!("the node runs no batches, their folder cannot be used: {error}");
+            tracing::warn!("{text}");
+            warnings.set("batches", text);
+            None
+        }
+    }
 }
 
 async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {

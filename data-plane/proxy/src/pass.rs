@@ -27,7 +27,6 @@ use gateway_ir::failure::Failure;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
@@ -39,7 +38,7 @@ use crate::body::{ReplyBody, RequestBody};
 use crate::clock;
 use crate::headers::{Hints, Writer};
 use crate::ingress::pass::Way;
-use crate::pipeline::{Gateway, Head, request_id};
+use crate::pipeline::{Gateway, Head, Said, request_id};
 use crate::record::{Ending, Record};
 use crate::relay::{Bounds, Mode, Relay};
 use crate::state::Config;
@@ -67,7 +66,7 @@ enum Coming {
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     way: Way,
-    request: Request<Incoming>,
+    request: Request<Said>,
     arrived: Arrival,
 ) -> Response<ReplyBody> {
     let mut request = request;
@@ -96,7 +95,7 @@ async fn run(
     gateway: &Arc<Gateway>,
     config: &Config,
     way: &Way,
-    (parts, body, is_socket): (&Parts, Incoming, bool),
+    (parts, body, is_socket): (&Parts, Said, bool),
     record: &mut Record,
 ) -> Result<Passed, Box<Failure>> {
     let caller = gateway.identified(config, &parts.headers)?;

@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{ANTHROPIC_BETA, Outbound, Terms};
+use crate::batches::{self, Batches};
 use crate::body::ReplyBody;
 use crate::conversations::{Memory, Store};
 use crate::headers::{self, Hints};
@@ -45,6 +46,8 @@ pub(crate) struct Gateway {
     pub(crate) conversations: Arc<dyn Store>,
     /// Responses that are made behind their requests.
     pub(crate) runs: Arc<Runs>,
+    /// Batches that this node runs itself; `None` where it has no disk for them.
+    pub(crate) batches: Option<Arc<Batches>>,
     /// Batches at providers whose cost is settled.
     pub(crate) settled: Arc<pass::Settled>,
     /// Conversations that somebody is adding to.
@@ -92,6 +95,8 @@ enum Ran {
 pub(crate) enum Said {
     Coming(Incoming),
     Here(Bytes),
+    /// It is asked behind another request, for the key of this id, which was identified then.
+    For(Arc<str>, Bytes),
 }
 
 /// Bytes of header names and values that a client may send.
@@ -138,7 +143,7 @@ impl Gateway {
                 let dialect = Dialect::OpenAiChat;
                 self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
             }
-            Operation::Pass(way) => self.guarded(dialect, peer, pass::answer(self, way, request, arrived)).await,
+            Operation::Pass(way) => self.guarded(dialect, peer, batches::or_pass(self, way, request, arrived)).await,
             Operation::Socket => responses::socket::open(self, request, peer),
             Operation::Stored(stored) => {
                 self.guarded(dialect, peer, responses::answer(self, stored, request, arrived)).await
@@ -237,7 +242,10 @@ impl Gateway {
         record: &mut Record,
     ) -> Result<Ran, Box<Failure>> {
         let snapshot = &config.snapshot;
-        let caller = self.identified(config, &head.headers)?;
+        let caller = match &body {
+            Said::For(key, _) => self.still(config, key)?,
+            Said::Coming(_) | Said::Here(_) => self.identified(config, &head.headers)?,
+        };
         record.caller(&caller);
         let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
         let (body, facts, mut thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
@@ -336,6 +344,14 @@ impl Gateway {
         Err(Box::new(Failure::new(Code::NoConfig, message)))
     }
 
+    /// The key of this id, for what is done behind its request: it must still be one that may call.
+    pub(crate) fn still(&self, config: &Config, key: &str) -> Result<Arc<Caller>, Box<Failure>> {
+        if config.snapshot.settings.auth_off && self.on_loopback {
+            return Ok(Caller::anonymous());
+        }
+        identity::still(key, &self.live.keys, clock::unix_ms())
+    }
+
     /// Who calls. Every operation that needs a caller asks here.
     pub(crate) fn identify(&self, config: &Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
         let credential = identity::credential(headers)?;
@@ -360,7 +376,7 @@ async fn received(
 ) -> Result<(Bytes, Facts, Option<receive::Multipart>), Box<Failure>> {
     let body = match body {
         Said::Coming(body) => body,
-        Said::Here(body) => return Facts::scan(&body).map(|facts| (body, facts, None)),
+        Said::Here(body) | Said::For(_, body) => return Facts::scan(&body).map(|facts| (body, facts, None)),
     };
     if let Errand::Task(form) = errand
         && form.takes_parts()

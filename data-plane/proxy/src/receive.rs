@@ -221,7 +221,7 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-async fn next(body: &mut Incoming, began: Instant, n_read: usize) -> Result<Option<Bytes>, Box<Failure>> {
+pub(crate) async fn next(body: &mut Incoming, began: Instant, n_read: usize) -> Result<Option<Bytes>, Box<Failure>> {
     let bound = began + GRACE + Duration::from_secs(n_read as u64 / MIN_RATE);
     loop {
         match timeout_at(bound, body.frame()).await {

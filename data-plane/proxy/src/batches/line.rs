@@ -164,8 +164,9 @@ impl Judge<'_> {
     }
 
     fn check(&mut self, line: &[u8]) -> Result<(), (&'static str, String, Option<&'static str>)> {
-        let parts: Parts<'_> = serde_json::from_slice(line)
-            .map_err(|error| ("invalid_json_line", format!("this line is no JSON object of a request: {error}"), None))?;
+        let parts: Parts<'_> = serde_json::from_slice(line).map_err(|error| {
+            ("invalid_json_line", format!("this line is no JSON object of a request: {error}"), None)
+        })?;
         let missing = |name| ("missing_required_parameter", format!("`{name}` is missing"), Some(name));
         let id = parts.custom_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("custom_id"))?;
         if id.len() > MAX_ID {
@@ -210,6 +211,7 @@ impl Judge<'_> {
             forced_provider: self.provider,
             forced_model: None,
             forced_route: None,
+            session: None,
         };
         resolve::resolve(self.snapshot, &ask, self.caller).map(drop)
     }

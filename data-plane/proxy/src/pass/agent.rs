@@ -7,11 +7,11 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Units;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri};
-use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::aim::{Aim, Asking};
 use super::rpc;
+use crate::pipeline::Said;
 use crate::receive;
 
 /// Names the agent of a call whose path does not.
@@ -24,8 +24,12 @@ const CARDS: [&str; 2] = ["/.well-known/agent-card.json", "/.well-known/agent.js
 
 impl Asking<'_> {
     /// A call: the body goes on as it is.
-    pub(super) async fn called(&self, named: Option<&str>, body: Incoming) -> Result<Aim, Box<Failure>> {
-        let body = receive::body(self.headers, body, receive::Bounds::of(&self.config.snapshot.settings)).await?;
+    pub(super) async fn called(&self, named: Option<&str>, body: Said) -> Result<Aim, Box<Failure>> {
+        let bounds = receive::Bounds::of(&self.config.snapshot.settings);
+        let body = match body {
+            Said::Coming(body) => receive::body(self.headers, body, bounds).await?,
+            Said::Here(body) | Said::For(_, body) => body,
+        };
         let call = rpc::call(&body)?;
         let by_header = self.headers.get(HEADER).and_then(|name| name.to_str().ok());
         let agent = self.agent(named.or(by_header).or(call.agent.as_deref()))?;

@@ -17,7 +17,6 @@ use gateway_ir::usage::Units;
 use gateway_providers::endpoint::encoded;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 
 use super::batch;
 use super::meter::{self, Kind, Metered};
@@ -26,6 +25,7 @@ use crate::headers::Hints;
 use crate::ingress::pass::{Way, checked};
 use crate::ingress::percent_decoded;
 use crate::receive::{self, Bounds, Content};
+use crate::pipeline::Said;
 use crate::state::Config;
 
 /// A client's request, apart from its body.
@@ -60,7 +60,7 @@ const FILE_MEMBERS: [&str; 1] = ["input_file_id"];
 // === impl Asking ===
 
 impl Asking<'_> {
-    pub(super) async fn aim(&self, way: &Way, body: Incoming) -> Result<Aim, Box<Failure>> {
+    pub(super) async fn aim(&self, way: &Way, body: Said) -> Result<Aim, Box<Failure>> {
         match way {
             Way::Proxy { provider, path } => self.proxied(provider, path, body).await,
             Way::Kept { service, id, tail } => self.kept(*service, id.as_deref(), tail, body).await,
@@ -72,12 +72,19 @@ impl Asking<'_> {
         }
     }
 
-    async fn proxied(&self, provider: &str, path: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
+    pub(super) async fn content(&self, body: Said) -> Result<Content, Box<Failure>> {
+        match body {
+            Said::Coming(body) => receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await,
+            Said::Here(body) | Said::For(_, body) => Ok(Content::Held(body)),
+        }
+    }
+
+    async fn proxied(&self, provider: &str, path: &str, body: Said) -> Result<Aim, Box<Failure>> {
         let provider = pass::account(&self.config.snapshot, self.caller, provider)?;
         let query = self.query()?.map(|query| format!("?{query}")).unwrap_or_default();
         let uri = provider.endpoint.on_host(&format!("{path}{query}"));
         let metered = self.metered(path)?;
-        let mut content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let mut content = self.content(body).await?;
         let batches = batches(&provider, path)?;
         if batches == Some(Batches::All) && *self.method == Method::POST {
             content = self.owned(content, &provider.name)?;
@@ -86,10 +93,10 @@ impl Asking<'_> {
         Ok(Aim { of_batches: batches.is_some(), ..aim })
     }
 
-    async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
+    async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Said) -> Result<Aim, Box<Failure>> {
         let forced = Hints::read(self.headers).provider;
         let handle = id.and_then(|id| self.open(id));
-        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let content = self.content(body).await?;
         let files = file_members(&content)?;
         let of_file = files.iter().find_map(|(_, id)| self.open(id));
         let named = handle.or(of_file).map(|handle| handle.provider).or(forced);
@@ -181,22 +188,22 @@ impl Asking<'_> {
     }
 
     /// Who comes here has been found to own it.
-    async fn remembered(&self, provider: &str, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
+    async fn remembered(&self, provider: &str, tail: &str, body: Said) -> Result<Aim, Box<Failure>> {
         let provider = pass::named(&self.config.snapshot, provider)?;
         checked(tail)?;
-        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let content = self.content(body).await?;
         let uri = provider.endpoint.under_api(tail, self.query()?.as_deref());
         self.bound(provider, Reach::Account, uri, None, String::new(), content).await
     }
 
-    async fn other(&self, tail: &str, body: Incoming) -> Result<Aim, Box<Failure>> {
+    async fn other(&self, tail: &str, body: Said) -> Result<Aim, Box<Failure>> {
         let snapshot = &self.config.snapshot;
         let policy = &snapshot.settings.passthrough;
         if !self.caller.passes() || !pass::is_open(policy, tail.trim_start_matches('/')) {
             let message = format!("there is no `{} /v1{tail}`, and for this API key nothing passes there", self.method);
             return Err(Box::new(Failure::new(Code::UnknownPath, message)));
         }
-        let content = receive::any(self.headers, body, Bounds::of(&self.config.snapshot.settings)).await?;
+        let content = self.content(body).await?;
         let metered = self.metered(tail)?;
         if let Some(model) = model_in(&content, false)? {
             let target = self.target(&model)?;

@@ -21,7 +21,7 @@ use crate::ingress::pass::Way;
 use crate::ingress::percent_decoded;
 use crate::ingress::stored::{Act, Stored};
 use crate::ops::json_response;
-use crate::pipeline::{Gateway, request_id};
+use crate::pipeline::{Gateway, Said, request_id};
 use crate::state::Config;
 use crate::{pass, refusal};
 
@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     let told = match &entry.kept {
         Kept::At { provider } => {
             let way = Way::Held { provider: Arc::clone(provider), tail: stored.tail() };
-            let response = pass::answer(gateway, way, request, arrived).await;
+            let response = pass::answer(gateway, way, request.map(Said::Coming), arrived).await;
             if stored.act == Act::Delete && response.status().is_success() {
                 gateway.conversations.remove(&key).await;
             }
