@@ -23,6 +23,7 @@ mod multipart;
 mod pass;
 mod kept;
 mod settling;
+mod batches;
 mod agents;
 mod realtime;
 mod operations;
