@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use gateway_dialects::framing::array::StreamForm;
+use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::Failure;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -20,6 +21,7 @@ use super::object::{Batch, Counts, Fault, File, Status};
 use super::progress::{Progress, Sort};
 use super::store::{Batches, KEPT, MAX_REQUESTS, new_file_id};
 use crate::headers::LIMIT_KIND;
+use crate::ingress::Errand;
 use crate::pipeline::{Gateway, Head, Said, request_id};
 use crate::record::Record;
 use crate::{clock, task};
@@ -28,8 +30,8 @@ use crate::{clock, task};
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
 /// How often one looks whether the node is quiet, or whether to go on at all.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// One waits no longer at once for a limit of the key's.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+/// The same while one waits for a limit of the key's.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Works through what an earlier process of this node left open, once there is a configuration.
 pub(crate) async fn resume(gateway: Arc<Gateway>) {
@@ -245,8 +247,20 @@ impl Work {
             match asked {
                 Ok((sort, text)) => return Ok(Done { number: read.number, sort, text }),
                 // A limit of the key's, not an upstream's: the batch has time.
-                Err(after) => tokio::time::sleep(after.min(MAX_WAIT)).await,
+                Err(after) => self.rest(after).await,
             }
+        }
+    }
+
+    /// Waits, but no longer than there is something to wait for.
+    async fn rest(&self, after: Duration) {
+        let until = Instant::now() + after;
+        while self.stop().is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(MAX_WAIT)).await;
         }
     }
 
@@ -275,7 +289,10 @@ impl Work {
         let mut record = Record::begin(sinks, Instant::now(), id.clone(), "POST", &path);
         record.dialect(errand.language(dialect));
         let head = Head { path, headers, id: id.clone(), form: StreamForm::Events, connection: None, run: None };
-        let body = Said::For(batch.owner.as_str().into(), wanted.unstreamed());
+        // What says nothing of streams may mean one; nothing but a conversation can be told that none is wanted.
+        let may_stream = dialect == Dialect::OpenAiChat && errand == Errand::Chat;
+        let body = if may_stream { wanted.unstreamed() } else { wanted.body.clone() };
+        let body = Said::For(batch.owner.as_str().into(), body);
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let answering = self.gateway.converse((errand, dialect), &head, body, record);
         let response = self.gateway.guarded(dialect, here, answering).await;
