@@ -140,13 +140,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let make_gateway = move |worker: usize, _: watch::Receiver<Phase>| shared.gateway(worker, lanes[worker].clone());
     let make_door = || tls.as_ref().map(Shown::door);
     let server = Server::start(listen, limits(&settings), make_door, n_workers, make_gateway).await?;
-    let ops_listener = match ops_listen {
-        Some(address) => {
-            let door = ops_tls.as_ref().map(Shown::door);
-            Some(ops_listener::OpsListener::start(address, door, Arc::clone(&ops)).await?)
-        }
-        None => None,
-    };
+    let ops_listener = operators(ops_listen, ops_tls.as_ref(), &ops).await?;
     let speaks_tls = tls.is_some();
     let certificates = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings));
     let mut jobs: Vec<_> = certificates.collect();
@@ -174,6 +168,16 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
 fn doors(key: Option<Secret>, pprof: bool) -> anyhow::Result<Doors> {
     anyhow::ensure!(!pprof || key.is_some(), "profiles are for operators only: `--pprof` needs `--ops-key-file`");
     Ok(Doors { key, pprof })
+}
+
+/// Where operators ask, where that is a listener of their own.
+async fn operators(
+    listen: Option<SocketAddr>,
+    tls: Option<&Shown>,
+    ops: &Arc<Ops>,
+) -> anyhow::Result<Option<ops_listener::OpsListener>> {
+    let Some(listen) = listen else { return Ok(None) };
+    ops_listener::OpsListener::start(listen, tls.map(Shown::door), Arc::clone(ops)).await.map(Some)
 }
 
 /// Where to listen: as the command says, else as the configuration does. Without keys on this machine only.
