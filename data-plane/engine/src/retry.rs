@@ -1,7 +1,9 @@
 //! After a failure: stop, another target, or the same one again, and after how long. Only asked while nothing has gone to the
 //! client.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Failure, Retry};
 
@@ -25,6 +27,19 @@ pub struct Spent {
     pub total: Duration,
 }
 
+/// What all requests of a node together may spend on second attempts: one for every five requests, and ten a second in any case.
+/// An upstream that is down is not brought down further by everybody's retries.
+///
+/// Two atomic numbers; a request that succeeds costs one addition.
+#[derive(Debug)]
+pub struct Budget {
+    /// In thousandths of an attempt.
+    left: AtomicI64,
+    /// Since `began`, when time was last turned into attempts.
+    filled_ms: AtomicU64,
+    began: Instant,
+}
+
 /// What to do next.
 #[derive(Clone, Debug)]
 pub enum Decision<T> {
@@ -34,6 +49,45 @@ pub enum Decision<T> {
     Again { after: Duration },
     /// This one, at once.
     Next(T),
+}
+
+// === impl Budget ===
+
+impl Budget {
+    const ATTEMPT: i64 = 1000;
+    const PER_REQUEST: i64 = Self::ATTEMPT / 5;
+    const PER_MS: i64 = 10 * Self::ATTEMPT / 1000;
+    /// What can be saved up.
+    const MOST: i64 = 50 * Self::ATTEMPT;
+
+    pub fn new(now: Instant) -> Self {
+        Self { left: AtomicI64::new(Self::MOST), filled_ms: AtomicU64::new(0), began: now }
+    }
+
+    /// A request has come.
+    pub fn earn(&self) {
+        if self.left.load(Relaxed) < Self::MOST {
+            self.left.fetch_add(Self::PER_REQUEST, Relaxed);
+        }
+    }
+
+    /// Takes one attempt, where there is one left.
+    pub fn spend(&self, now: Instant) -> bool {
+        let now = u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX);
+        let before = self.filled_ms.fetch_max(now, Relaxed);
+        // Whoever moves the time on has what it was worth.
+        let passed = i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
+        let earned = passed.saturating_mul(Self::PER_MS).min(Self::MOST);
+        let spent = |left: i64| {
+            let left = left.saturating_add(earned).min(Self::MOST);
+            (left >= Self::ATTEMPT).then_some(left - Self::ATTEMPT)
+        };
+        let outcome = self.left.fetch_update(Relaxed, Relaxed, spent);
+        if outcome.is_err() && earned > 0 {
+            self.left.fetch_add(earned, Relaxed);
+        }
+        outcome.is_ok()
+    }
 }
 
 /// Decides what follows `failure`. `plan` has the targets that have not been tried: another target is always better than
@@ -128,6 +182,24 @@ mod tests {
             assert_eq!(decided(Code::UpstreamRateLimited, Some(after * SECOND), spent, false), expected, "{after}");
             assert_eq!(decided(Code::UpstreamRateLimited, Some(after * SECOND), spent, true), "next", "at once");
         }
+    }
+
+    #[test]
+    fn a_node_spends_a_fifth_and_ten_a_second_on_second_attempts() {
+        let began = Instant::now();
+        let budget = Budget::new(began);
+        let spent = |n: usize, now: Instant| (0..n).filter(|_| budget.spend(now)).count();
+        assert_eq!(spent(1000, began), 50, "what is saved up at most");
+        assert_eq!(spent(1000, began + SECOND), 10);
+        (0..200).for_each(|_| budget.earn());
+        assert_eq!(spent(1000, began + SECOND), 40);
+        (0..900).for_each(|_| budget.earn());
+        assert_eq!(spent(1000, began + SECOND), 50);
+        assert_eq!(spent(1000, began + 100 * SECOND), 50);
+        assert_eq!(spent(1000, began), 0, "time does not go back");
+        // Half a thing saved is saved.
+        assert_eq!(spent(1, began + 100 * SECOND + SECOND / 20), 0);
+        assert_eq!(spent(1, began + 100 * SECOND + SECOND / 10), 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use gateway_dialects::task::{Asked, Family};
 use gateway_dialects::{fitting, registry, repair, signed_id};
 use gateway_engine::health::Skip;
 use gateway_engine::resolve::Resolved;
-use gateway_engine::retry::{self, Decision, Spent};
+use gateway_engine::retry::{self, Budget, Decision, Spent};
 use gateway_engine::routing::{self, Choice, Shape};
 use gateway_engine::snapshot::Target;
 use gateway_ir::chat::ChatRequest;
@@ -54,6 +54,7 @@ pub(crate) const MAX_TRANSLATED_REPLY: usize = 32 * 1024 * 1024;
 pub(crate) struct Outbound<'a> {
     pub(crate) client: &'a Client,
     pub(crate) tokens: &'a Tokens,
+    pub(crate) retries: &'a Budget,
     pub(crate) errand: Errand,
     pub(crate) inbound: &'static dyn ClientDialect,
     pub(crate) body: &'a Bytes,
@@ -180,7 +181,7 @@ impl Lane {
 
 impl<'a> Outbound<'a> {
     pub(crate) fn new(
-        (client, tokens): (&'a Client, &'a Tokens),
+        (client, tokens, retries): (&'a Client, &'a Tokens, &'a Budget),
         (errand, inbound): (Errand, &'static dyn ClientDialect),
         body: &'a Bytes,
         facts: &'a Facts,
@@ -191,6 +192,7 @@ impl<'a> Outbound<'a> {
         Self {
             client,
             tokens,
+            retries,
             errand,
             inbound,
             body,
@@ -207,6 +209,7 @@ impl<'a> Outbound<'a> {
     /// Tries targets until one answers, none is left, or a failure says to stop. The last failure is the one reported.
     pub(crate) async fn run(&mut self, resolved: &Resolved, record: &mut Record) -> Result<Answered, Box<Failure>> {
         let began = Instant::now();
+        self.retries.earn();
         let n_input = gateway_engine::count::estimate(self.body.len() as u64, 0).input;
         let shape = Shape::new(n_input, self.facts.max_output_tokens.unwrap_or(EXPECTED_OUTPUT));
         let mut plan = routing::plan(resolved, shape, began.into_std());
@@ -251,6 +254,7 @@ impl<'a> Outbound<'a> {
                 total: policy.total,
             };
             next = match retry::next(&failure, spent, plan.at(now)) {
+                Decision::Next(_) | Decision::Again { .. } if !self.retries.spend(now) => None,
                 Decision::Next(choice) => Some(choice),
                 Decision::Again { after } => {
                     tokio::time::sleep(after).await;

@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use gateway_engine::retry::Budget;
 use gateway_model::kind::settings::{Auth, Settings};
 use gateway_model::secret::Secret;
 use gateway_tls::{Certificate, Door};
@@ -49,6 +50,7 @@ struct Shared {
     live: Arc<Live>,
     client_tls: Arc<rustls::ClientConfig>,
     tokens: Arc<Tokens>,
+    retries: Arc<Budget>,
     meters: Arc<Meters>,
     conversations: Arc<dyn Store>,
     runs: Arc<Runs>,
@@ -125,6 +127,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         live: Arc::clone(&live),
         client_tls,
         tokens,
+        retries: Arc::new(Budget::new(Instant::now())),
         meters: Arc::clone(&meters),
         conversations,
         runs: Arc::clone(&runs),
@@ -203,6 +206,7 @@ impl Shared {
             live: Arc::clone(&self.live),
             client: Client::new(Arc::clone(&self.client_tls)),
             tokens: Arc::clone(&self.tokens),
+            retries: Arc::clone(&self.retries),
             sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters) }),
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),

@@ -13,6 +13,7 @@ use gateway_dialects::registry;
 use gateway_engine::identity::{self, Caller};
 use gateway_engine::limits;
 use gateway_engine::resolve::{self, Ask};
+use gateway_engine::retry::Budget;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
@@ -42,6 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) live: Arc<Live>,
     pub(crate) client: Client,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) retries: Arc<Budget>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) conversations: Arc<dyn Store>,
     /// Responses that are made behind their requests.
@@ -295,7 +297,7 @@ impl Gateway {
         let is_behind = head.run.is_some() || place.is_some();
         let total = is_behind.then_some(snapshot.settings.background.max_time);
         let terms = Terms { once_each: hints.no_retry, strict, total };
-        let clients = (&self.client, &*self.tokens);
+        let clients = (&self.client, &*self.tokens, &*self.retries);
         let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
         outbound.multipart = multipart;
         let answered = outbound.run(&resolved, record).await?;

@@ -24,8 +24,8 @@ use crate::body::{Pieces, RequestBody, Upload};
 use crate::headers::Hints;
 use crate::ingress::pass::{Way, checked};
 use crate::ingress::percent_decoded;
-use crate::receive::{self, Bounds, Content};
 use crate::pipeline::Said;
+use crate::receive::{self, Bounds, Content};
 use crate::state::Config;
 
 /// A client's request, apart from its body.

@@ -135,3 +135,23 @@ async fn what_is_known_of_an_upstream_outlives_a_reload() {
     assert_eq!(first.requests().len(), 1);
     gateway.stop().await;
 }
+
+/// While everything fails, second attempts are a fifth of the requests, and ten a second: not one for each.
+#[tokio::test]
+async fn a_storm_of_failures_is_not_made_worse() {
+    const N_REQUESTS: usize = 600;
+    let upstreams = [Upstream::start().await, Upstream::start().await];
+    upstreams.iter().for_each(|upstream| upstream.respond_with(|_| broken()));
+    let config = config(&upstreams.each_ref().map(Upstream::url), "breaker: {enabled: false}");
+    let gateway = Gateway::start(&config).await;
+    let began = std::time::Instant::now();
+    for _ in 0..N_REQUESTS / 20 {
+        let answers = futures_util::future::join_all((0..20).map(|_| ask(&gateway))).await;
+        assert!(answers.iter().all(|answer| answer.status == 500));
+    }
+    let n_seconds = usize::try_from(began.elapsed().as_secs()).expect("few") + 1;
+    let n_seen: usize = upstreams.iter().map(|upstream| upstream.requests().len()).sum();
+    let bound = N_REQUESTS + N_REQUESTS / 5 + 50 + 10 * n_seconds;
+    assert!((N_REQUESTS + 100..=bound).contains(&n_seen), "{n_seen} of at most {bound}");
+    gateway.stop().await;
+}
