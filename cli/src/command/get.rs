@@ -101,6 +101,7 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
                 Number("OUTPUT"),
                 SpareNumber("CACHE READ"),
                 SpareNumber("CACHE WRITE"),
+                Spare("BY THE UNIT"),
             ],
             price,
         ),
@@ -196,7 +197,17 @@ fn price(item: &Value) -> Vec<String> {
         "/spec/cache_read_per_1m",
         "/spec/cache_write_per_1m",
     ];
-    fields.into_iter().map(|field| dash(text(item, field))).collect()
+    let units = [
+        ("per_image", "picture"),
+        ("per_input_image", "picture read"),
+        ("per_audio_minute", "minute"),
+        ("per_1m_characters", "1M characters"),
+        ("per_1k_searches", "1K searches"),
+    ];
+    let units = units.into_iter().map(|(field, unit)| (text(item, &format!("/spec/{field}")), unit));
+    let units: Vec<_> =
+        units.filter(|(rate, _)| !rate.is_empty()).map(|(rate, unit)| format!("{rate}/{unit}")).collect();
+    fields.into_iter().map(|field| dash(text(item, field))).chain([dash(units.join(", "))]).collect()
 }
 
 fn key(item: &Value) -> Vec<String> {
@@ -271,6 +282,11 @@ mod tests {
             json!({"name": "r", "revision": 5, "spec": {"order": 10, "model": "smart",
                    "match": {"path": "/v1/chat/completions", "headers": {"x-team": "search", "x-beta": {"present": true}}}}}),
             &["10", "r", "path /v1/chat/completions, x-team: search, x-beta: {present:true}", "smart", "5"],
+        );
+        check(
+            Kind::Price,
+            json!({"name": "p", "spec": {"provider": "a", "model": "m", "input_per_1m": "5", "per_image": "0.04", "per_1k_searches": 2}}),
+            &["a", "m", "5", "-", "-", "-", "0.04/picture, 2/1K searches"],
         );
         check(
             Kind::Key,
