@@ -5,8 +5,9 @@
 //! Where every provider of a model makes such responses itself, the request passes, and only its record waits ([`vendor`]).
 
 mod events;
-mod run;
 mod place;
+mod run;
+mod runs;
 mod follow;
 pub(crate) mod vendor;
 pub(super) mod fleet;
@@ -28,8 +29,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-pub(crate) use self::place::{Place, Runs};
+pub(crate) use self::place::Place;
 pub(crate) use self::run::Run;
+pub(crate) use self::runs::Runs;
 use super::thread::{STORE, Thread};
 use crate::attempt::reply_context;
 use crate::body::ReplyBody;

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::super::conversation::Talk;
 use super::events::{self, Heard};
 use super::place::Place;
 use crate::conversations::{Entry, Kept, Key, MAX_TURN, Store, Turn};
+use crate::responses::conversation::Talk;
 use crate::{body::ReplyBody, clock};
 
 /// Bytes that a follower is told at once, unless one event is more.
