@@ -188,7 +188,8 @@ impl Run {
     fn ended(&self, name: &str, become_so: impl FnOnce(&mut Value)) {
         let place = {
             let mut state = self.state();
-            if state.is_over {
+            // What has not been admitted is no response: its request is told.
+            if state.is_over || state.response.is_null() {
                 return;
             }
             let mut name = name;
