@@ -111,8 +111,11 @@ impl Parts {
 mod tests {
     use super::*;
 
-    fn read(form: &[u8], n_bytes: usize) -> Result<Vec<(String, Option<String>, Vec<u8>)>, Box<Failure>> {
-        let (mut parts, mut found) = (Parts::new("b"), Vec::<(String, Option<String>, Vec<u8>)>::new());
+    /// A part's name, its file's, and its value.
+    type Found = (String, Option<String>, Vec<u8>);
+
+    fn read(form: &[u8], n_bytes: usize) -> Result<Vec<Found>, Box<Failure>> {
+        let (mut parts, mut found) = (Parts::new("b"), Vec::<Found>::new());
         for piece in form.chunks(n_bytes) {
             parts.push(piece, |part| {
                 match part {
