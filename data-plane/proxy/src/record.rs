@@ -308,6 +308,12 @@ impl Record {
         price::cost(&usage, price)
     }
 
+    /// Cost of what the request says by itself, before anything has come back; `None` where it says nothing or that has no price.
+    pub(crate) fn cost_of_request(&self) -> Option<i64> {
+        let price = self.target.as_ref()?.price.as_ref()?;
+        self.units.is_measured().then(|| price::cost(&Usage::of_units(self.units), price))?
+    }
+
     pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage.map(|(usage, _)| usage)
     }

@@ -97,6 +97,10 @@ pub(crate) fn response(
             if let Some(kind) = kind {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
             }
+            // The events of a stream may count something else.
+            if let Some(cost) = record.cost_of_request().filter(|_| !is_stream) {
+                Writer::new(response.headers_mut(), config.families()).cost(cost);
+            }
             return (with_trailers(response, head, Relay::new(body, mode, bounds, ending, record)), None);
         }
         Answer::Made { bytes, usage, n_read } => {

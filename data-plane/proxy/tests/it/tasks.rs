@@ -149,6 +149,7 @@ async fn speech() {
     let asked = json!({"model": "m", "input": "hëllo", "voice": "alloy"});
     let response = gateway.post("/v1/audio/speech", &asked).send().await.expect("an answer");
     assert_eq!(response.headers()["content-type"], "audio/mpeg");
+    assert_eq!(response.headers()["x-gateway-cost-usd"], "0.000075");
     assert_eq!(response.bytes().await.expect("all of it"), sound);
     let record = &gateway.records(1).await[0];
     assert_eq!((&record["ending"], &record["tokens"]["output"]), (&json!("finished"), &json!(0)), "{record}");
