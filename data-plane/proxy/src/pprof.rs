@@ -140,12 +140,18 @@ fn cpu_profile(guard: &pprof::ProfilerGuard<'_>, seconds: u64) -> Option<Bytes> 
     let mut profile = Profile::new(&units);
     profile.lasted(Duration::from_secs(seconds), PERIOD_NANOS);
     for (frames, n_samples) in report.ok()?.data {
-        let mut stack: Vec<String> = frames.frames.iter().flatten().map(pprof::Symbol::name).collect();
+        let stack = frames.frames.iter().flatten().map(pprof::Symbol::name);
+        let mut stack: Vec<String> = stack.skip_while(|name| is_of_the_profiler(name)).collect();
         stack.push(frames.thread_name);
         let n_samples = i64::try_from(n_samples).unwrap_or(i64::MAX);
         profile.add(&stack, &[n_samples, n_samples.saturating_mul(PERIOD_NANOS)]);
     }
     Some(profile.encode())
+}
+
+/// What stands innermost in every sample of a build that does not inline it: the look itself.
+fn is_of_the_profiler(name: &str) -> bool {
+    name.starts_with("backtrace::") || name.contains("pprof::backtrace::")
 }
 
 // === impl Place ===
@@ -192,4 +198,21 @@ fn protobuf(name: &str, profile: Bytes) -> Response<ReplyBody> {
         headers.insert(CONTENT_DISPOSITION, file);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_look_itself_is_no_part_of_what_is_seen() {
+        for (name, expected) in [
+            ("backtrace::backtrace::trace_unsynchronized", true),
+            ("<pprof::backtrace::backtrace_rs::Trace as pprof::backtrace::Trace>::trace", true),
+            ("std::sys::backtrace::__rust_begin_short_backtrace", false),
+            ("gateway_proxy::pprof::Profiler::answer", false),
+        ] {
+            assert_eq!(is_of_the_profiler(name), expected, "{name}");
+        }
+    }
 }
