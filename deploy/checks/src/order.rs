@@ -8,15 +8,14 @@ use crate::source::Source;
 /// Uses against the order that are known, by crate and modules: who uses what. One that is no longer there is a finding too, so that
 /// the list only grows shorter.
 ///
-/// They are two knots: `Gateway`, what a worker serves requests with, is defined where it begins to serve, and holds what those who
-/// are handed it define themselves; and a background run holds its place in the table of runs.
+/// All of them are one knot: `Gateway`, what a worker serves requests with, is defined where it begins to serve, and holds what
+/// those who are handed it define themselves.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("gateway-proxy", "reply", "pipeline"),
     ("gateway-proxy", "pass", "pipeline"),
     ("gateway-proxy", "models", "pipeline"),
     ("gateway-proxy", "ops", "pipeline"),
     ("gateway-proxy", "responses", "pipeline"),
-    ("gateway-proxy", "run", "place"),
 ];
 
 /// Uses of modules that are listed later, in production code. `sources` are all files of one crate's `src` folder, by their
