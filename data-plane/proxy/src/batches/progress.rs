@@ -98,6 +98,13 @@ impl Progress {
     }
 }
 
+/// How many answers and errors are noted, for who only asks.
+pub(super) fn counts(log: &Path) -> (usize, usize) {
+    let text = std::fs::read(log).unwrap_or_default();
+    let noted = Noted::read(&text, u64::MAX, u64::MAX);
+    (noted.answers.1, noted.errors.1)
+}
+
 // === impl Written ===
 
 impl Written {
@@ -165,6 +172,7 @@ mod tests {
         // Killed while it wrote an answer, and while it noted one.
         append(&answers, "hal");
         append(&log, "9 a 1");
+        assert_eq!(counts(&log), (2, 1));
         let mut progress = Progress::open(&log, &answers, &errors).await.expect("the files");
         assert_eq!(progress.counts(), (2, 1));
         assert_eq!([2, 3, 7, 9].map(|number| progress.is_done(number)), [true, true, true, false]);

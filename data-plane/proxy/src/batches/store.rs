@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::object::{Batch, File};
+use super::progress;
 use crate::private_file;
 
 /// What a node keeps in all.
@@ -87,6 +88,10 @@ impl Batches {
         };
         this.sweep(now);
         this.clear()?;
+        for id in this.open_batches() {
+            let (completed, failed) = progress::counts(&this.parts(&id)[0]);
+            this.count(&id, completed, failed);
+        }
         Ok(this)
     }
 

@@ -56,7 +56,7 @@ pub(super) async fn take(
     }
     // What stands around the file in the form is small.
     if receive::announced(headers).is_some_and(|length| length > MAX_FILE + 1024 * 1024) {
-        return Err(receive::too_large(MAX_FILE));
+        return Err(too_large());
     }
     let (id, mut parts) = (new_file_id(), Parts::new(boundary?));
     let mut taken = Taken { batches, id: &id, n_bytes: 0, is_whole: false };
@@ -167,12 +167,16 @@ impl Form {
             Which::File => {
                 self.n_bytes += value.len() as u64;
                 if self.n_bytes > MAX_FILE {
-                    let message = format!("the file is larger than the {MAX_FILE} bytes allowed for a batch");
-                    return Err(Box::new(Failure::new(Code::BodyTooLarge, message).at("file")));
+                    return Err(too_large());
                 }
                 self.pending.extend_from_slice(value);
             }
         }
         Ok(())
     }
+}
+
+fn too_large() -> Box<Failure> {
+    let message = format!("the file is larger than the {MAX_FILE} bytes allowed for a batch");
+    Box::new(Failure::new(Code::BodyTooLarge, message).at("file"))
 }

@@ -211,7 +211,7 @@ async fn a_cancelled_batch_keeps_what_was_answered() {
     let (upstream, gate) = (Upstream::start().await, Gate::new());
     echo(&upstream, &gate);
     // A request that says nothing of streams is not streamed, whatever that means elsewhere.
-    let streams = "settings: {default_stream: true}\n";
+    let streams = "settings: {chat: {default_stream: true}}\n";
     let gateway = Gateway::start(&config("anthropic", &upstream.url(), streams)).await;
     let input: Vec<String> = (0..12).map(|n| line(&format!("{n:02}"), "wait")).collect();
     let id = made(&gateway, &input, "24h").await;
