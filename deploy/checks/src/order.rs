@@ -16,6 +16,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("gateway-proxy", "models", "pipeline"),
     ("gateway-proxy", "ops", "pipeline"),
     ("gateway-proxy", "responses", "pipeline"),
+    ("gateway-proxy", "batches", "pipeline"),
 ];
 
 /// Uses of modules that are listed later, in production code. `sources` are all files of one crate's `src` folder, by their
