@@ -271,10 +271,10 @@ async fn a_vendor_makes_its_own_in_the_background() {
         let gateway = Gateway::start(&two_tenants(provider_at("openai", &format!("{}/v1", upstream.url()), ""))).await;
         let mut body = ask();
         body["stream"] = stream.into();
+        gate.release(1);
         let response = gateway.post(PATH, &body).send().await.expect("a head");
         assert_eq!(response.headers()["x-gateway-store"], "provider");
         if stream {
-            gate.release(1);
             let mut events = response.bytes_stream();
             events.next().await.expect("a chunk").expect("bytes");
             drop(events);

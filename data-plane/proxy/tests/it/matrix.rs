@@ -95,8 +95,10 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     json("/v1/audio/speech", r#"{"model":"m","input":"hi","voice":"alloy"}"#, Lane::Passes, Streams::Never),
 ];
 
-/// Endpoints without a body, which have nothing to be wrong in it.
+/// Endpoints without a body, which have nothing to be wrong in it, and conversations, whose bodies have tests of their own.
 const BODILESS: &[&str] = &[
+    "/v1/conversations",
+    "/v1/conversations/",
     "/v1/models",
     "/v1/models/",
     "/anthropic/v1/models",
