@@ -253,14 +253,15 @@ impl<'a> Outbound<'a> {
                 elapsed: began.elapsed(),
                 total: policy.total,
             };
+            // Without a breaker an upstream is asked whatever happens.
+            let may_spend = || target.breaker.is_none() || self.retries.spend(now);
             next = match retry::next(&failure, spent, plan.at(now)) {
-                Decision::Next(_) | Decision::Again { .. } if !self.retries.spend(now) => None,
-                Decision::Next(choice) => Some(choice),
-                Decision::Again { after } => {
+                Decision::Next(choice) if may_spend() => Some(choice),
+                Decision::Again { after } if may_spend() => {
                     tokio::time::sleep(after).await;
                     Choice::again(target, std::time::Instant::now()).ok()
                 }
-                Decision::Stop => None,
+                _ => None,
             };
             if next.is_none() {
                 record.passed_over(&plan.skipped);

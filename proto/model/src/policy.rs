@@ -39,7 +39,7 @@ pub struct Timeouts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Breaker {
-    /// `false` switches off breaker and cool-downs alike: the upstream is always asked. Default true.
+    /// `false` switches off breaker, cool-downs and the node's bound on second attempts: the upstream is always asked. Default true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Failures in a row that open it; half of at least 20 replies in 30 seconds do too. Default 5.

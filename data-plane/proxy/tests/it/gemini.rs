@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use gateway_fake::reply::{anthropic, gemini, openai};
-use gateway_fake::{Gate, Script, Upstream};
+use gateway_fake::{Gate, Script, Step, Upstream};
 use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, KEY, UPSTREAM_KEY, anthropic_at, openai_at, read};
@@ -101,13 +101,20 @@ async fn each_element_leaves_before_the_next_arrives() {
     }
 }
 
+fn has(bytes: &[u8], word: &str) -> bool {
+    bytes.windows(word.len()).any(|window| window == word.as_bytes())
+}
+
 #[tokio::test]
 async fn a_cut_is_one_error_and_no_finish() {
     for (config, script, _) in cases() {
         for query in ["", "?alt=sse"] {
             let upstream = Upstream::start().await;
             let mut whole = script();
-            whole.steps.truncate(3);
+            // A cut before the first word is a failure like any other.
+            let is_word = |step: &Step| matches!(step, Step::Write(bytes) if has(bytes, "one"));
+            let word = whole.steps.iter().position(is_word).expect("the first word");
+            whole.steps.truncate(word + 1);
             upstream.push(whole.close());
             let gateway = Gateway::start(&config(&upstream.url())).await;
             let answer = asked(&gateway, &format!("{STREAM}{query}")).await;
