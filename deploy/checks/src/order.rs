@@ -13,6 +13,7 @@ use crate::source::Source;
 const KNOWN: &[(&str, &str, &str)] = &[
     ("gateway-proxy", "reply", "pipeline"),
     ("gateway-proxy", "pass", "pipeline"),
+    ("gateway-proxy", "batches", "pipeline"),
     ("gateway-proxy", "models", "pipeline"),
     ("gateway-proxy", "ops", "pipeline"),
     ("gateway-proxy", "responses", "pipeline"),
