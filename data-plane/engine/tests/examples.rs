@@ -47,12 +47,11 @@ const STRATEGIES: [Strategy; 9] = [
 
 /// As it is written in a file.
 fn serde_name(strategy: Strategy) -> String {
-    let words = format!("{strategy:?}").chars().fold(String::new(), |mut words, letter| {
+    format!("{strategy:?}").chars().fold(String::new(), |mut words, letter| {
         if letter.is_ascii_uppercase() && !words.is_empty() {
             words.push('-');
         }
         words.push(letter.to_ascii_lowercase());
         words
-    });
-    words
+    })
 }
