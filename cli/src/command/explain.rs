@@ -177,7 +177,7 @@ mod tests {
             "2027-01-15 08:00:00Z  POST /v1/chat/completions for model smart, as a stream on node_a (900 bytes)\n\
              by key demo (vk_1), admitted after 80us\n\
              no route matched, so it went to the model it names, under topology revision 7; the conversation was translated between dialects\n\
-             not asked: z/m, because its breaker was open after too many failures, for another 12s\n\
+             not asked: z/m, because its breaker was open after too many failures, for another 12.0s\n\
              attempt 1: a/m at 90us, answered 503 (upstream_error) after 20ms\n\
              attempt 2: b/n at 21ms, answered 200 after 1.3s\n\
              finished; status 200, first byte after 240ms, 1.3s in all, 300us of it in the gateway, 4000 bytes\n\

@@ -162,8 +162,8 @@ fn every_item_is_opened_grows_and_is_closed() {
     assert_eq!(whole["output"][3]["arguments"], "{}");
     assert_eq!(
         whole["usage"],
-        json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2}, "output_tokens": 3,
-        "output_tokens_details": {"reasoning_tokens": 1}, "total_tokens": 10})
+        json!({"input_tokens": 7, "input_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 0},
+        "output_tokens": 3, "output_tokens_details": {"reasoning_tokens": 1}, "total_tokens": 10})
     );
     assert_eq!(
         (&whole["model"], &whole["created_at"], &whole["status"]),

@@ -86,7 +86,11 @@ async fn broken_http_is_refused_and_serving_goes_on() {
 #[tokio::test]
 async fn a_broken_upstream_gives_one_clear_error() {
     let (place, upstream) = (Place::new(), Upstream::start().await);
-    let gateway = gateway(&place, &upstream).await;
+    upstream.respond_with(|received| openai::answer(received, "well"));
+    // Each is to be asked, whatever the ones before have done.
+    let asked_always = config(&upstream.url()).replace("    base_url:", "    breaker: {enabled: false}\n    base_url:");
+    place.write("gateway.yaml", &asked_always);
+    let gateway = place.up(&["-f", "gateway.yaml"]).await;
     for (name, script) in [
         ("reset", Script::new().reset()),
         ("closed", Script::new().close()),

@@ -61,16 +61,20 @@ async fn cut_and_aborted_streams_never_read_as_success() {
             "openai" => (&openai_upstream, openai::stream("x", WORDS, 3)),
             _ => (&anthropic_upstream, anthropic::stream("x", WORDS, 3)),
         };
-        let begun = || events.iter().take(5).fold(Script::sse_head(), |script, event| script.chunk(event));
-        let cuts = [
-            ("closed", begun().close()),
-            ("reset", begun().reset()),
-            ("ended early", begun().end()),
-            ("garbage", begun().chunk("data: {\"nonsense\n\n").close()),
+        let begun = events.iter().take(5).fold(Script::sse_head(), |script, event| script.chunk(event));
+        let cuts: [(&str, fn(Script) -> Script); 4] = [
+            ("closed", Script::close),
+            ("reset", Script::reset),
+            ("ended early", Script::end),
+            ("garbage", |begun| begun.chunk("data: {\"nonsense\n\n").close()),
         ];
-        for (cut, script) in cuts {
-            upstream.push(script);
-            let stream = ask(&gateway, path, model).await;
+        for (cut, ended) in cuts {
+            // What is cut before the client has seen a word is no stream at all.
+            let gate = Gate::new();
+            upstream.push(ended(begun.clone().wait(&gate)));
+            let mut stream = ask(&gateway, path, model).await;
+            stream.read_until("alpha").await;
+            gate.open();
             let got = stream.rest().await.unwrap_or_default();
             for success in ["[DONE]", "message_stop", "\"finish_reason\":\"", "\"stop_reason\":\""] {
                 assert!(!got.contains(success), "{cut}, {path} {model}: {success} in {got}");
@@ -111,8 +115,8 @@ async fn ask(gateway: &Gateway, path: &str, model: &str) -> Stream {
 fn config(openai_upstream: &Upstream, anthropic_upstream: &Upstream) -> String {
     format!(
         "providers:
-  - {{name: o, kind: openai-compatible, base_url: \"{}/v1\", api_key: k, allow_private_networks: true, retry: {{max_attempts: 1}}}}
-  - {{name: a, kind: anthropic, base_url: \"{}\", api_key: k, allow_private_networks: true, retry: {{max_attempts: 1}}}}
+  - {{name: o, kind: openai-compatible, base_url: \"{}/v1\", api_key: k, allow_private_networks: true, breaker: {{enabled: false}}, retry: {{max_attempts: 1}}}}
+  - {{name: a, kind: anthropic, base_url: \"{}\", api_key: k, allow_private_networks: true, breaker: {{enabled: false}}, retry: {{max_attempts: 1}}}}
 models:
   - {{name: openai, targets: [{{provider: o, model: x}}]}}
   - {{name: anthropic, targets: [{{provider: a, model: x}}]}}
