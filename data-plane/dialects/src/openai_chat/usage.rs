@@ -43,13 +43,11 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     if prompt.is_none() && completion.is_none() {
         return None;
     }
-    let (mut prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let (prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
     let input_audio = input_audio.unwrap_or(0);
-    // Some servers count a recording beside the text of the prompt; their own total tells.
-    let with_audio = prompt.checked_add(input_audio);
-    if input_audio > 0 && total.is_some() && total == with_audio.and_then(|prompt| prompt.checked_add(output)) {
-        prompt += input_audio;
-    }
+    // Some servers count a recording beside the text of the prompt, and charge for it by time; their own total tells.
+    let with_audio = prompt.checked_add(input_audio).and_then(|sum| sum.checked_add(output));
+    let input_audio = if input_audio > 0 && total.is_some() && total == with_audio { 0 } else { input_audio };
     let reasoning = reasoning.unwrap_or(0);
     // Some servers count reasoning beside the completion; their own total tells.
     if reasoning > 0
@@ -224,11 +222,11 @@ mod tests {
             r#"{"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":9}}"#,
             Some(Usage { cache_read: 5, ..Usage::default() }),
         );
-        let heard = Usage { input: 13, input_audio: 3, ..plain };
         check(
             r#"{"prompt_tokens":10,"completion_tokens":4,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":3}}"#,
-            Some(heard),
+            Some(plain),
         );
+        let heard = Usage { input: 13, input_audio: 3, ..plain };
         check(
             r#"{"prompt_tokens":13,"completion_tokens":4,"total_tokens":17,"prompt_tokens_details":{"audio_tokens":3}}"#,
             Some(heard),
