@@ -106,7 +106,7 @@ mod tests {
             (
                 Passing::Transcripts,
                 r#"{"usage":{"prompt_audio_seconds":3,"prompt_tokens":5,"total_tokens":391,"completion_tokens":11,"prompt_tokens_details":{"audio_tokens":375}}}"#,
-                Some(Usage { input: 5, input_audio: 5, output: 11, ..Usage::of_units(Units::AudioMs(3_000)) }),
+                Some(Usage { input: 380, input_audio: 375, output: 11, ..Usage::of_units(Units::AudioMs(3_000)) }),
             ),
             (Passing::Transcripts, r#"{"text":"hello"}"#, None),
         ];

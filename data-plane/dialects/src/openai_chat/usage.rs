@@ -15,6 +15,18 @@ pub(super) const MAX_PLACES: usize = 8;
 
 /// `None` if it is not an object that counts tokens.
 pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
+    read_by(raw, Beside::LeftOut)
+}
+
+/// What becomes of the tokens of a recording that a server counts beside the prompt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// Callers of conversations are told the prompt as the vendor says it, who charges for the recording by its time.
+    LeftOut,
+    Added,
+}
+
+fn read_by(raw: &RawValue, beside: Beside) -> Option<Usage> {
     let (mut prompt, mut completion, mut total) = (None, None, None);
     let (mut cached, mut written, mut written_1h, mut reasoning) = (None, None, None, None);
     let (mut input_audio, mut output_audio, mut input_image, mut output_image) = (None, None, None, None);
@@ -43,11 +55,16 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
     if prompt.is_none() && completion.is_none() {
         return None;
     }
-    let (prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
-    let input_audio = input_audio.unwrap_or(0);
-    // Some servers count a recording beside the text of the prompt, and charge for it by time; their own total tells.
-    let with_audio = prompt.checked_add(input_audio).and_then(|sum| sum.checked_add(output));
-    let input_audio = if input_audio > 0 && total.is_some() && total == with_audio { 0 } else { input_audio };
+    let (mut prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
+    let mut input_audio = input_audio.unwrap_or(0);
+    // Some servers count a recording beside the text of the prompt; their own total tells.
+    let with_audio = prompt.checked_add(input_audio);
+    if input_audio > 0 && total.is_some() && total == with_audio.and_then(|prompt| prompt.checked_add(output)) {
+        match beside {
+            Beside::LeftOut => input_audio = 0,
+            Beside::Added => prompt += input_audio,
+        }
+    }
     let reasoning = reasoning.unwrap_or(0);
     // Some servers count reasoning beside the completion; their own total tells.
     if reasoning > 0
@@ -78,7 +95,7 @@ pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
 /// The same of what is no conversation, where some vendors say a total only and nothing but the input counts, and OpenAI uses
 /// the names of its Responses API.
 pub(crate) fn read_task(raw: &RawValue) -> Option<Usage> {
-    read(raw).or_else(|| {
+    read_by(raw, Beside::Added).or_else(|| {
         let (mut input, mut output, mut total) = (None, None, None);
         let (mut read, mut made) = (Details::default(), Details::default());
         members_of(raw, |name, value| match name {
