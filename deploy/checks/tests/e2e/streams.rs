@@ -62,16 +62,16 @@ async fn cut_and_aborted_streams_never_read_as_success() {
             _ => (&anthropic_upstream, anthropic::stream("x", WORDS, 3)),
         };
         let begun = events.iter().take(5).fold(Script::sse_head(), |script, event| script.chunk(event));
-        let cuts: [(&str, fn(Script) -> Script); 4] = [
-            ("closed", Script::close),
-            ("reset", Script::reset),
-            ("ended early", Script::end),
-            ("garbage", |begun| begun.chunk("data: {\"nonsense\n\n").close()),
-        ];
-        for (cut, ended) in cuts {
+        for cut in ["closed", "reset", "ended early", "garbage"] {
             // What is cut before the client has seen a word is no stream at all.
             let gate = Gate::new();
-            upstream.push(ended(begun.clone().wait(&gate)));
+            let begun = begun.clone().wait(&gate);
+            upstream.push(match cut {
+                "closed" => begun.close(),
+                "reset" => begun.reset(),
+                "ended early" => begun.end(),
+                _ => begun.chunk("data: {\"nonsense\n\n").close(),
+            });
             let mut stream = ask(&gateway, path, model).await;
             stream.read_until("alpha").await;
             gate.open();
