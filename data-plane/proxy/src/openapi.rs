@@ -199,7 +199,11 @@ fn described(row: &Row, operation: &Operation) -> Value {
         })
         .collect();
     described["responses"]["200"] = json!({"description": "What was asked for", "content": content});
-    let error = json!({JSON: {"schema": reference(error(ingress::error_dialect(row.path)))}});
+    let refused = match operation {
+        Operation::Models(Dialect::OpenAiChat) | Operation::Model(Dialect::OpenAiChat, _) => "ListedError",
+        _ => error(ingress::error_dialect(row.path)),
+    };
+    let error = json!({JSON: {"schema": reference(refused)}});
     if operation == &Operation::Ready {
         described["responses"]["503"] =
             json!({"description": "Not yet, or no longer", "content": {JSON: {"schema": reference("Ready")}}});
@@ -289,7 +293,8 @@ fn listed(dialect: Dialect) -> (&'static str, &'static str) {
     match dialect {
         Dialect::AnthropicMessages => ("AnthropicModels", "AnthropicModel"),
         Dialect::GeminiGenerate => ("GeminiModels", "GeminiModel"),
-        _ => ("PublicModels", "PublicModel"),
+        // The header of the credential, or the version that is asked for, says whose client it is.
+        _ => ("ListedModels", "ListedModel"),
     }
 }
 
