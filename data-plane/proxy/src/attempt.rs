@@ -448,7 +448,9 @@ fn nobody_left(model: &str, skipped: &[(Arc<Target>, Skip)], record: &mut Record
         Skip::OnTrial => "is being tried by another request",
         _ => "has failed too often lately and is left alone for a while",
     };
-    let last = target.health.last_failure().map(|failure| format!("; it failed with: {failure}")).unwrap_or_default();
+    // The code and not the upstream's words, which were said to somebody else.
+    let last = target.health.last_failure();
+    let last = last.map(|last| format!("; it failed with {} ({})", last.status, last.code.name())).unwrap_or_default();
     let message = format!("no target of `{model}` can be asked now: `{name}` {why}{last}");
     // In whole seconds, of which none is too short.
     let left = skip.left().map(|left| Duration::from_secs(left.as_secs() + 1));

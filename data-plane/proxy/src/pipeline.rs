@@ -212,14 +212,16 @@ impl Gateway {
                 let Reached { outcome, thread, place } = *reached;
                 let thread = thread.filter(|_| head.run.is_none());
                 let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
-                let (target, max_time) =
-                    (Arc::clone(&outcome.answered.target), config.snapshot.settings.background.max_time);
+                let made = place.map(|place| vendor::Made {
+                    target: Arc::clone(&outcome.answered.target),
+                    max_time: config.snapshot.settings.background.max_time,
+                    place,
+                });
                 let (response, record) = reply::response(self, &config, dialect, head, outcome, record);
                 let response = match keeper {
                     Some(keeper) => keeper.over(response, &config),
                     None => response,
                 };
-                let made = place.map(|place| vendor::Made { target, max_time, place });
                 match (made, record) {
                     (None, _) => {}
                     (Some(made), Some(record)) => vendor::follow(self, made, response.body(), record),

@@ -182,8 +182,9 @@ impl Asking<'_> {
         let resolved = resolve::resolve(&self.config.snapshot, &ask, self.caller)?;
         let mut plan = routing::plan(&resolved, routing::Shape::default(), std::time::Instant::now());
         plan.next().map(|choice| choice.target).ok_or_else(|| {
-            let message = format!("every target of `{model}` is disabled; enable one");
-            Box::new(Failure::new(Code::ModelNotFound, message).with_status(503))
+            let message =
+                format!("no target of `{model}` can be asked now: each is disabled, or left alone after failures");
+            Box::new(Failure::new(Code::NoTarget, message))
         })
     }
 

@@ -141,7 +141,8 @@ fn n_told(query: Option<&str>) -> Result<Option<usize>, Box<Failure>> {
 }
 
 fn no_events() -> Box<Failure> {
-    let message = "only what is made in the background is streamed again, by the node that makes it and while it keeps the events;         ask for the response without `stream`";
+    let message = "only what is made in the background is streamed again, by the node that makes it and while it keeps the events; \
+        ask for the response without `stream`";
     Box::new(Failure::invalid(message).at("stream"))
 }
 

@@ -46,7 +46,8 @@ async fn five_failures_and_the_upstream_is_left_alone() {
     let error = &refused.json()["error"];
     assert_eq!((refused.status, &error["code"]), (503, &json!("no_target_available")), "{error}");
     let message = error["message"].as_str().expect("a message");
-    assert!(message.contains("`a/up`") && message.contains("out of order"), "{message}");
+    assert!(message.contains("`a/up`") && message.contains("500 (upstream_error)"), "{message}");
+    assert!(!message.contains("out of order"), "what was said to another caller is not told: {message}");
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(upstream.requests().len(), 5);
     // When its time is over one request tries, and finds it well.
