@@ -40,6 +40,8 @@ packages:
 bench: ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
 	cargo build --release --package gatewayctl --package gateway-bench --bins
 	$(TARGET_DIR)/release/bench $(BENCH)
+	cargo run --release --package gateway-engine --example decide
+	cargo run --release --package gateway-engine --example admit
 
 # In CI the same inputs each time: what is new there is the code.
 fuzz: ## Fuzzes every dialect's decoders, FUZZ_SECONDS (30) each, from recorded traffic where ../shared is

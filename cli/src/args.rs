@@ -51,7 +51,7 @@ impl Wait {
     /// The query that asks the admin API for this much waiting.
     pub(crate) fn query(self) -> Vec<(&'static str, String)> {
         if self.no_wait {
-            return Vec::new();
+            return vec![("wait", "stored".to_owned())];
         }
         vec![("wait", "applied".to_owned()), ("timeout", format!("{}ms", self.timeout.as_millis()))]
     }

@@ -98,6 +98,24 @@ impl Client {
         Err(self.refused(status, &serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
+    /// A text that is not JSON, and what its header of this name says.
+    pub(crate) async fn get_text(
+        &self,
+        path: &str,
+        query: &Query,
+        header: &str,
+    ) -> Result<(String, Option<String>), Failure> {
+        let request = self.request(Method::GET, path, query).timeout(PATIENCE);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let said = response.headers().get(header).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = response.text().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            return Ok((text, said));
+        }
+        Err(self.refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
     /// One call. `waiting` is how long the server was asked to wait before it answers. An empty answer is `null`.
     pub(crate) async fn send(
         &self,

@@ -8,11 +8,18 @@ mod apply;
 mod validate;
 mod schema;
 mod keys;
+mod user;
 mod node;
 mod logs;
 mod explain;
 mod usage;
+mod budgets;
+mod alerts;
+mod spend;
+mod receipts;
+mod experiments;
 mod models;
+mod deployments;
 mod config;
 mod status;
 mod context;
@@ -73,12 +80,19 @@ enum Command {
     Delete(delete::Delete),
     Edit(edit::Edit),
     Keys(keys::Keys),
+    User(user::User),
     Nodes(node::Nodes),
     Node(node::Node),
     Logs(logs::Logs),
     Explain(explain::Explain),
     Usage(usage::Usage),
+    Budgets(budgets::Budgets),
+    Alerts(alerts::Alerts),
+    Spend(spend::Spend),
+    Receipts(receipts::Receipts),
+    Experiments(experiments::Experiments),
     Models(models::Models),
+    Deployments(deployments::Deployments),
     Config(config::Config),
     Status(status::Status),
     Doctor(doctor::Doctor),
@@ -120,12 +134,19 @@ impl Cli {
             Command::Delete(command) => wait_for(delete::run(command)),
             Command::Edit(command) => wait_for(edit::run(command)),
             Command::Keys(command) => wait_for(keys::run(command)),
+            Command::User(command) => wait_for(user::run(command)),
             Command::Nodes(command) => wait_for(node::list_or_one(command)),
             Command::Node(command) => wait_for(node::run(command)),
             Command::Logs(command) => wait_for(logs::run(command)),
             Command::Explain(command) => wait_for(explain::run(command)),
             Command::Usage(command) => wait_for(usage::run(command)),
+            Command::Budgets(command) => wait_for(budgets::run(command)),
+            Command::Alerts(command) => wait_for(alerts::run(command)),
+            Command::Spend(command) => wait_for(spend::run(command)),
+            Command::Receipts(command) => receipts::run(command),
+            Command::Experiments(command) => wait_for(experiments::run(command)),
             Command::Models(command) => wait_for(models::run(command)),
+            Command::Deployments(command) => wait_for(deployments::run(command)),
             Command::Config(command) => wait_for(config::run(command)),
             Command::Context(command) => context::run(command),
             Command::Doctor(command) => wait_for(doctor::run(command)),
@@ -150,7 +171,7 @@ impl Command {
         match self {
             #[cfg(feature = "server")]
             Self::Up(_) | Self::ControlPlane(_) | Self::DataPlane(_) => false,
-            Self::Validate(_) | Self::Schema(_) | Self::Probe(_) | Self::Version(_) => false,
+            Self::Validate(_) | Self::Schema(_) | Self::Receipts(_) | Self::Probe(_) | Self::Version(_) => false,
             Self::Completions(_) | Self::Man(_) | Self::Docs(_) => false,
             Self::Context(command) => command.talks_to_a_gateway(),
             Self::Models(command) => command.talks_to_a_gateway(),

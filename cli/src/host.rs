@@ -88,7 +88,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(path) };
     text.map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound => "check the path given with `-f`",
+            io::ErrorKind::NotFound => "check the path",
             io::ErrorKind::InvalidData => "the file must be UTF-8 text",
             _ => "check that the file can be read by this user",
         };

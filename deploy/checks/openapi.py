@@ -17,6 +17,8 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 # What one run may take, in seconds. On two idle cores it is two minutes for the data plane, most of them spent on making requests up,
 # and a quarter of one for the admin API.
 PATIENCE = 400
+# Paths that the control plane answers: its own, the dashboard's, and those of other gateways.
+OF_ADMIN = "^/(admin|ui|key|team|user|model/info|spend|v1/management)"
 CONFIGURATION = """providers:
   - {name: demo, kind: demo}
 models:
@@ -39,9 +41,9 @@ def main():
             gateway = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
             ready = wait_for(folder / "ready.json", gateway)
-            data = ["--exclude-path-regex", "^/admin"]
+            data = ["--exclude-path-regex", OF_ADMIN]
             # What follows without an end is not read to its end.
-            admin = ["--include-path-regex", "^/admin", "--exclude-path", "/admin/logs/follow"]
+            admin = ["--include-path-regex", OF_ADMIN, "--exclude-path", "/admin/logs/follow"]
             failed = run(folder, ready["base_url"], ready["virtual_key"], data)
             # The admin API last: what it is told changes the gateway.
             failed |= run(folder, ready["admin_url"], ready["master_key"], admin)

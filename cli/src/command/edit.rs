@@ -176,14 +176,16 @@ fn difference(before: &str, after: &str) -> String {
 
 /// A newly written secret is applied, not shown.
 fn hide_secrets(text: &str) -> String {
-    let secrets: Vec<&str> = gateway_model::kind::ROWS.iter().flat_map(|row| row.secrets.iter().copied()).collect();
+    let paths = gateway_model::kind::ROWS.iter().flat_map(|row| row.secrets);
+    let secrets: Vec<String> = paths.map(|path| format!("{}:", path.rsplit('.').next().unwrap_or(path))).collect();
     let mut lines = String::new();
     for line in text.lines() {
-        match line.split_once(':') {
-            Some((field, _)) if secrets.contains(&field.trim_start_matches(['-', ' '])) => {
-                lines.push_str(&format!("{field}: (new)\n"))
-            }
-            _ => lines.push_str(&format!("{line}\n")),
+        // Whole words only, also in the middle of a line: `- {name: main, key: sk-…}`.
+        let is_word = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '-'));
+        let found = |field: &String| line.match_indices(field.as_str()).find(|(at, _)| is_word(*at));
+        match secrets.iter().filter_map(|field| Some(found(field)?.0 + field.len())).min() {
+            Some(end) => lines.push_str(&format!("{} (new)\n", &line[..end])),
+            None => lines.push_str(&format!("{line}\n")),
         }
     }
     lines
@@ -264,6 +266,11 @@ mod tests {
     fn a_new_secret_is_not_shown_in_the_difference() {
         let shown = difference("name: a\nkind: openai\n", "name: a\nkind: openai\napi_key: sk-canary\n");
         assert!(shown.contains("+api_key: (new)"), "{shown}");
+        let listed = difference(
+            "name: a\n",
+            "name: a\naws:\n  session_token: sk-canary\napi_keys: [{name: b, key: sk-canary}]\n",
+        );
+        assert!(listed.contains("[{name: b, key: (new)") && !listed.contains("canary"), "{listed}");
         assert!(!shown.contains("sk-canary"), "{shown}");
     }
 }

@@ -93,6 +93,30 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
             &[Text("NAME"), Text("URL"), Text("METHODS"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
             a2a_agent,
         ),
+        Kind::Organization | Kind::Team | Kind::User => (
+            &[
+                Text("NAME"),
+                Text("ORGANIZATION"),
+                Text("LIMITS"),
+                Text("STATE"),
+                SpareNumber("REVISION"),
+                Spare("UPDATED"),
+            ],
+            tenant,
+        ),
+        Kind::Limit => (&[Text("NAME"), Text("LIMITS"), Text("OF"), SpareNumber("REVISION"), Spare("UPDATED")], limit),
+        Kind::Budget => (
+            &[
+                Text("NAME"),
+                Number("USD"),
+                Text("WINDOW"),
+                Text("OF"),
+                Spare("WHEN EXHAUSTED"),
+                SpareNumber("REVISION"),
+                Spare("UPDATED"),
+            ],
+            budget,
+        ),
         Kind::Price => (
             &[
                 Text("PROVIDER"),
@@ -110,9 +134,10 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
                 Text("NAME"),
                 Text("ID"),
                 Text("MODELS"),
-                Number("RPM"),
+                Text("LIMITS"),
                 Text("EXPIRES"),
                 Text("STATE"),
+                Spare("LAST USED"),
                 Spare("CREATED"),
             ],
             key,
@@ -127,19 +152,42 @@ fn provider(item: &Value) -> Vec<String> {
     let named = text(item, "/spec/base_url");
     let default = catalog::row(&kind).and_then(|row| row.base_url.as_deref()).unwrap_or("-");
     let url = if named.is_empty() { default.to_owned() } else { named };
-    vec![
-        text(item, "/name"),
-        kind,
-        url,
-        credential(item, "api_key"),
-        text(item, "/revision"),
-        when(item, "/updated_at"),
-    ]
+    vec![text(item, "/name"), kind, url, credentials(item), text(item, "/revision"), when(item, "/updated_at")]
 }
 
 fn a2a_agent(item: &Value) -> Vec<String> {
     let (name, url, methods) = (text(item, "/name"), text(item, "/spec/url"), joined(item, "/spec/methods"));
     vec![name, url, methods, credential(item, "api_key"), text(item, "/revision"), when(item, "/updated_at")]
+}
+
+fn tenant(item: &Value) -> Vec<String> {
+    let organization = Some(text(item, "/spec/organization")).filter(|name| !name.is_empty());
+    let state = if item.pointer("/spec/enabled") == Some(&Value::Bool(false)) { "disabled" } else { "enabled" };
+    vec![
+        text(item, "/name"),
+        organization.unwrap_or_else(|| "-".to_owned()),
+        limits(item),
+        state.to_owned(),
+        text(item, "/revision"),
+        when(item, "/updated_at"),
+    ]
+}
+
+/// All of them in one cell: `rpm 60, tpm 1000`.
+fn limits(item: &Value) -> String {
+    // A key's fields stand beside its name, other kinds' in their `spec`.
+    let limits = item.pointer("/spec/limits").or_else(|| item.pointer("/limits"));
+    let limits = limits.and_then(Value::as_object).into_iter().flatten();
+    let each: Vec<String> = limits.map(|(name, amount)| format!("{name} {amount}")).collect();
+    if each.is_empty() { "-".to_owned() } else { each.join(", ") }
+}
+
+/// The key of a provider, or how many it has.
+fn credentials(item: &Value) -> String {
+    match items(item, "/spec/api_keys").len() {
+        0 => credential(item, "api_key"),
+        n_keys => format!("{n_keys} keys"),
+    }
 }
 
 /// How a write-only secret shows: that it is there, and its end.
@@ -188,6 +236,32 @@ fn route(item: &Value) -> Vec<String> {
     ]
 }
 
+/// What it selects: `models gpt-5*, tags batch`.
+fn selected(item: &Value) -> String {
+    let lists = item.pointer("/spec/match").and_then(Value::as_object).into_iter().flatten();
+    let of: Vec<String> = lists.map(|(list, names)| format!("{list} {}", text(names, ""))).collect();
+    of.join(", ")
+}
+
+fn limit(item: &Value) -> Vec<String> {
+    vec![text(item, "/name"), limits(item), selected(item), text(item, "/revision"), when(item, "/updated_at")]
+}
+
+fn budget(item: &Value) -> Vec<String> {
+    let exhausted = text(item, "/spec/on_exhausted");
+    let exhausted = if exhausted.is_empty() { "refuse".to_owned() } else { exhausted };
+    let (amount, window) = (text(item, "/spec/amount_usd"), text(item, "/spec/window"));
+    vec![
+        text(item, "/name"),
+        amount,
+        window,
+        selected(item),
+        exhausted,
+        text(item, "/revision"),
+        when(item, "/updated_at"),
+    ]
+}
+
 fn price(item: &Value) -> Vec<String> {
     let fields = [
         "/spec/provider",
@@ -211,7 +285,6 @@ fn price(item: &Value) -> Vec<String> {
 }
 
 fn key(item: &Value) -> Vec<String> {
-    let rpm = text(item, "/limits/rpm");
     let expired = item.get("expires_at").and_then(crate::output::time::unix_ms).is_some_and(|at| at <= host::now_ms());
     let state = match item.get("enabled") {
         Some(Value::Bool(false)) => "disabled",
@@ -221,7 +294,16 @@ fn key(item: &Value) -> Vec<String> {
     let expires = when(item, "/expires_at");
     let expires = if expires.is_empty() { "never".to_owned() } else { expires };
     let (id, models) = (text(item, "/id"), joined(item, "/models"));
-    vec![text(item, "/name"), id, models, dash(rpm), expires, state.to_owned(), when(item, "/created_at")]
+    vec![
+        text(item, "/name"),
+        id,
+        models,
+        limits(item),
+        expires,
+        state.to_owned(),
+        when(item, "/last_used_at"),
+        when(item, "/created_at"),
+    ]
 }
 
 fn settings(items: &[Value], width: Option<usize>) -> String {
@@ -245,6 +327,11 @@ fn empty(kind: Kind) -> &'static str {
         Kind::Model => "no models of your own; every model of a provider answers as `provider/model`",
         Kind::Route => "no routes; requests go to the model they name",
         Kind::A2aAgent => "no agents; /v1/a2a has nobody to ask",
+        Kind::Organization => "no organizations; teams and users stand for themselves",
+        Kind::Team => "no teams; each key has limits of its own only",
+        Kind::User => "no users; keys are nobody's in particular",
+        Kind::Limit => "no limits that several share; a key has its own in `limits`",
+        Kind::Budget => "no budgets that several share; a key has its own in `budget`",
         Kind::Price => "no prices; usage is counted in tokens, costs are unknown",
         Kind::Key => "no keys; make one with `gatewayctl keys create NAME`",
     }
@@ -291,7 +378,7 @@ mod tests {
         check(
             Kind::Key,
             json!({"name": "k", "id": "vk_1", "models": ["*"], "limits": {"rpm": 5}, "expires_at": "2000-01-01T00:00:00Z"}),
-            &["k", "vk_1", "*", "5", "2000-01-01", "expired"],
+            &["k", "vk_1", "*", "rpm 5", "2000-01-01", "expired"],
         );
     }
 }

@@ -19,11 +19,12 @@ use crate::host;
 use crate::output::{joined, text};
 use crate::write;
 
-/// Make, list and revoke virtual keys
+/// Make, list, rotate and revoke virtual keys
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   gatewayctl keys create demo
   gatewayctl keys list
+  gatewayctl keys rotate demo --overlap 1h
   gatewayctl keys revoke demo")]
 pub(crate) struct Keys {
     #[command(subcommand)]
@@ -35,6 +36,7 @@ enum Action {
     Create(Create),
     List(List),
     Describe(One),
+    Rotate(Rotate),
     Revoke(Revoke),
 }
 
@@ -110,6 +112,29 @@ struct One {
     gateway: Gateway,
 }
 
+/// Give a key a new secret and print it, once
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Both secrets work until the overlap ends, as one key with one set of limits. `--overlap 0s` ends the old one at once, \
+    and all before it.
+
+Example:
+  KEY=$(gatewayctl keys rotate ci --overlap 1h)"
+)]
+struct Rotate {
+    /// Its name or id
+    key: String,
+    /// How long the secret so far is good yet
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = args::span)]
+    overlap: Duration,
+    #[command(flatten)]
+    wait: Wait,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
 /// Make a key stop working at once
 #[derive(Args, Debug)]
 #[command(
@@ -136,6 +161,7 @@ pub(crate) async fn run(keys: Keys) -> Result<Exit, Failure> {
             get::run(Get { kind: Kind::Key, name: None, limit, output, gateway }).await
         }
         Action::Describe(action) => describe(action).await,
+        Action::Rotate(action) => rotate(action).await,
         Action::Revoke(action) => revoke(action).await,
     }
 }
@@ -195,6 +221,26 @@ async fn describe(one: One) -> Result<Exit, Failure> {
     let item = client.get(&path(&["keys", &one.key]), &Query::new()).await?;
     one.output.format.print(&item, whole)?;
     Ok(Exit::Done)
+}
+
+async fn rotate(rotate: Rotate) -> Result<Exit, Failure> {
+    let client = Client::new(&rotate.gateway)?;
+    let body = json!({"overlap": format!("{}ms", rotate.overlap.as_millis())});
+    let target = path(&["keys", &rotate.key, "rotate"]);
+    let answer = write::send(&client, Method::POST, &target, rotate.wait, Some(&body)).await?;
+    rotate.output.format.print(&answer, |answer| format!("{}\n", text(answer, "/key")))?;
+    let old = match text(&answer, "/earlier_secret_until") {
+        until if until.is_empty() => "the old secret works no more".to_owned(),
+        until => format!("the old secret works until {until}"),
+    };
+    host::say(&format!(
+        "rotated key {} ({}); {old}; the new one is not shown again",
+        text(&answer, "/name"),
+        text(&answer, "/id")
+    ));
+    let rollout = answer.pointer("/change/rollout").unwrap_or(&Value::Null);
+    write::say_rollout(rollout);
+    Ok(change::exit(rollout))
 }
 
 async fn revoke(revoke: Revoke) -> Result<Exit, Failure> {

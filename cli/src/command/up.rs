@@ -64,7 +64,10 @@ pub(crate) struct Up {
     /// Serve /health, /ready, /metrics and /statsz here instead of on the public API's address
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<SocketAddr>,
-    /// Serve /debug/pprof/ to who presents the master key; /statsz takes it then, too
+    /// A file that holds the operators' key. With it, /statsz is for who presents that key
+    #[arg(long, value_name = "FILE")]
+    ops_key_file: Option<PathBuf>,
+    /// Serve /debug/pprof/ to who presents the operators' key, or the master key where there is none; /statsz takes it then
     #[arg(long)]
     pprof: bool,
     /// Speak TLS there, with this certificate
@@ -124,10 +127,11 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
     };
     let standalone = standalone.map_err(|error| refused(error, source.as_ref()))?;
     local::announce(&up.data_dir, &standalone.admin_url(), standalone.master_key())?;
+    // The screen first: whoever waits for the file finds both.
+    host::print(&screen::draw(&standalone, &up))?;
     if let Some(path) = &up.ready_file {
         write_private(path, &format!("{:#}\n", ready(&standalone)))?;
     }
-    host::print(&screen::draw(&standalone, &up))?;
     let watch = file.filter(|_| up.watch).zip(source).map(|(file, source)| Watch::new(file, source));
     tokio::select! {
         () = signals.next() => {}
@@ -152,6 +156,7 @@ fn options(up: &Up, source: Option<&Source>) -> Options {
         listen: up.listen,
         tls: tls_files(up.tls_cert.clone(), up.tls_key.clone()),
         ops_listen: up.ops_listen,
+        ops_key_file: up.ops_key_file.clone(),
         pprof: up.pprof,
         ops_tls: tls_files(up.ops_tls_cert.clone(), up.ops_tls_key.clone()),
         admin_listen: up.admin_listen,

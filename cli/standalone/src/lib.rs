@@ -16,7 +16,7 @@ use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_proxy::Node;
-use gateway_proxy::config::{DEFAULT_LISTEN, Endpoint, Source, TlsFiles};
+use gateway_proxy::config::{Admin, DEFAULT_LISTEN, Endpoint, Source, TlsFiles};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
 use gateway_server::config::DEFAULT_FLEET_LISTEN;
@@ -29,7 +29,9 @@ pub struct Options {
     /// It speaks TLS with these.
     pub tls: Option<TlsFiles>,
     pub ops_listen: Option<SocketAddr>,
-    /// Serve profiles of the process. They, and the statistics, take the master key then.
+    /// Holds the key that statistics and profiles take.
+    pub ops_key_file: Option<PathBuf>,
+    /// Serve profiles of the process. They, and the statistics, take the master key then, unless there is a key for them.
     pub pprof: bool,
     pub ops_tls: Option<TlsFiles>,
     pub admin_listen: SocketAddr,
@@ -97,6 +99,7 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     if !options.data_dir.exists() {
         check_free(&options)?;
     }
+    let ops_key = options.ops_key_file.as_deref().map(gateway_proxy::config::secret_in).transpose()?;
     let control = control(&options).await?;
     let changes = control.changes();
     let (made, probed, revision) = match options.seed {
@@ -105,15 +108,20 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     };
     let set = changes.set().await?;
     let listen = listen(options.listen, &set)?;
+    let router = gateway_server::admin::router(control.app());
+    let admin = Admin::new(gateway_server::admin::BESIDE, move |request, peer| {
+        gateway_server::admin::answer_beside(router.clone(), request, peer)
+    });
     let node = gateway_proxy::start(gateway_proxy::config::Options {
         data_dir: Some(options.data_dir.join("node")),
         listen: Some(listen),
         tls: options.tls,
         ops_listen: options.ops_listen,
-        ops_key: options.pprof.then(|| control.master_key().clone()),
+        ops_key: ops_key.or_else(|| options.pprof.then(|| control.master_key().clone())),
         pprof: options.pprof,
         ops_tls: options.ops_tls,
         workers: options.workers,
+        admin: Some(admin),
         ..gateway_proxy::config::Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))
     });
     let node = match node.await {
@@ -131,6 +139,7 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
     if tokio::time::timeout(READY, node.serves(revision)).await.is_err() {
         bail!("the node did not run the configuration within {} s; what it said about it is above", READY.as_secs());
     }
+    control.set_public_url(node.base_url());
     Ok(Standalone { control, node, made, model: sample::model(&set, &probed) })
 }
 

@@ -93,6 +93,9 @@ pub(crate) fn provider(kind: &str) -> Provider {
         kind: kind.to_owned(),
         base_url: None,
         api_key: None,
+        api_keys: Vec::new(),
+        limits: None,
+        probe: None,
         headers: Default::default(),
         allow_private_networks: false,
         quirks: Vec::new(),
@@ -101,7 +104,10 @@ pub(crate) fn provider(kind: &str) -> Provider {
         gcp: None,
         retry: None,
         timeouts: None,
+        continuation: None,
         breaker: None,
+        concurrency: None,
+        on_client_gone: Default::default(),
         discovery: None,
     }
 }

@@ -244,7 +244,7 @@ fn a_change_that_not_every_connected_node_runs_is_exit_code_5() {
             assert!(drawn.contains(wanted.trim_end()), "{wanted}: {drawn}");
         }
         fake.run(&["apply", "-f", "gateway.yaml", "--no-wait"]).ended(code);
-        assert_eq!(fake.calls().last().map(|call| call.query.as_str()), Some(""));
+        assert_eq!(fake.calls().last().map(|call| call.query.as_str()), Some("wait=stored"));
     }
 }
 

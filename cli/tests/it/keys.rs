@@ -58,3 +58,24 @@ fn a_virtual_key_is_no_master_key() {
         local.world.run_with(&named, &["keys", "list"]).ended(3).says(&[wanted]);
     }
 }
+
+#[test]
+fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
+    let local = Local::fresh();
+    let first = local.run(&["keys", "create", "ci"]).ended(0).stdout.trim_end().to_owned();
+    let rotated = local.run(&["keys", "rotate", "ci", "--overlap", "1h"]).ended(0);
+    let second = rotated.says(&["rotated key ci (vk_", "works until", "not shown again"]).stdout.trim_end().to_owned();
+    assert!(second.starts_with("gw_virt_") && second != first, "{second}");
+    for key in [&first, &second] {
+        assert_eq!(local.chat(key, "demo/chat", false).0, 200);
+    }
+    let third = local.run(&["keys", "rotate", "ci", "--overlap", "0s"]).ended(0).says(&["works no more"]);
+    for (key, status) in [(first.as_str(), 401), (second.as_str(), 401), (third.stdout.trim_end(), 200)] {
+        assert_eq!(local.chat(key, "demo/chat", false).0, status);
+    }
+    local.run(&["keys", "rotate", "nobody"]).ended(4);
+    local.wait_until("the key's use", |local| {
+        local.run(&["keys", "describe", "ci", "-o", "json"]).json()["last_used_at"].is_string()
+    });
+    local.run(&["keys", "list"]).ended(0).prints(&["LAST USED"]);
+}

@@ -110,7 +110,7 @@ fn a_bad_file_is_refused_with_line_and_path() {
         ("providers:\n  - name: p\n    kind: openai\n    colour: red\n", ["gateway.yaml:4:", "providers[p].colour"]),
         ("providers:\n  - name: p\n    kind: [openai]\n", ["gateway.yaml:3:", "providers[p].kind"]),
         ("providers: [\n", ["gateway.yaml:", "(syntax)"]),
-        ("budgets: []\n", ["gateway.yaml:1:", "unsupported_yet"]),
+        ("guardrails: []\n", ["gateway.yaml:1:", "unsupported_yet"]),
     ] {
         world.write("gateway.yaml", text);
         let outcome = world

@@ -31,6 +31,13 @@ fn a_request_is_logged_explained_and_counted() {
     });
     local.run(&["usage"]).ended(0).prints(&["MODEL", "demo/chat", "REQUESTS"]);
     local.run(&["usage", "--by", "key"]).ended(0).prints(&["default"]);
+    local.run(&["spend", "--by", "key,model,day"]).ended(0).prints(&["KEY", "MODEL", "DAY", "default", "demo/chat"]);
+    let spent = local.run(&["spend", "-o", "json"]).ended(0).json();
+    assert_eq!((&spent[0]["model"], &spent[0]["requests"]), (&"demo/chat".into(), &1.into()), "{spent}");
+    local.run(&["spend", "--by", "team", "-o", "csv"]).ended(0).prints(&["team,requests,", "\r\n,1,"]);
+    local.run(&["spend", "-o", "focus"]).ended(0).prints(&["BilledCost,", "demo/chat"]);
+    local.run(&["spend", "--by", "team", "-o", "focus"]).ended(1).says(&["group_by"]);
+    local.run(&["spend", "--key", "nobody"]).ended(0).says(&["nothing was spent"]);
 }
 
 #[test]

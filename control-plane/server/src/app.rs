@@ -1,18 +1,22 @@
 //! What the admin API's handlers share. Each part knows nothing of the others; nothing here knows HTTP.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gateway_store::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Alerts;
 use crate::change::Changes;
 use crate::credential::{MasterKey, Pepper};
 use crate::fleet::Fleet;
 use crate::ingest::Tail;
 use crate::members::Members;
 use crate::meters::Meters;
+use crate::oidc::Oidc;
+use crate::passwords::Passwords;
 use crate::publish::Publisher;
+use crate::sessions::Sessions;
 
 /// The control plane's parts, made once at start.
 #[derive(Debug)]
@@ -24,8 +28,16 @@ pub struct App {
     pub hosts: Hosts,
     pub fleet: Arc<Fleet>,
     pub members: Arc<Members>,
+    pub alerts: Arc<Alerts>,
     pub publisher: Arc<Publisher>,
     pub tail: Tail,
+    pub sessions: Sessions,
+    pub passwords: Passwords,
+    pub oidc: Oidc,
+    /// Whether the admin listener speaks TLS itself.
+    pub speaks_tls: bool,
+    /// Where applications reach the gateway, without `/v1`; known once its public listener is.
+    pub public_url: OnceLock<String>,
     pub meters: Arc<Meters>,
     /// Cancelled when the process stops, so that answers without an end get one.
     pub stop: CancellationToken,

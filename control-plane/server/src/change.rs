@@ -12,6 +12,8 @@ mod refusal;
 mod state;
 mod keys;
 mod plan;
+mod allowed;
+pub mod switch;
 mod record;
 
 use std::sync::Arc;
@@ -31,12 +33,14 @@ use tokio::sync::Mutex;
 pub use self::diff::Difference;
 pub use self::draft::Draft;
 pub use self::refusal::Refusal;
+pub use self::switch::Switch;
 
 use self::keys::Keys;
 use self::plan::{Means, Plan, Sound, Step};
 use self::state::{Entry, State};
 use crate::clock;
 use crate::credential::Pepper;
+use crate::permission::Grant;
 use crate::vault::Vault;
 
 /// Makes changes, one at a time.
@@ -57,6 +61,8 @@ pub struct Actor {
     /// Empty where the change did not come over the network.
     pub ip: String,
     pub request_id: String,
+    /// What they may change.
+    pub grant: Grant,
 }
 
 /// One wish.
@@ -75,6 +81,11 @@ pub enum Edit {
     Delete {
         kind: Kind,
         name: String,
+    },
+    /// A new secret for a key, beside which the one it has is good for a while.
+    Rotate {
+        name: String,
+        overlap_ms: i64,
     },
 }
 
@@ -104,6 +115,8 @@ pub enum Wish {
     Apply(Apply),
     /// Topology becomes what it was. Keys are not touched: a revoked key stays revoked.
     Rollback(Earlier),
+    /// Targets of models in rotation or out of it.
+    Switch(Switch),
 }
 
 /// A change as it is asked for.
@@ -224,8 +237,10 @@ impl Changes {
         match &request.wish {
             Wish::Edit(edit) => plan_edit(&mut plan, &keys, edit)?,
             Wish::Apply(apply) => plan_apply(&mut plan, apply).await?,
+            Wish::Switch(wanted) => switch::plan(&mut plan, wanted)?,
             Wish::Rollback(earlier) => plan.restore(self.items_at(state, *earlier).await?)?,
         }
+        allowed::check(&request.actor.grant, &plan)?;
         let Sound { mut steps, warnings, of_topology } = plan.validate()?;
         let mut revision = Committed { topology: state.heads.topology, identity: state.heads.identity };
         if !request.dry_run && steps.iter().any(|step| step.op != Op::Unchanged) {
@@ -275,6 +290,10 @@ fn plan_edit(plan: &mut Plan<'_>, keys: &Keys, edit: &Edit) -> Result<(), Refusa
             let entry = find(plan, keys, *kind, name)?.clone();
             plan.delete(&entry)
         }
+        Edit::Rotate { name, overlap_ms } => {
+            let entry = find(plan, keys, Kind::Key, name)?.clone();
+            plan.rotate(&entry, *overlap_ms)
+        }
     }
 }
 
@@ -323,7 +342,8 @@ impl Request {
         let class = match &self.wish {
             Wish::Edit(Edit::Create(draft) | Edit::Put(draft)) => draft.kind().class(),
             Wish::Edit(Edit::Patch { kind, .. } | Edit::Delete { kind, .. }) => kind.class(),
-            Wish::Apply(_) | Wish::Rollback(_) => Class::Topology,
+            Wish::Edit(Edit::Rotate { .. }) => Class::Identity,
+            Wish::Apply(_) | Wish::Rollback(_) | Wish::Switch(_) => Class::Topology,
         };
         match self.expected_revision {
             Some(expected) if expected != state.heads.of(class) => {

@@ -23,6 +23,24 @@ pub fn date(day: i64) -> String {
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
+/// Days since 1970 from a date: `2027-01-15`.
+pub(crate) fn parse_date(text: &str) -> Option<i64> {
+    let date: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == 10)?;
+    let start = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(start.timestamp().as_second().div_euclid(24 * 60 * 60))
+}
+
+/// The first day of a day's month, and that of the next one.
+pub(crate) fn month(day: i64) -> (i64, i64) {
+    let first = |months: i64| {
+        let at = jiff::Timestamp::from_second(day.saturating_mul(24 * 60 * 60)).ok()?;
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
+        parse_date(&date.checked_add(jiff::Span::new().months(months)).ok()?.to_string())
+    };
+    // Beyond the calendar there are no months.
+    (first(0).unwrap_or(day), first(1).unwrap_or(day))
+}
+
 /// Unix milliseconds from their number or RFC 3339.
 pub fn parse(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond))
@@ -39,5 +57,10 @@ mod tests {
         assert_eq!(parse("1800000000123"), Some(1_800_000_000_123));
         assert_eq!(parse("soon"), None);
         assert_eq!(date(20_833), "2027-01-15");
+        assert_eq!(parse_date("2027-01-15"), Some(20_833));
+        assert_eq!((parse_date("2027-02-30"), parse_date("2027-01-15T08:00:00Z"), parse_date("")), (None, None, None));
+        let (first, next) = month(20_833);
+        assert_eq!((date(first).as_str(), date(next).as_str()), ("2027-01-01", "2027-02-01"));
+        assert_eq!(month(i64::MAX), (i64::MAX, i64::MAX));
     }
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, anyhow};
 use gateway_model::file;
 use gateway_model::problem::Problem;
+use gateway_model::secret::Secret;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -67,12 +68,41 @@ pub struct ControlPlane {
     /// Master key that all replicas share, in place of `GATEWAY_MASTER_KEY` [default: `master.key` in the data directory]
     #[arg(long, value_name = "FILE")]
     pub master_key_file: Option<PathBuf>,
+    /// Where applications reach the gateway, as the dashboard shows it and calls it from its playground:
+    /// `https://gateway.example.com`
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<String>,
+    /// Secret of the client that the identity provider in `settings.oidc` knows this gateway as [default: a client without one]
+    #[arg(long, value_name = "FILE")]
+    pub oidc_client_secret_file: Option<PathBuf>,
     /// Configuration file to apply at each start; what it does not name is left alone.
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Written when the admin API answers: {"admin_url", "fleet_url", "master_key", "join_token", "virtual_key", "pid"}.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// A file with a secret and nothing else. The error names the file and not what is in it.
+fn secret_in(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+    let text = text.trim();
+    anyhow::ensure!(!text.is_empty(), "`{}` is empty", path.display());
+    Ok(Secret::new(text))
+}
+
+/// An origin and nothing behind it: it is written into a policy for browsers.
+fn public_url(text: &str) -> Result<String, String> {
+    let url = text.trim_end_matches('/');
+    let parsed = url.parse::<http::Uri>().map_err(|error| error.to_string())?;
+    let is_origin = matches!(parsed.scheme_str(), Some("http" | "https"))
+        && parsed.authority().is_some_and(|authority| {
+            authority.as_str().chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c))
+        })
+        && parsed.path_and_query().is_none_or(|path| path == "/");
+    is_origin
+        .then(|| url.to_owned())
+        .ok_or_else(|| "must be like https://gateway.example.com, without a path".to_owned())
 }
 
 /// SIGTERM and SIGINT; one that comes early is kept until somebody waits for it.
@@ -116,6 +146,8 @@ impl ControlPlane {
             fleet_hosts: self.fleet_hosts,
             kek_file: self.kek_file,
             master_key_file: self.master_key_file,
+            public_url: self.public_url,
+            oidc_client_secret: self.oidc_client_secret_file.as_deref().map(secret_in).transpose()?,
         })
         .await?;
         if let (Some(path), Some(parsed)) = (&self.file, parsed) {
@@ -256,4 +288,25 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         std::fs::rename(&draft, path)
     };
     write().with_context(|| format!("cannot write the ready file `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_an_origin() {
+        for (text, expected) in [
+            ("https://gateway.example.com", Some("https://gateway.example.com")),
+            ("http://[::1]:8080/", Some("http://[::1]:8080")),
+            ("https://gateway.example.com/v1", None),
+            ("https://*", None),
+            ("https://a;script-src", None),
+            ("https://user@a", None),
+            ("ftp://a", None),
+            ("gateway.example.com", None),
+        ] {
+            assert_eq!(public_url(text).ok().as_deref(), expected, "{text}");
+        }
+    }
 }

@@ -28,6 +28,10 @@ pub struct Options {
     pub kek_file: Option<PathBuf>,
     /// Master key that several replicas share. `None`: the environment's, else `master.key` in the data directory.
     pub master_key_file: Option<PathBuf>,
+    /// Where applications reach the gateway, for the dashboard: `https://gateway.example.com`. `None`: not known here.
+    pub public_url: Option<String>,
+    /// Of the client that the identity provider knows this gateway as. `None`: it is a public client.
+    pub oidc_client_secret: Option<Secret>,
 }
 
 /// Environment variable that brings the master key from outside.
@@ -55,8 +59,10 @@ impl Options {
             admin_tls: None,
             fleet_listen: None,
             fleet_hosts: Vec::new(),
+            oidc_client_secret: None,
             kek_file: None,
             master_key_file: None,
+            public_url: None,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Start to stop: secrets, database, the parts, the listeners, and the order in which they end.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gateway_model::document::Resource;
-use gateway_model::kind::key::{Key, Limits};
+use gateway_model::kind::key::Key;
 use gateway_model::secret::Secret;
 use gateway_model::token::Prefix;
 use gateway_store::{Heads, Store};
@@ -19,22 +18,27 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
+use crate::alerts::Alerts;
 use crate::app::{App, Hosts};
 use crate::authority::Authority;
 use crate::change::{Actor, Changes, Draft, Edit, Refusal, Request, Wish};
 use crate::clock;
-use crate::config::{self, Options};
+use crate::config::{self, Options, TlsFiles};
 use crate::credential::{self, MasterKey, Pepper};
 use crate::data_dir::{DataDir, outside_secret};
 use crate::fleet::Fleet;
 use crate::fleet_listener::FleetListener;
 use crate::ingest::{Ingest, Tail};
 use crate::jobs;
+use crate::leases::Leases;
 use crate::listener::Listener;
 use crate::members::Members;
 use crate::meters::Meters;
+use crate::oidc::Oidc;
+use crate::passwords::Passwords;
 use crate::publish::Publisher;
 use crate::replica;
+use crate::sessions::Sessions;
 use crate::sync::FleetService;
 use crate::task::Job;
 use crate::vault::Vault;
@@ -53,7 +57,6 @@ const MASTER_KEY_FILE: &str = "master.key";
 pub struct ControlPlane {
     app: Arc<App>,
     listener: Listener,
-    speaks_tls: bool,
     fleet_listener: Option<FleetListener>,
     fleet_host: Option<String>,
     join_token: Option<Secret>,
@@ -69,10 +72,7 @@ pub struct ControlPlane {
 
 /// Starts a control plane. When this returns, the admin API answers.
 pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
-    let certificate = match options.admin_tls.clone() {
-        Some(files) => Some(Certificate::open(files).await?),
-        None => None,
-    };
+    let certificate = certificate(options.admin_tls.clone()).await?;
     let socket = Listener::bind(options.admin_listen).await?;
     let fleet_socket = match options.fleet_listen {
         Some(address) => Some(FleetListener::bind(address).await?),
@@ -84,10 +84,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let vault = Arc::new(open_vault(&options, &data_dir, &store.heads().await?)?);
     let pepper = Arc::new(Pepper::load_or_make(&store, &vault, clock::unix_ms()).await?);
     let changes = Arc::new(Changes::new(store.clone(), Arc::clone(&vault), Arc::clone(&pepper)));
-    // Nothing but the pepper was ever written: the first start, or one that was cut off before it got further.
-    let heads = store.heads().await?;
-    let fresh = heads.topology == 0 && heads.identity == 1;
-    let minted_key = if fresh { mint_default_key(&changes).await? } else { None };
+    let minted_key = if is_fresh(&store).await? { mint_default_key(&changes).await? } else { None };
 
     let meters = Arc::new(Meters::new());
     let stop = CancellationToken::new();
@@ -97,7 +94,8 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let publisher = Arc::new(Publisher::start(store.clone(), vault).await?);
     let ingest = Arc::new(Ingest::new(store.clone(), tail.clone(), Arc::clone(&meters)));
     let (pipe, incoming) = mpsc::channel(PIPE_BACKLOG);
-    let channel = FleetService::new(Arc::clone(&publisher), Arc::clone(&fleet), ingest, stop.clone());
+    let leases = Arc::new(Leases::new(store.clone(), Arc::clone(&fleet)));
+    let channel = FleetService::new(Arc::clone(&publisher), Arc::clone(&fleet), (ingest, leases), stop.clone());
     let channel = channel.with_members(Arc::clone(&members));
     let (mut fleet_listener, mut join_token) = (None, None);
     if let Some(socket) = fleet_socket {
@@ -111,6 +109,8 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     if fleet_listener.is_some() {
         jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), Arc::clone(&fleet), channel.clone())));
     }
+    let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes)));
+    jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -120,14 +120,19 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         master_key: MasterKey::new(&master_key),
         fleet,
         members,
+        alerts,
         publisher,
         tail,
+        sessions: Sessions::default(),
+        passwords: Passwords::default(),
+        oidc: Oidc::new(options.oidc_client_secret.clone()),
+        speaks_tls: certificate.is_some(),
+        public_url: options.public_url.map(OnceLock::from).unwrap_or_default(),
         meters,
         stop,
         started_at_ms: clock::unix_ms(),
     });
     let door = certificate.as_ref().map(|certificate| Door::new(certificate.config()));
-    let speaks_tls = door.is_some();
     // What is wrong with new files is in the log.
     jobs.extend(certificate.map(|certificate| Job::spawn(certificate.follow(|_| {}))));
     let listener = Listener::serve(socket, door, admin::router(Arc::clone(&app)))?;
@@ -135,7 +140,6 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     Ok(ControlPlane {
         app,
         listener,
-        speaks_tls,
         fleet_listener,
         fleet_host,
         join_token,
@@ -149,6 +153,19 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     })
 }
 
+async fn certificate(files: Option<TlsFiles>) -> anyhow::Result<Option<Certificate>> {
+    match files {
+        Some(files) => Ok(Some(Certificate::open(files).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Nothing but the pepper was ever written: the first start, or one that was cut off before it got further.
+async fn is_fresh(store: &Store) -> anyhow::Result<bool> {
+    let heads = store.heads().await?;
+    Ok(heads.topology == 0 && heads.identity == 1)
+}
+
 // === impl ControlPlane ===
 
 impl ControlPlane {
@@ -159,7 +176,7 @@ impl ControlPlane {
 
     /// Root of the admin API, without `/admin`.
     pub fn admin_url(&self) -> String {
-        let scheme = if self.speaks_tls { "https" } else { "http" };
+        let scheme = if self.app.speaks_tls { "https" } else { "http" };
         format!("{scheme}://{}", self.admin_addr())
     }
 
@@ -205,6 +222,12 @@ impl ControlPlane {
     /// Takes in-memory connections of nodes in this process: one end of a pipe per connection.
     pub fn pipe(&self) -> mpsc::Sender<DuplexStream> {
         self.pipe.clone()
+    }
+
+    /// Tells the dashboard where applications reach the gateway, unless that was said at the start.
+    pub fn set_public_url(&self, url: String) {
+        // The first word stands.
+        let _ = self.app.public_url.set(url);
     }
 
     pub fn changes(&self) -> &Changes {
@@ -284,18 +307,8 @@ fn open_vault(options: &Options, data_dir: &DataDir, heads: &Heads) -> anyhow::R
 
 /// `None` where another replica that starts on the same new database was faster.
 async fn mint_default_key(changes: &Changes) -> anyhow::Result<Option<Secret>> {
-    let key = Key {
-        name: DEFAULT_KEY.to_owned(),
-        secret: None,
-        models: vec!["*".to_owned()],
-        // Whoever starts a gateway owns the accounts behind it.
-        passthrough: vec!["*".to_owned()],
-        limits: Limits::default(),
-        expires_at: None,
-        enabled: true,
-        tags: Vec::new(),
-        metadata: BTreeMap::new(),
-    };
+    // Whoever starts a gateway owns the accounts behind it.
+    let key = Key { passthrough: vec!["*".to_owned()], ..Key::new(DEFAULT_KEY) };
     let request = Request {
         actor: Actor { name: "startup".to_owned(), ..Actor::default() },
         wish: Wish::Edit(Edit::Create(Draft::from(Resource::Key(Box::new(key))))),

@@ -11,6 +11,7 @@ use gateway_model::token::{self, Prefix};
 use gateway_store::audit::AuditRow;
 use gateway_store::revisions::{Commit, Edit, Op};
 use gateway_store::{ItemKind, Store, StoredItem};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::vault::{self, Vault};
@@ -37,6 +38,21 @@ pub fn mint(prefix: Prefix) -> Secret {
     let mut entropy = Zeroizing::new([0; 32]);
     rand::fill(&mut *entropy).expect("the system's random source works");
     token::encode(prefix, &entropy)
+}
+
+/// A secret that a key had before it was rotated: its digest, and until when it is good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Earlier {
+    /// In base64.
+    digest: String,
+    pub(crate) pepper_version: u32,
+    pub(crate) until_ms: i64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct EarlierSecrets {
+    #[serde(default)]
+    earlier: Vec<Earlier>,
 }
 
 // === impl Pepper ===
@@ -130,6 +146,29 @@ impl std::fmt::Debug for Pepper {
     }
 }
 
+// === impl Earlier ===
+
+impl Earlier {
+    pub(crate) fn new(digest: &[u8], pepper_version: u32, until_ms: i64) -> Self {
+        Self { digest: BASE64.encode(digest), pepper_version, until_ms }
+    }
+
+    /// `None` where what is stored is no digest.
+    pub(crate) fn digest(&self) -> Option<Vec<u8>> {
+        BASE64.decode(&self.digest).ok()
+    }
+}
+
+/// The secrets that a key had before, the oldest first. They stand where other kinds have what is known of their secrets.
+pub(crate) fn earlier(item: &StoredItem) -> Vec<Earlier> {
+    serde_json::from_str::<EarlierSecrets>(&item.secret_facts).unwrap_or_default().earlier
+}
+
+/// As [`earlier`] reads it.
+pub(crate) fn earlier_facts(earlier: Vec<Earlier>) -> String {
+    serde_json::to_string(&EarlierSecrets { earlier }).expect("texts and numbers are JSON")
+}
+
 // === impl MasterKey ===
 
 impl MasterKey {
@@ -141,6 +180,14 @@ impl MasterKey {
     pub fn is(&self, credential: &str) -> bool {
         let other = digest::digest(&digest::SHA256, credential.as_bytes());
         constant_time::verify_slices_are_equal(self.digest.as_ref(), other.as_ref()).is_ok()
+    }
+}
+
+impl MasterKey {
+    /// What is kept of a secret that was given to who had shown this key. Under another master key it is nobody's.
+    pub fn seal(&self, secret: &str) -> Vec<u8> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.digest.as_ref());
+        hmac::sign(&key, secret.as_bytes()).as_ref().to_vec()
     }
 }
 

@@ -23,6 +23,10 @@ const KEEP_LOGS_MS: i64 = 30 * DAY_MS;
 const TIDY_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Single requests; the sums stay.
 const KEEP_USAGE_MS: i64 = 90 * DAY_MS;
+/// Longer than the longest window of a budget.
+const KEEP_LEDGER_MS: i64 = 2 * 366 * DAY_MS;
+/// Those that were sent.
+const KEEP_ALERTS_MS: i64 = 30 * DAY_MS;
 const KEEP_AUDIT_MS: i64 = 400 * DAY_MS;
 const KEEP_NODES_MS: i64 = 30 * DAY_MS;
 /// A node that was away longer than this with usage it has not delivered is not expected back.
@@ -31,6 +35,8 @@ const KEEP_WATERMARKS_MS: i64 = 400 * DAY_MS;
 const KEEP_TOPOLOGY: (i64, u64) = (30 * DAY_MS, 100);
 const KEEP_IDENTITY: (i64, u64) = (7 * DAY_MS, 200_000);
 
+/// Minutes of traffic: what the charts of the last days need.
+const KEEP_TRAFFIC_MS: i64 = 3 * DAY_MS;
 const METERS_EVERY: Duration = Duration::from_secs(5);
 
 /// Days whose parts of the large tables are made before they come: as long as all control planes may be away.
@@ -94,7 +100,10 @@ async fn tidy(store: Store) {
         complain("days to come", &error);
     }
     tell_pruned("usage events", store.prune_usage(now - KEEP_USAGE_MS).await);
+    tell("windows of budgets", store.prune_ledger(now - KEEP_LEDGER_MS).await);
+    tell("alerts", store.prune_alerts(now - KEEP_ALERTS_MS, now - KEEP_LEDGER_MS).await);
     tell("audit events", store.prune_audit(now - KEEP_AUDIT_MS).await);
+    tell("minutes of traffic", store.prune_traffic(now - KEEP_TRAFFIC_MS).await);
     tell("nodes", store.prune_nodes(now - KEEP_NODES_MS).await);
     tell("watermarks", store.prune_watermarks(now - KEEP_WATERMARKS_MS).await);
     for (class, (age, keep)) in [(Class::Topology, KEEP_TOPOLOGY), (Class::Identity, KEEP_IDENTITY)] {

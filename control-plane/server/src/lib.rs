@@ -3,6 +3,7 @@
 //! It never stands in the way of a request: nodes serve on without it.
 
 pub mod clock;
+mod money;
 mod task;
 pub mod config;
 mod data_dir;
@@ -11,15 +12,23 @@ pub mod vault;
 pub mod credential;
 pub mod authority;
 mod view;
+pub mod permission;
 pub mod change;
 pub mod peer;
 pub mod fleet;
 pub mod members;
 pub mod enrolment;
 pub mod ingest;
+pub mod leases;
 pub mod publish;
 pub mod sync;
+mod outbound;
+pub mod alerts;
+mod sessions;
+mod passwords;
+mod oidc;
 pub mod app;
+mod dashboard;
 pub mod admin;
 mod listener;
 mod fleet_listener;

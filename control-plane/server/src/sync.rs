@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_wire::v1::fleet_server::{Fleet as FleetApi, FleetServer};
-use gateway_wire::v1::{ControlMsg, IngestAck, LogBatch, MetricFrame, NodeMsg, UsageBatch};
+use gateway_wire::v1::{ControlMsg, IngestAck, LeaseAsk, LeaseGrant, LogBatch, MetricFrame, NodeMsg, UsageBatch};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::enrolment::EnrolmentService;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
+use crate::leases::Leases;
 use crate::members::Members;
 use crate::peer::Link;
 use crate::publish::Publisher;
@@ -39,7 +40,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const OUTBOUND: usize = 4;
 /// Snapshots on their way at a time; others wait, their nodes serve by what they have.
 const MAX_SNAPSHOTS: usize = 8;
-/// Calls of one connection at a time; a node needs five.
+/// Calls of one connection at a time; a node needs six.
 const MAX_CALLS: u32 = 32;
 const MAX_HEADERS: u32 = 16 << 10;
 
@@ -48,6 +49,7 @@ const MAX_HEADERS: u32 = 16 << 10;
 pub struct FleetService {
     context: Context,
     ingest: Arc<Ingest>,
+    leases: Arc<Leases>,
     members: Option<Arc<Members>>,
 }
 
@@ -55,9 +57,14 @@ pub struct FleetService {
 
 impl FleetService {
     /// For nodes of this process. `stop` ends all streams.
-    pub fn new(publisher: Arc<Publisher>, fleet: Arc<Fleet>, ingest: Arc<Ingest>, stop: CancellationToken) -> Self {
+    pub fn new(
+        publisher: Arc<Publisher>,
+        fleet: Arc<Fleet>,
+        (ingest, leases): (Arc<Ingest>, Arc<Leases>),
+        stop: CancellationToken,
+    ) -> Self {
         let (admission, balance) = (Arc::new(Semaphore::new(MAX_SNAPSHOTS)), Arc::new(Balance::new()));
-        Self { context: Context { publisher, fleet, admission, balance, stop }, ingest, members: None }
+        Self { context: Context { publisher, fleet, admission, balance, stop }, ingest, leases, members: None }
     }
 
     /// To be told whenever it is known anew: nodes connected to all replicas together, and how many replicas there are, this
@@ -109,7 +116,8 @@ fn server() -> Server {
     Server::builder().http2_keepalive_interval(Some(KEEPALIVE)).http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
-type Acks = ReceiverStream<Result<IngestAck, Status>>;
+type Answers<A> = ReceiverStream<Result<A, Status>>;
+type Acks = Answers<IngestAck>;
 
 #[tonic::async_trait]
 impl FleetApi for FleetService {
@@ -117,6 +125,7 @@ impl FleetApi for FleetService {
     type UsageStream = Acks;
     type LogsStream = Acks;
     type MetricsStream = Acks;
+    type LeaseStream = Answers<LeaseGrant>;
 
     async fn sync(&self, request: Request<Streaming<NodeMsg>>) -> Result<Response<Self::SyncStream>, Status> {
         let speaker = self.speaker(&request)?;
@@ -148,20 +157,29 @@ impl FleetApi for FleetService {
             std::future::ready(Ok(IngestAck::default()))
         }))
     }
+
+    async fn lease(&self, request: Request<Streaming<LeaseAsk>>) -> Result<Response<Self::LeaseStream>, Status> {
+        let leases = Arc::clone(&self.leases);
+        Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |ask| {
+            let leases = Arc::clone(&leases);
+            async move { leases.answer(ask).await }
+        }))
+    }
 }
 
 /// Answers each message of a stream in order; the first that cannot be answered ends it.
-fn answer<T, F>(
+fn answer<T, A, F>(
     stop: &CancellationToken,
     speaker: Speaker,
     request: Request<Streaming<T>>,
     mut answer: impl FnMut(T) -> F + Send + 'static,
-) -> Response<Acks>
+) -> Response<Answers<A>>
 where
     T: Report + Send + 'static,
-    F: Future<Output = Result<IngestAck, Status>> + Send,
+    A: Send + 'static,
+    F: Future<Output = Result<A, Status>> + Send,
 {
-    let (outbound, acks) = mpsc::channel(OUTBOUND);
+    let (outbound, answers) = mpsc::channel(OUTBOUND);
     let (mut inbound, stop) = (request.into_inner(), stop.clone());
     task::spawn(async move {
         let mut cut = std::pin::pin!(speaker.cut());
@@ -187,5 +205,5 @@ where
             }
         }
     });
-    Response::new(ReceiverStream::new(acks))
+    Response::new(ReceiverStream::new(answers))
 }

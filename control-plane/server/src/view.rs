@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
+use crate::credential;
 
 /// What is known of a stored secret without opening it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,10 @@ pub(crate) fn item(item: &StoredItem) -> Value {
     shown.insert("name".to_owned(), json!(item.name));
     if item.kind == ItemKind::Resource(Kind::Key) {
         key_fields(&mut shown, &spec(item));
+        let until = credential::earlier(item).iter().map(|earlier| earlier.until_ms).max();
+        shown.insert("earlier_secret_until".to_owned(), json!(until.map(rfc3339)));
+        // Whoever shows keys that are in use asks for it.
+        shown.insert("last_used_at".to_owned(), Value::Null);
     }
     shown.insert("revision".to_owned(), json!(item.revision));
     shown.insert("created_at".to_owned(), json!(rfc3339(item.created_at_ms)));
@@ -64,7 +69,14 @@ pub(crate) fn item(item: &StoredItem) -> Value {
 fn key_fields(shown: &mut Map<String, Value>, spec: &Value) {
     let defaults = [
         ("models", json!(["*"])),
+        ("passthrough", json!([])),
+        ("roles", json!([])),
+        ("endpoints", json!([])),
+        ("ips", json!([])),
+        ("team", Value::Null),
+        ("user", Value::Null),
         ("limits", json!({})),
+        ("budget", Value::Null),
         ("expires_at", Value::Null),
         ("enabled", json!(true)),
         ("tags", json!([])),

@@ -51,6 +51,7 @@ pub(crate) const MAX_PARAMETERS: usize = 16_000;
 
 /// Bytes of a text that is part of a key.
 const MAX_KEY: usize = 512;
+const MAX_SHORT_KEY: usize = 256;
 
 /// `synchronous=NORMAL` under WAL: a crash of the process loses nothing, a power cut may lose the last commits but never
 /// tears one. `busy_timeout` is in milliseconds.
@@ -248,9 +249,20 @@ pub(crate) fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// As [`text`], cut to what fits into an index of Postgres with others of its kind.
+/// As [`text`], cut to what fits into an index of Postgres (2,704 bytes a row) with six of [`short_key`].
 pub(crate) fn key(key: &str) -> String {
-    text(&key[..key.floor_char_boundary(MAX_KEY)])
+    cut(key, MAX_KEY)
+}
+
+/// As [`key`], for names, which have 256 letters at most where nobody means harm.
+pub(crate) fn short_key(key: &str) -> String {
+    cut(key, MAX_SHORT_KEY)
+}
+
+fn cut(key: &str, max: usize) -> String {
+    // What stands for a NUL is longer than it.
+    let key = text(&key[..key.floor_char_boundary(max)]);
+    key[..key.floor_char_boundary(max)].to_owned()
 }
 
 /// A column of whole numbers that are never negative.

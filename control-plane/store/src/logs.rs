@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use crate::db::{MAX_PARAMETERS, key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
+use crate::traffic::{self, Sample};
 use crate::usage::{Cursor, Sender};
 
 /// One request's record, and what it can be found by.
@@ -21,6 +22,8 @@ pub struct LogRow {
     pub status: u32,
     /// The whole record as JSON.
     pub record: String,
+    /// What it adds to the minute's sums; not read back.
+    pub sample: Option<Sample>,
 }
 
 /// Which records; what is `None` does not matter.
@@ -75,6 +78,16 @@ impl Store {
             }
             query.execute(&mut *tx).await?;
         }
+        let known = sqlx::query("SELECT up_to_seq FROM log_watermark WHERE node_id = $1 AND boot_id = $2");
+        let known = known.bind(from.node).bind(from.boot).fetch_optional(&mut *tx).await?;
+        let known = known.map_or(Ok(0), |row| unsigned(&row, "up_to_seq"))?;
+        // What has been stored before has been counted before.
+        let n_known = usize::try_from(known.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
+        let uncounted = rows
+            .iter()
+            .skip(n_known)
+            .filter_map(|row| Some((row.started_ms, row.provider.as_str(), row.sample.as_ref()?)));
+        traffic::count(&self.db, &mut tx, uncounted, from.at_ms).await?;
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
         // The largest of two numbers has no name that both engines know.
         let watermark = sqlx::query(
@@ -184,6 +197,7 @@ impl LogRow {
             provider: row.try_get("provider")?,
             status: u32::try_from(unsigned(row, "status")?).unwrap_or(u32::MAX),
             record: row.try_get("record")?,
+            sample: None,
         })
     }
 }

@@ -22,6 +22,12 @@ impl Store {
         self.listed(kind, "name", &names).await
     }
 
+    /// Those of these ids that are there, in no order.
+    pub async fn items_by_id(&self, kind: ItemKind, ids: &[&str]) -> Result<Vec<StoredItem>, Error> {
+        let ids: Vec<String> = ids.iter().map(|id| text(id)).collect();
+        self.listed(kind, "id", &ids).await
+    }
+
     /// The virtual keys with these digests, in no order.
     pub async fn keys_by_digest(&self, digests: &[Vec<u8>]) -> Result<Vec<StoredItem>, Error> {
         self.listed(ItemKind::Resource(gateway_model::kind::Kind::Key), "digest", digests).await

@@ -21,6 +21,12 @@ const STEPS: &[Step] = &[
         postgres: include_str!("../../../migrations/0004_arrival.postgres.sql"),
     },
     Step::of_both(include_str!("../../../migrations/0005_units.sql")),
+    Step::of_both(include_str!("../../../migrations/0006_budgets.sql")),
+    Step::of_both(include_str!("../../../migrations/0007_spend.sql")),
+    Step::of_both(include_str!("../../../migrations/0008_sessions.sql")),
+    Step::of_both(include_str!("../../../migrations/0009_people.sql")),
+    Step::of_both(include_str!("../../../migrations/0010_alerts.sql")),
+    Step::of_both(include_str!("../../../migrations/0011_price.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

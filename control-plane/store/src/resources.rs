@@ -45,6 +45,22 @@ impl Store {
         read_all(&rows)
     }
 
+    /// Up to `limit` items of a kind that have a budget or are one, by name, after the name `after`.
+    pub async fn budgeted(&self, kind: ItemKind, after: &str, limit: usize) -> Result<Vec<StoredItem>, Error> {
+        // A key's tags may say the same; whoever reads the document sees that.
+        let rows = sqlx::query(
+            "SELECT kind, id, name, revision, document, sealed, secret_facts, digest, pepper_version, created_at_ms, updated_at_ms, owner \
+             FROM config_item WHERE kind = $1 AND name > $2 AND (kind = 'budget' OR document LIKE '%\"budget\":{%') \
+             ORDER BY name LIMIT $3",
+        )
+        .bind(kind.name())
+        .bind(text(after))
+        .bind(signed(limit as u64))
+        .fetch_all(self.db.readers())
+        .await?;
+        read_all(&rows)
+    }
+
     /// One item by its name or its id; a name wins over an equal id.
     pub async fn item(&self, kind: ItemKind, name_or_id: &str) -> Result<Option<StoredItem>, Error> {
         let rows = sqlx::query(

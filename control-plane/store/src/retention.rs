@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::db::{Daily, Db, Tx, signed};
 use crate::error::Error;
+use crate::last_used;
 use crate::store::Store;
 
 /// What went.
@@ -34,6 +35,7 @@ impl Store {
         let n_days = self.db.drop_days(Daily::Usage, older_than_ms).await?;
         let mut tx = self.db.begin().await?;
         let n_rows = prune_aged(&self.db, &mut tx, Daily::Usage, older_than_ms).await?;
+        last_used::prune(&mut tx).await?;
         tx.commit().await?;
         Ok(Pruned { n_rows, n_days })
     }

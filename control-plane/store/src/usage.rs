@@ -1,12 +1,13 @@
-//! What was used: events that count exactly once however often they arrive, and their sums per day, key, model and provider.
+//! What was used: events that count exactly once however often they arrive. Their sums are read in `spend`.
 
 mod write;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{key, signed, text, unsigned};
+use crate::db::{key, short_key, signed, text, unsigned};
 use crate::error::Error;
+use crate::ledger::Charge;
 use crate::store::Store;
 
 /// One admitted request. `id` is its request id.
@@ -31,6 +32,14 @@ pub struct UsageRow {
     pub topology_revision: u64,
     /// JSON list of texts.
     pub tags: String,
+    /// What it adds to which budgets. Booked when the event is stored, and not read back with it.
+    pub charges: Vec<Charge>,
+    /// On whose account, by name; empty: nobody's in particular. So are the following.
+    pub user: String,
+    pub team: String,
+    pub organization: String,
+    /// The row of prices that it was charged by; empty where none was known.
+    pub price: String,
 }
 
 /// Disjoint classes of tokens; `reasoning`, audio and images are parts of `input` and `output`.
@@ -69,16 +78,6 @@ pub struct Totals {
     pub cost_nano_usd: i64,
     /// Requests without a known price; `cost_nano_usd` is without them.
     pub unpriced: u64,
-}
-
-/// What to sum up by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    Key,
-    Model,
-    Provider,
-    /// UTC, as a count of days since 1970.
-    Day,
 }
 
 /// Of one request. Far more than is real, far less than what would overflow the sums.
@@ -151,8 +150,8 @@ impl Store {
         let rows = sqlx::query(
             "SELECT id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, cache_write_1h, \
              output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, \
-             searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags \
-             FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3",
+             searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, user_name, team, organization, \
+             price FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3",
         )
         .bind(started_ms)
         .bind(text(id))
@@ -160,31 +159,6 @@ impl Store {
         .fetch_all(self.db.readers())
         .await?;
         rows.iter().map(UsageRow::read).collect()
-    }
-
-    /// Sums by group, in the groups' order, after the group `after`.
-    pub async fn usage_summary(
-        &self,
-        group: Group,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, Totals)>, Error> {
-        let query = sqlx::query(group.statement());
-        let query = match group {
-            Group::Day => query.bind(after.and_then(|after| after.parse::<i64>().ok()).unwrap_or(i64::MIN)),
-            // The empty name (no route, no key) is a group too, so the first page cannot begin after it.
-            Group::Key | Group::Model | Group::Provider => query.bind(after.map(text)),
-        };
-        let rows = query.bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
-        rows.iter()
-            .map(|row| {
-                let name = match group {
-                    Group::Day => row.try_get::<i64, _>("name")?.to_string(),
-                    Group::Key | Group::Model | Group::Provider => row.try_get("name")?,
-                };
-                Ok((name, Totals::read(row)?))
-            })
-            .collect()
     }
 }
 
@@ -195,16 +169,21 @@ impl UsageRow {
     fn storable(&self) -> Self {
         Self {
             id: key(&self.id),
-            key_id: key(&self.key_id),
+            key_id: short_key(&self.key_id),
             model: key(&self.model),
-            provider: key(&self.provider),
+            provider: short_key(&self.provider),
             upstream_model: text(&self.upstream_model),
             route: text(&self.route),
             settled_by: text(&self.settled_by),
             tags: text(&self.tags),
+            user: short_key(&self.user),
+            team: short_key(&self.team),
+            organization: short_key(&self.organization),
+            price: text(&self.price),
             tokens: self.tokens.bounded(),
             units: self.units.bounded(),
             cost_nano_usd: self.cost_nano_usd.clamp(-MAX_COST, MAX_COST),
+            charges: self.charges.iter().map(Charge::bounded).collect(),
             ..self.clone()
         }
     }
@@ -227,7 +206,20 @@ impl UsageRow {
             status: u32::try_from(unsigned(row, "status")?).unwrap_or(u32::MAX),
             topology_revision: unsigned(row, "topology_revision")?,
             tags: row.try_get("tags")?,
+            charges: Vec::new(),
+            user: row.try_get("user_name")?,
+            team: row.try_get("team")?,
+            organization: row.try_get("organization")?,
+            price: row.try_get("price")?,
         })
+    }
+}
+
+// === impl Charge ===
+
+impl Charge {
+    fn bounded(&self) -> Self {
+        Self { nano_usd: self.nano_usd.clamp(0, MAX_COST), ..self.clone() }
     }
 }
 
@@ -331,7 +323,7 @@ fn sums<const N: usize>(one: [u64; N], other: [u64; N]) -> [u64; N] {
 // === impl Totals ===
 
 impl Totals {
-    fn read(row: &AnyRow) -> Result<Self, Error> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, Error> {
         Ok(Self {
             requests: unsigned(row, "requests")?,
             tokens: Tokens::read(row)?,
@@ -339,36 +331,5 @@ impl Totals {
             cost_nano_usd: row.try_get("cost_nano_usd")?,
             unpriced: unsigned(row, "unpriced")?,
         })
-    }
-}
-
-/// A summary's statement; only the column it groups by and the condition of its paging differ.
-macro_rules! summary {
-    ($column:literal, $condition:literal) => {
-        concat!(
-            "SELECT ", $column, " AS name, CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(input) AS BIGINT) AS input, \
-             CAST(SUM(cache_read) AS BIGINT) AS cache_read, CAST(SUM(cache_write) AS BIGINT) AS cache_write, \
-             CAST(SUM(cache_write_1h) AS BIGINT) AS cache_write_1h, CAST(SUM(output) AS BIGINT) AS output, \
-             CAST(SUM(reasoning) AS BIGINT) AS reasoning, CAST(SUM(input_audio) AS BIGINT) AS input_audio, \
-             CAST(SUM(output_audio) AS BIGINT) AS output_audio, CAST(SUM(input_image) AS BIGINT) AS input_image, \
-             CAST(SUM(output_image) AS BIGINT) AS output_image, CAST(SUM(pictures_made) AS BIGINT) AS pictures_made, \
-             CAST(SUM(pictures_read) AS BIGINT) AS pictures_read, CAST(SUM(audio_ms) AS BIGINT) AS audio_ms, \
-             CAST(SUM(characters) AS BIGINT) AS characters, CAST(SUM(searches) AS BIGINT) AS searches, CAST(SUM(cost_nano_usd) AS BIGINT) AS cost_nano_usd, \
-             CAST(SUM(unpriced) AS BIGINT) AS unpriced FROM usage_counter WHERE ", $condition, " GROUP BY ", $column, " ORDER BY ",
-            $column, " LIMIT $2"
-        )
-    };
-}
-
-// === impl Group ===
-
-impl Group {
-    fn statement(self) -> &'static str {
-        match self {
-            Self::Key => summary!("key_id", "($1 IS NULL OR key_id > $1)"),
-            Self::Model => summary!("model", "($1 IS NULL OR model > $1)"),
-            Self::Provider => summary!("provider", "($1 IS NULL OR provider > $1)"),
-            Self::Day => summary!("day", "day > $1"),
-        }
     }
 }

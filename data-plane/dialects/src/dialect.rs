@@ -4,7 +4,7 @@
 //! have the same dialect on both sides, so that bytes pass. Streams are push parsers: bytes in, events out, whatever the chunk
 //! boundaries.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::dialect::Dialect as Id;
 use gateway_ir::event::Event;
@@ -95,6 +95,8 @@ pub struct ReplyContext {
     pub stored: bool,
     /// The response that the request goes on from.
     pub previous: Option<String>,
+    /// The conversation that the reply becomes a part of.
+    pub conversation: Option<String>,
 }
 
 /// What the encoder must know of the target. Quirks are declared in the provider catalogue, never guessed from names.
@@ -131,6 +133,13 @@ pub trait StreamEncoder: Send {
     fn push(&mut self, event: &Event, out: &mut BytesMut);
     /// The upstream finished properly: writes what is still owed (usage, terminal mark).
     fn end(&mut self, out: &mut BytesMut);
+    /// Another upstream, named `by`, goes on with the reply. Marked by what every reader of event streams skips, a comment; not where
+    /// a vendor's own clients stumble over these.
+    fn goes_on(&mut self, by: &str, out: &mut BytesMut) {
+        out.put_slice(b": x-gateway-continued-by: ");
+        out.put_slice(by.replace(['\r', '\n'], " ").as_bytes());
+        out.put_slice(b"\n\n");
+    }
     /// The reply cannot be finished: one error event in the client's dialect, and no terminal mark.
     fn fail(&mut self, failure: &Failure, out: &mut BytesMut);
 }
@@ -169,4 +178,6 @@ pub struct Seen {
     pub content_events: u64,
     /// Bytes of content seen (same purpose).
     pub content_bytes: u64,
+    /// What came last was reasoning: the model may think on for long before it says the next thing.
+    pub is_reasoning: bool,
 }

@@ -1,5 +1,5 @@
-//! Embeddings: asked for in OpenAI's form, <https://platform.openai.com/docs/api-reference/embeddings>, answered by upstreams of
-//! any form. Requests of more inputs than an upstream takes at once become several.
+//! Embeddings: asked for in OpenAI's form, <https://platform.openai.com/docs/api-reference/embeddings>, or in Google's, answered by
+//! upstreams of any form. Requests of more inputs than an upstream takes at once become several.
 
 use bytes::Bytes;
 use gateway_ir::embeddings::{Input, Reply, Request};
@@ -19,17 +19,22 @@ mod cohere;
 mod gemini;
 mod ollama;
 mod bedrock;
+mod google;
 #[cfg(test)]
 mod tests;
 
-/// `POST /v1/embeddings` for clients.
+/// `POST /v1/embeddings` for clients, and what Google has for it.
 pub(crate) struct Embeddings;
 
 // === impl Embeddings ===
 
 impl Family for Embeddings {
-    fn read(&self, _: Form, body: &[u8]) -> Result<Box<dyn Asked>, Box<Failure>> {
-        Ok(Box::new(openai::decode(body)?))
+    fn read(&self, form: Form, body: &[u8]) -> Result<Box<dyn Asked>, Box<Failure>> {
+        Ok(match form {
+            Form::GeminiEmbed => Box::new(google::decode(body, false)?),
+            Form::GeminiEmbedOne => Box::new(google::decode(body, true)?),
+            _ => Box::new(openai::decode(body)?),
+        })
     }
 
     fn n_inputs(&self, body: &[u8]) -> usize {
@@ -67,27 +72,7 @@ impl Asked for Request {
         replies: &[Bytes],
         context: &Context<'_>,
     ) -> Result<Answer, Box<Failure>> {
-        let mut whole = Reply::default();
-        let mut usage = Some(Usage::default());
-        for bytes in replies {
-            let part = match upstream.form {
-                Form::CohereEmbed | Form::BedrockCohereEmbed => cohere::decode(bytes),
-                Form::BedrockTitanEmbed => bedrock::decode_titan(bytes),
-                Form::BedrockNovaEmbed => bedrock::decode_nova(bytes),
-                Form::GeminiEmbed => gemini::decode(bytes),
-                Form::OllamaEmbed => ollama::decode(bytes),
-                _ => openai::decode_reply(bytes),
-            }?;
-            whole.vectors.extend(part.vectors);
-            whole.model = whole.model.or(part.model);
-            // What is known of some parts only is not known of the whole.
-            usage = usage.zip(part.usage).map(|(sum, part)| Usage { input: sum.input + part.prompt(), ..sum });
-        }
-        if whole.vectors.len() != self.inputs.len() {
-            let message = format!("the upstream gave {} vectors for {} inputs", whole.vectors.len(), self.inputs.len());
-            return Err(garbage(message));
-        }
-        whole.usage = usage;
+        let (whole, usage) = whole(self, upstream, replies)?;
         Ok(Answer { bytes: openai::encode_reply(&whole, self.encoding, context)?, usage })
     }
 
@@ -99,4 +84,34 @@ impl Asked for Request {
         };
         self.inputs.iter().map(of_one).sum::<usize>() as u64
     }
+}
+
+/// The vectors of all parts in one reply, and what the upstream counted.
+fn whole(
+    request: &Request,
+    upstream: &Upstream<'_>,
+    replies: &[Bytes],
+) -> Result<(Reply, Option<Usage>), Box<Failure>> {
+    let mut whole = Reply::default();
+    let mut usage = Some(Usage::default());
+    for bytes in replies {
+        let part = match upstream.form {
+            Form::CohereEmbed | Form::BedrockCohereEmbed => cohere::decode(bytes),
+            Form::BedrockTitanEmbed => bedrock::decode_titan(bytes),
+            Form::BedrockNovaEmbed => bedrock::decode_nova(bytes),
+            Form::GeminiEmbed => gemini::decode(bytes),
+            Form::OllamaEmbed => ollama::decode(bytes),
+            _ => openai::decode_reply(bytes),
+        }?;
+        whole.vectors.extend(part.vectors);
+        whole.model = whole.model.or(part.model);
+        // What is known of some parts only is not known of the whole.
+        usage = usage.zip(part.usage).map(|(sum, part)| Usage { input: sum.input + part.prompt(), ..sum });
+    }
+    if whole.vectors.len() != request.inputs.len() {
+        let message = format!("the upstream gave {} vectors for {} inputs", whole.vectors.len(), request.inputs.len());
+        return Err(garbage(message));
+    }
+    whole.usage = usage;
+    Ok((whole, usage))
 }

@@ -9,9 +9,8 @@ use std::fmt;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::extra::Extra;
 use gateway_ir::failure::Failure;
-use gateway_ir::json;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
+use gateway_ir::json::known;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// Where a value stands, for messages: `messages[2].content[0].type`. A chain on the stack; rendered only when something is wrong.
@@ -33,9 +32,6 @@ pub(crate) struct Fields<'a, 'p> {
     path: &'p Path<'p>,
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
-
-/// Reads the text of one object as its members.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 // === impl Path ===
 
@@ -79,14 +75,15 @@ impl<'a, 'p> Fields<'a, 'p> {
         if !raw.get().starts_with('{') {
             return Err(path.must_be("an object"));
         }
-        let entries = match serde_json::from_str::<Entries<'a>>(raw.get()) {
-            Ok(Entries(entries)) => entries,
-            Err(error) => {
-                return Err(Box::new(
-                    Failure::invalid(format!("`{path}` cannot be read: {error}")).at(path.to_string()),
-                ));
-            }
-        };
+        let (mut entries, mut is_text) = (Vec::new(), true);
+        known::members(raw, |name, value| match known::string(name) {
+            Some(name) => entries.push((name, value)),
+            None => is_text = false,
+        });
+        if !is_text {
+            let message = format!("`{path}` cannot be read: a name is not valid Unicode");
+            return Err(Box::new(Failure::invalid(message).at(path.to_string())));
+        }
         if let Some(name) = repeated(&entries) {
             let path = path.name(name);
             return Err(Box::new(Failure::invalid(format!("`{path}` is given twice")).at(path.to_string())));
@@ -172,12 +169,17 @@ impl<'a, 'p> Fields<'a, 'p> {
 
 /// The text of a JSON string.
 pub(crate) fn string<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Cow<'a, str>, Box<Failure>> {
-    json::string(raw.get().as_bytes()).ok_or_else(|| path.must_be("a string"))
+    known::string(raw).ok_or_else(|| path.must_be("a string"))
 }
 
 /// The elements of a JSON array.
 pub(crate) fn array<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Vec<&'a RawValue>, Box<Failure>> {
-    serde_json::from_str(raw.get()).map_err(|_| path.must_be("an array"))
+    if !raw.get().starts_with('[') {
+        return Err(path.must_be("an array"));
+    }
+    let mut elements = Vec::new();
+    known::elements(raw, |element| elements.push(element));
+    Ok(elements)
 }
 
 /// A whole request body as one JSON value, nothing after it.
@@ -214,34 +216,6 @@ fn repeated<'e>(entries: &'e [(Cow<'_, str>, &RawValue)]) -> Option<&'e str> {
     }
     let mut seen = HashSet::with_capacity(entries.len());
     names.into_iter().find(|name| !seen.insert(*name))
-}
-
-// === impl Entries ===
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            let name =
-                json::string(name.get().as_bytes()).ok_or_else(|| A::Error::custom("a name is not valid Unicode"))?;
-            entries.push((name, value));
-        }
-        Ok(Entries(entries))
-    }
 }
 
 #[cfg(test)]

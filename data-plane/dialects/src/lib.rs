@@ -12,6 +12,7 @@ mod sequence;
 mod choices;
 mod dropped;
 mod counting;
+mod patience;
 mod refused;
 mod media;
 pub mod units;

@@ -31,10 +31,18 @@ pub fn read(format: Format, answer: &[u8]) -> Result<Listed, NoList> {
         Format::Anthropic => (&answer["data"], &["id"]),
         Format::Gemini => (&answer["models"], &["name"]),
         Format::Ollama => (&answer["models"], &["model", "name"]),
+        Format::Cohere => (&answer["models"], &["name"]),
+        Format::Azure => (&answer["data"], &["id"]),
+        Format::Bedrock => (&answer["modelSummaries"], &["modelId"]),
+        Format::Vertex => (&answer["publisherModels"], &["name"]),
     };
     let offers = list.as_array().ok_or(NoList)?.iter().filter_map(|model| {
         let name = name.iter().find_map(|member| model.get(*member)?.as_str())?;
-        let name = if format == Format::Gemini { name.strip_prefix("models/").unwrap_or(name) } else { name };
+        let name = match format {
+            Format::Gemini => name.strip_prefix("models/").unwrap_or(name),
+            Format::Vertex => name.strip_prefix("publishers/google/models/")?,
+            _ => name,
+        };
         if !is_name(name) {
             return None;
         }
@@ -42,13 +50,17 @@ pub fn read(format: Format, answer: &[u8]) -> Result<Listed, NoList> {
             Format::OpenAi => openai(model),
             Format::Anthropic => anthropic(model),
             Format::Gemini => gemini(model)?,
-            Format::Ollama => Known::default(),
+            Format::Ollama | Format::Vertex => Known::default(),
+            Format::Cohere => cohere(model)?,
+            Format::Azure => azure(model)?,
+            Format::Bedrock => bedrock(model)?,
         };
         Some(Offer { model: name.to_owned(), known })
     });
     let next = match format {
         Format::Anthropic if answer["has_more"] == true => answer["last_id"].as_str(),
-        Format::Gemini => answer["nextPageToken"].as_str(),
+        Format::Gemini | Format::Vertex => answer["nextPageToken"].as_str(),
+        Format::Cohere => answer["next_page_token"].as_str(),
         _ => None,
     };
     let next = next.filter(|token| !token.is_empty()).map(str::to_owned);
@@ -128,6 +140,45 @@ fn gemini(model: &Value) -> Option<Known> {
         reasoning: model["thinking"].as_bool(),
         ..Known::default()
     })
+}
+
+/// `None` of what we have no operation for.
+fn cohere(model: &Value) -> Option<Known> {
+    let endpoints: Vec<&str> = model["endpoints"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let modes = [("chat", "chat"), ("embed", "embedding"), ("rerank", "rerank")];
+    let (_, mode) = modes.into_iter().find(|(endpoint, _)| endpoints.contains(endpoint))?;
+    let features = model["features"].as_array();
+    let can = |word: &str| features.map(|features| features.iter().any(|feature| feature == word));
+    Some(Known {
+        mode: Some(mode),
+        context_window: tokens(&model["context_length"]),
+        vision: can("vision"),
+        tool_calls: can("tools"),
+        reasoning: can("reasoning"),
+        ..Known::default()
+    })
+}
+
+/// A deployment: its name says nothing of its model, and what is not ready yet serves nobody.
+fn azure(deployment: &Value) -> Option<Known> {
+    let is_ready = deployment.get("status").is_none_or(|status| status == "succeeded");
+    is_ready.then(|| Known { created: deployment["created_at"].as_u64(), ..Known::default() })
+}
+
+/// `None` of what is on its way out, and of what we have no operation for.
+fn bedrock(model: &Value) -> Option<Known> {
+    let words = |name: &str| {
+        let words = model[name].as_array()?.iter().filter_map(Value::as_str);
+        Some(words.map(str::to_ascii_lowercase).collect::<Vec<_>>())
+    };
+    let (reads, makes) = (words("inputModalities"), words("outputModalities").unwrap_or_default());
+    if model["modelLifecycle"].get("status").is_some_and(|status| status != "ACTIVE") {
+        return None;
+    }
+    let modes = [("text", "chat"), ("embedding", "embedding")];
+    let (_, mode) = modes.into_iter().find(|(word, _)| makes.iter().any(|made| made == word))?;
+    let reads = reads.map(|words| Modalities::from_words(words.iter().map(String::as_str)));
+    Some(Known { mode: Some(mode), reads, vision: reads.map(|reads| reads.has("image")), ..Known::default() })
 }
 
 /// OpenRouter's: dollars per token, as texts. What changes from request to request is written `-1`.
@@ -221,6 +272,44 @@ mod tests {
     }
 
     #[test]
+    fn each_cloud_lists_what_can_be_asked() {
+        let cohere = json!({"models": [
+            {"name": "command", "endpoints": ["generate", "chat"], "context_length": 8, "features": ["tools"]},
+            {"name": "embed", "endpoints": ["embed"], "context_length": 9, "features": null},
+            {"name": "classify", "endpoints": ["classify"]}], "next_page_token": "p2"});
+        let can = |tool_calls, other| Known {
+            tool_calls: Some(tool_calls),
+            vision: Some(other),
+            reasoning: Some(other),
+            ..window(8)
+        };
+        let (chat, embed) = (Some("chat"), Some("embedding"));
+        let known =
+            [("command", Known { mode: chat, ..can(true, false) }), ("embed", Known { mode: embed, ..window(9) })];
+        check(Format::Cohere, cohere, &known, Some("p2"));
+        let azure = json!({"data": [{"id": "mine", "model": "gpt-x", "status": "succeeded", "created_at": 7},
+            {"id": "old", "model": "gpt-x"}, {"id": "soon", "model": "gpt-x", "status": "notRunning"}]});
+        let known = [("mine", Known { created: Some(7), ..Known::default() }), ("old", Known::default())];
+        check(Format::Azure, azure, &known, None);
+        let bedrock = json!({"modelSummaries": [
+            {"modelId": "vendor.text-v1:0", "inputModalities": ["TEXT", "IMAGE"], "outputModalities": ["TEXT"], "modelLifecycle": {"status": "ACTIVE"}},
+            {"modelId": "vendor.embed-v1", "inputModalities": ["TEXT"], "outputModalities": ["EMBEDDING"]},
+            {"modelId": "vendor.old", "outputModalities": ["TEXT"], "modelLifecycle": {"status": "LEGACY"}},
+            {"modelId": "vendor.video", "outputModalities": ["VIDEO"]}]});
+        let reads = |words: &[&str], mode| Known {
+            mode,
+            reads: Some(Modalities::from_words(words.iter().copied())),
+            vision: Some(words.len() > 1),
+            ..Known::default()
+        };
+        let known =
+            [("vendor.text-v1:0", reads(&["text", "image"], chat)), ("vendor.embed-v1", reads(&["text"], embed))];
+        check(Format::Bedrock, bedrock, &known, None);
+        let vertex = json!({"publisherModels": [{"name": "publishers/google/models/g"}, {"name": "publishers/x/models/y"}], "nextPageToken": "p2"});
+        check(Format::Vertex, vertex, &[("g", Known::default())], Some("p2"));
+    }
+
+    #[test]
     fn openrouter_tells_prices_and_what_a_model_reads() {
         let model = json!({"id": "openai/gpt-4o", "created": 5, "context_length": 128_000,
             "architecture": {"input_modalities": ["text", "image", "file"], "output_modalities": ["text"]},
@@ -288,7 +377,9 @@ mod tests {
         let expected = ["fine", "big", "minus"].map(|name| (name, Known::default()));
         check(Format::OpenAi, list, &expected, None);
         for answer in ["<html>", "{}", "null", "{\"data\": {}}", "\"data\"", ""] {
-            for format in [Format::OpenAi, Format::Anthropic, Format::Gemini, Format::Ollama] {
+            let others = [Format::Cohere, Format::Azure, Format::Bedrock, Format::Vertex];
+            for format in [Format::OpenAi, Format::Anthropic, Format::Gemini, Format::Ollama].into_iter().chain(others)
+            {
                 assert_eq!(read(format, answer.as_bytes()), Err(NoList), "{answer}");
             }
         }

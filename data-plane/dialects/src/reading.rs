@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::json;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use gateway_ir::json::known;
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 /// Whether a choice holds a `message` or a `delta`.
@@ -15,35 +15,33 @@ pub(crate) enum Shape {
     Chunk,
 }
 
-struct Members<F>(F);
-
-struct Elements<F>(F);
-
 /// Calls `visit` for each member of the object `text`. Fails if it is not one JSON object.
 pub(crate) fn members<'a>(text: &'a [u8], visit: impl FnMut(&str, &'a RawValue)) -> serde_json::Result<()> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    deserializer.deserialize_map(Members(visit))?;
-    deserializer.end()
+    let raw: &RawValue = serde_json::from_slice(text)?;
+    if !raw.get().starts_with('{') {
+        return Err(serde_json::Error::custom("expected a JSON object"));
+    }
+    members_of(raw, visit);
+    Ok(())
 }
 
-/// The same for a value that has been proven to be JSON; anything but an object has no members.
-pub(crate) fn members_of<'a>(raw: &'a RawValue, visit: impl FnMut(&str, &'a RawValue)) {
-    if raw.get().starts_with('{') {
-        // The text is known to be JSON; only an impossible name can fail, and ends the visit.
-        members(raw.get().as_bytes(), visit).ok();
-    }
+/// The same for a value that has been proven to be JSON; anything but an object has no members, nor has a name that is none.
+pub(crate) fn members_of<'a>(raw: &'a RawValue, mut visit: impl FnMut(&str, &'a RawValue)) {
+    known::members(raw, |name, value| {
+        if let Some(name) = known::string(name) {
+            visit(&name, value);
+        }
+    });
 }
 
 /// Calls `visit` for each element; anything but an array has none.
 pub(crate) fn elements<'a>(raw: &'a RawValue, visit: impl FnMut(&'a RawValue)) {
-    if raw.get().starts_with('[') {
-        serde_json::Deserializer::from_str(raw.get()).deserialize_seq(Elements(visit)).ok();
-    }
+    known::elements(raw, visit);
 }
 
 /// A string that is there and not empty.
 pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    json::string(raw.get().as_bytes()).filter(|text| !text.is_empty())
+    known::string(raw).filter(|text| !text.is_empty())
 }
 
 /// A whole number, also where a float was written.
@@ -74,36 +72,4 @@ pub(crate) fn is_meant(raw: &RawValue) -> bool {
 /// The failure for a reply that makes no sense.
 pub(crate) fn garbage(message: impl Into<Cow<'static, str>>) -> Box<Failure> {
     Box::new(Failure::new(Code::UpstreamGarbage, message))
-}
-
-impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Members<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
-            let name =
-                json::string(name.get().as_bytes()).ok_or_else(|| A::Error::custom("a name is not valid Unicode"))?;
-            self.0(&name, value);
-        }
-        Ok(())
-    }
-}
-
-impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Elements<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(value) = seq.next_element::<&RawValue>()? {
-            self.0(value);
-        }
-        Ok(())
-    }
 }

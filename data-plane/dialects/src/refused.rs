@@ -1,8 +1,12 @@
 //! What upstreams say when they refuse, read leniently: OpenAI's error object, and what other vendors and their proxies send
 //! in its place. Dialects whose owners document another form read that themselves and fall back to this.
 
+use std::time::Duration;
+
 use gateway_ir::failure::{Code, Failure};
 use serde_json::{Map, Value};
+
+use crate::patience;
 
 /// Longest message kept of an upstream's own words, in bytes.
 const MAX_MESSAGE: usize = 4096;
@@ -15,6 +19,8 @@ struct Said {
     param: Option<String>,
     /// A status inside the body; the only one there is where the answer began with 200.
     status: Option<u16>,
+    /// When to come back.
+    after: Option<Duration>,
 }
 
 /// An error answer of an upstream.
@@ -70,6 +76,7 @@ fn from_object(error: &Map<String, Value>) -> Option<Said> {
         code: word("code"),
         param: word("param"),
         status: status(error),
+        after: error.get("details").and_then(patience::delay),
     })
 }
 
@@ -131,7 +138,7 @@ fn cut(mut text: String) -> String {
 
 impl Said {
     fn from_message(message: &str) -> Self {
-        Self { message: message.to_owned(), kind: None, code: None, param: None, status: None }
+        Self { message: message.to_owned(), kind: None, code: None, param: None, status: None, after: None }
     }
 
     fn into_failure(self, status: u16) -> Failure {
@@ -139,6 +146,9 @@ impl Said {
         failure.upstream_type = self.kind;
         failure.upstream_code = self.code;
         failure.param = self.param;
+        let is_limit = matches!(failure.code, Code::UpstreamRateLimited | Code::UpstreamOverloaded) || status == 503;
+        let in_words = || patience::said(&failure.message).filter(|_| is_limit);
+        failure.retry_after = self.after.or_else(in_words);
         failure
     }
 }
@@ -200,6 +210,17 @@ mod tests {
                 (*status, *message, *kind, *code),
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn when_to_come_back_is_read_where_it_is_said() {
+        let info = r#"[{"error":{"code":429,"message":"m","details":[{"retryDelay":"34.5s"}]}}]"#;
+        let words =
+            r#"{"error":{"message":"Rate limit reached. Please try again in 2s.","code":"rate_limit_exceeded"}}"#;
+        for (status, body, expected) in [(429, info, Some(34_500)), (429, words, Some(2000)), (400, words, None)] {
+            let failure = decode(status, body.as_bytes());
+            assert_eq!(failure.retry_after.map(|after| after.as_millis()), expected, "{status} {body}");
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! What else clients spell in older or other ways (parts, tools, roles, limits) the decoders read as they go.
 
+use std::sync::LazyLock;
+
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use crate::reading::{elements, members_of};
@@ -14,9 +16,9 @@ mod transcript;
 
 /// The end of `"input_text"` and of `"output_text"`, the types of text parts in the Responses dialect. Within a text a quote has a
 /// backslash before it, so that what people write about them is not found.
-const TEXT_OF_RESPONSES: &[u8] = b"put_text\"";
+static TEXT_OF_RESPONSES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"put_text\""));
 /// The beginning of `"tool_calls"` and of `"tool_call_id"`.
-const TOOL_TURN: &[u8] = b"\"tool_call";
+static TOOL_TURN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"tool_call"));
 
 /// Whether the bytes must be read and written again even where both sides speak the same dialect, because the vendor would refuse
 /// what can be repaired. Only OpenAI chat has clients that send such; in the other dialects the vendor judges.
@@ -33,9 +35,9 @@ pub fn is_needed(inbound: Dialect, facts: &Facts, body: &[u8]) -> bool {
     }
     let raw = |at: &std::ops::Range<usize>| serde_json::from_slice::<&RawValue>(&body[at.clone()]).ok();
     let has_flat_tool = || facts.tools_at.as_ref().and_then(raw).is_some_and(is_flat);
-    let has_tool_turns = || memmem::find(body, TOOL_TURN).is_some();
+    let has_tool_turns = || TOOL_TURN.find(body).is_some();
     let is_broken = || has_tool_turns() && !facts.messages_at.as_ref().and_then(raw).is_some_and(is_sound);
-    memmem::find(body, TEXT_OF_RESPONSES).is_some() || has_flat_tool() || is_broken()
+    TEXT_OF_RESPONSES.find(body).is_some() || has_flat_tool() || is_broken()
 }
 
 /// Puts the results of calls behind their calls, and takes out calls and results that have no partner.

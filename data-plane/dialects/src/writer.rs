@@ -1,8 +1,7 @@
 //! Writes JSON objects and arrays straight into a byte buffer: names, commas, nesting. Builds no tree. Knows no dialect.
 
-use std::fmt::Write;
-
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
+use gateway_ir::json;
 
 /// An object being written; the closing brace is written by whoever opened it.
 pub(crate) struct Object<'o> {
@@ -18,9 +17,9 @@ pub(crate) struct Array<'o> {
 
 /// Writes one object. `members` may end early with an error; what has been written then is to be thrown away.
 pub(crate) fn object<R>(out: &mut BytesMut, members: impl FnOnce(&mut Object<'_>) -> R) -> R {
-    out.put_u8(b'{');
+    out.extend_from_slice(b"{");
     let result = members(&mut Object { out, first: true });
-    out.put_u8(b'}');
+    out.extend_from_slice(b"}");
     result
 }
 
@@ -33,7 +32,7 @@ impl Object<'_> {
 
     /// `json` must be one JSON value.
     pub(crate) fn raw(&mut self, name: &str, json: &str) {
-        self.member(name).put_slice(json.as_bytes());
+        self.member(name).extend_from_slice(json.as_bytes());
     }
 
     pub(crate) fn boolean(&mut self, name: &str, value: bool) {
@@ -58,18 +57,18 @@ impl Object<'_> {
 
     pub(crate) fn array<R>(&mut self, name: &str, elements: impl FnOnce(&mut Array<'_>) -> R) -> R {
         let out = self.member(name);
-        out.put_u8(b'[');
+        out.extend_from_slice(b"[");
         let result = elements(&mut Array { out, first: true });
-        out.put_u8(b']');
+        out.extend_from_slice(b"]");
         result
     }
 
     fn member(&mut self, name: &str) -> &mut BytesMut {
         if !std::mem::take(&mut self.first) {
-            self.out.put_u8(b',');
+            self.out.extend_from_slice(b",");
         }
         quoted(self.out, name);
-        self.out.put_u8(b':');
+        self.out.extend_from_slice(b":");
         self.out
     }
 }
@@ -83,7 +82,7 @@ impl Array<'_> {
 
     /// `json` must be one JSON value.
     pub(crate) fn raw(&mut self, json: &str) {
-        self.element().put_slice(json.as_bytes());
+        self.element().extend_from_slice(json.as_bytes());
     }
 
     pub(crate) fn object<R>(&mut self, members: impl FnOnce(&mut Object<'_>) -> R) -> R {
@@ -92,7 +91,7 @@ impl Array<'_> {
 
     fn element(&mut self) -> &mut BytesMut {
         if !std::mem::take(&mut self.first) {
-            self.out.put_u8(b',');
+            self.out.extend_from_slice(b",");
         }
         self.out
     }
@@ -110,39 +109,36 @@ pub(crate) fn one_line(json: &mut [u8]) {
 
 /// A decimal number.
 pub(crate) fn unsigned(out: &mut BytesMut, number: u64) {
-    write!(out, "{number}").expect("a growable buffer takes all");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A JSON string with its quotes.
 pub(crate) fn quoted(out: &mut BytesMut, text: &str) {
     out.reserve(text.len() + 2);
-    out.put_u8(b'"');
+    out.extend_from_slice(b"\"");
     escaped(out, text);
-    out.put_u8(b'"');
+    out.extend_from_slice(b"\"");
 }
 
 /// The inside of a JSON string. Only what RFC 8259 demands is escaped, so that text keeps its size.
 pub(crate) fn escaped(out: &mut BytesMut, text: &str) {
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let letter = ESCAPES[usize::from(*byte)];
-        if letter == 0 {
-            continue;
-        }
-        out.put_slice(&bytes[plain_from..at]);
-        plain_from = at + 1;
-        if letter == b'u' {
-            let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
-            out.put_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
-        } else {
-            out.put_slice(&[b'\\', letter]);
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, special) = rest.split_at(json::plain_prefix(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = special.split_first() else { return };
+        rest = after;
+        match ESCAPES[usize::from(*byte)] {
+            b'u' => {
+                let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
+            letter => out.extend_from_slice(&[b'\\', letter]),
         }
     }
-    out.put_slice(&bytes[plain_from..]);
 }
 
-/// The letter behind the backslash, `u` for the long form, 0 for bytes that stand for themselves.
+/// The letter behind the backslash, `u` for the long form; of bytes that stand for themselves nothing is asked.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;

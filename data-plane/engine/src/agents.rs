@@ -9,7 +9,6 @@ use gateway_model::kind::settings::AutoAgent;
 
 use crate::known::Discovered;
 use crate::listing::known;
-use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
 use crate::snapshot::{Declared, Group, Model, Provider, PublicModel, Snapshot, Target};
 
@@ -23,12 +22,10 @@ struct Candidate<'a> {
     known: Known,
 }
 
-/// The same configuration with what providers list now. Models keep their turns; takes time linear in both.
-pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snapshot {
+/// The same configuration with what providers list now, but for selectors. Models keep their turns; takes time linear in both.
+pub(crate) fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snapshot {
     let mut merged = Snapshot { discovered, ..snapshot.clone() };
-    if merged.discovered.has_prices() || snapshot.discovered.has_prices() {
-        charge(&mut merged);
-    }
+    relist(&mut merged);
     for agent in merged.auto_agents.drain(..) {
         merged.models.remove(&agent.name);
     }
@@ -40,18 +37,24 @@ pub fn with_discovered(snapshot: &Snapshot, discovered: Arc<Discovered>) -> Snap
     merged
 }
 
-/// Every target at the price that holds with what is discovered. Groups that models share stay shared.
-fn charge(snapshot: &mut Snapshot) {
+/// Every target at the price that holds with what is discovered, and as able. Groups that models share stay shared.
+fn relist(snapshot: &mut Snapshot) {
     let discovered = Arc::clone(&snapshot.discovered);
-    let mut charged: HashMap<*const Group, Arc<Group>> = HashMap::new();
+    let mut relisted: HashMap<*const Group, Arc<Group>> = HashMap::new();
     let mut one = |model: &mut Arc<Model>| {
         let group = |group: &Arc<Group>| {
-            Arc::clone(charged.entry(Arc::as_ptr(group)).or_insert_with(|| group.charged(&discovered)))
+            Arc::clone(relisted.entry(Arc::as_ptr(group)).or_insert_with(|| group.listed(&discovered)))
         };
         let groups: Vec<_> = model.groups.iter().map(group).collect();
         if groups.iter().zip(&model.groups).any(|(new, old)| !Arc::ptr_eq(new, old)) {
-            let (name, affinity) = (Arc::clone(&model.name), model.affinity.clone());
-            *model = Arc::new(Model { name, groups, affinity, overrides: model.overrides });
+            *model = Arc::new(Model {
+                name: Arc::clone(&model.name),
+                groups,
+                affinity: model.affinity.clone(),
+                overrides: model.overrides,
+                experiment: model.experiment.clone(),
+                shadow: model.shadow.clone(),
+            });
         }
     };
     snapshot.models.values_mut().for_each(&mut one);
@@ -96,7 +99,7 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
 fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered) -> Option<(Arc<Model>, PublicModel)> {
     let fitting = candidates.iter().filter(|candidate| fits(agent, candidate)).take(MAX_TARGETS);
     let target = |candidate: &Candidate<'_>| Target::new(candidate.provider, candidate.model, Declared::default());
-    let targets: Vec<Arc<Target>> = fitting.map(|candidate| target(candidate).charged(discovered)).collect();
+    let targets: Vec<Arc<Target>> = fitting.map(|candidate| target(candidate).listed(discovered)).collect();
     if targets.is_empty() {
         return None;
     }
@@ -117,8 +120,7 @@ fn made(agent: AutoAgent, candidates: &[Candidate<'_>], discovered: &Discovered)
         facts: Known::default(),
         targets,
     };
-    let model = Model { name, groups: vec![Arc::new(group)], affinity: None, overrides: Overrides::default() };
-    Some((Arc::new(model), shown))
+    Some((Arc::new(Model::plain(name, vec![Arc::new(group)])), shown))
 }
 
 /// What is not known is not there.

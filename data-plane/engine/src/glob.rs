@@ -19,6 +19,14 @@ impl Glob {
         self.pieces.join("*")
     }
 
+    /// The one name that it stands for; `None` where there are more.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        match &self.pieces[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
     pub fn matches(&self, name: &str) -> bool {
         let [first, middle @ .., last] = &self.pieces[..] else {
             return self.pieces.first().is_some_and(|only| **only == *name);

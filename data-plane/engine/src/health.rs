@@ -2,7 +2,13 @@
 //!
 //! A breaker opens when a target fails again and again, or half of the time: it is left alone for a while, then a few requests
 //! may try it. A target that says it has had enough, or refuses our credential, cools down by its own word. Both belong to
-//! the node and outlive the configuration; all of it is atomics, so that requests never wait for each other here.
+//! the node and outlive the configuration; all of it is atomics, so that requests never wait for each other here. Of several
+//! keys at a provider each has a health of its own at each model, beside that of the model.
+
+mod pause;
+mod probe;
+mod seat;
+mod late;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -12,16 +18,17 @@ use std::time::{Duration, Instant};
 use gateway_ir::failure::{Code, Failure};
 use papaya::HashMap;
 
+use self::late::Late;
+use self::pause::Pause;
+use crate::fit::Unfit;
 use crate::policy::Breaker;
+pub use probe::{Probe, Probed, Question};
+pub use seat::Seat;
 
-/// A request refused our credential: somebody has to act, which takes a while.
-const AFTER_CREDENTIAL: Duration = Duration::from_secs(120);
-/// Nothing is left of what was paid for.
-const AFTER_QUOTA: Duration = Duration::from_secs(60);
 /// Rate limits without a time of their own: the first time so long, each further time twice as long.
 const AFTER_LIMIT: Duration = Duration::from_millis(500);
-/// Nobody's word keeps us away for longer.
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(300);
+/// Doubled no further than to this.
+const LONGEST_AFTER_LIMIT: Duration = Duration::from_secs(300);
 /// The open time grows with each failed trial, up to so many times the first.
 const MAX_LEVEL: u32 = 10;
 /// Outcomes count for this long towards the share of failures.
@@ -35,7 +42,7 @@ const NEWEST: f64 = 0.3;
 /// Clients may make up names of models; beyond so many per provider they are not remembered.
 const MAX_MODELS: usize = 4096;
 
-/// Of one upstream model at one provider.
+/// Of one upstream model at one provider, or of one of the provider's keys there.
 #[derive(Debug, Default)]
 pub struct Health {
     /// Times below are milliseconds since this moment.
@@ -54,11 +61,19 @@ pub struct Health {
     limited: AtomicU32,
     /// When the window began, in ms / 16; outcomes in it, and failures among them; 32, 16 and 16 bits.
     window: AtomicU64,
-    /// Average time to the first byte, in microseconds; 0: never measured.
-    first_byte_us: AtomicU64,
-    measured_at: AtomicU64,
+    /// Of whole replies, until they were there; of streams, until their first byte. One says nothing of the other.
+    latencies: [Latency; 2],
     /// What it failed with last. Read and written after failures only.
     last: Mutex<Option<Box<Failure>>>,
+}
+
+/// An average time of replies.
+#[derive(Debug, Default)]
+struct Latency {
+    /// 0: never measured.
+    us: AtomicU64,
+    measured_at: AtomicU64,
+    late: Late,
 }
 
 /// Where a breaker stands.
@@ -79,35 +94,14 @@ pub enum Skip {
     OnTrial,
     /// It has asked for a pause, or refused the credential; for this much longer.
     CoolingDown(Duration),
-}
-
-/// A place at a target, from the decision to ask it until its reply has ended.
-#[derive(Debug)]
-pub struct Seat {
-    health: Arc<Health>,
-    breaker: Option<Breaker>,
-    taken: Taken,
-    since: Instant,
-    outcome: Outcome,
-}
-
-/// How a place was come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Taken {
-    /// The breaker is closed.
-    Free,
-    /// The breaker is half open; one of the few.
-    Trial,
-    /// Nobody else was left.
-    Forced,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// Whoever asked has left before anything was known.
-    Unknown,
-    Answered,
-    Failed,
+    /// It cannot serve this request, however well it is.
+    Unfit(Unfit),
+    /// As many requests wait for a place there as may.
+    Busy,
+    /// No place there became free in time.
+    Queued,
+    /// So long there is no room within the limits that the configuration sets it.
+    Full(Duration),
 }
 
 /// By upstream model; of one provider.
@@ -134,14 +128,18 @@ impl Skip {
             Self::Open(_) => "breaker_open",
             Self::OnTrial => "breaker_on_trial",
             Self::CoolingDown(_) => "cooling_down",
+            Self::Unfit(unfit) => unfit.name(),
+            Self::Busy => "busy",
+            Self::Queued => "queue_timeout",
+            Self::Full(_) => "full",
         }
     }
 
     /// How long it is passed over, as far as that is known.
     pub fn left(self) -> Option<Duration> {
         match self {
-            Self::Open(left) | Self::CoolingDown(left) => Some(left),
-            Self::OnTrial => None,
+            Self::Open(left) | Self::CoolingDown(left) | Self::Full(left) => Some(left),
+            Self::OnTrial | Self::Unfit(_) | Self::Busy | Self::Queued => None,
         }
     }
 }
@@ -160,6 +158,11 @@ impl Healths {
         }
         Arc::clone(known.get_or_insert_with(Arc::clone(model), Arc::default))
     }
+
+    /// What is known of each model.
+    pub(crate) fn all(&self) -> Vec<Arc<Health>> {
+        self.0.pin().values().cloned().collect()
+    }
 }
 
 // === impl Health ===
@@ -168,17 +171,20 @@ impl Health {
     /// Whether it may be asked now; nothing is taken by looking.
     pub fn look(&self, breaker: Option<&Breaker>, now: Instant) -> Result<(), Skip> {
         let Some(breaker) = breaker else { return Ok(()) };
+        self.cooled(now)?;
         let now = self.ms(now);
-        let cooling = self.cooling_until.load(Relaxed);
-        if cooling > now {
-            return Err(Skip::CoolingDown(Duration::from_millis(cooling - now)));
-        }
         match self.open_until.load(Relaxed) {
             0 => Ok(()),
             until if until > now => Err(Skip::Open(Duration::from_millis(until - now))),
             _ if self.trials.load(Relaxed) >= breaker.trials => Err(Skip::OnTrial),
             _ => Ok(()),
         }
+    }
+
+    /// Whether it does not cool down now.
+    pub(crate) fn cooled(&self, now: Instant) -> Result<(), Skip> {
+        let (now, cooling) = (self.ms(now), self.cooling_until.load(Relaxed));
+        if cooling > now { Err(Skip::CoolingDown(Duration::from_millis(cooling - now))) } else { Ok(()) }
     }
 
     pub fn state(&self, now: Instant) -> State {
@@ -189,16 +195,38 @@ impl Health {
         }
     }
 
+    /// Somebody has seen that it is there: requests may try it. With a proof that it answers, as if none had failed.
+    pub(crate) fn vouched(&self, is_proof: bool, now: Instant) {
+        if is_proof {
+            self.failures.store(0, Relaxed);
+            self.window.store(0, Relaxed);
+            self.level.store(0, Relaxed);
+            self.open_until.store(0, Relaxed);
+        } else {
+            let now = self.ms(now);
+            let sooner = |until| (until > now).then_some(now);
+            // Otherwise it is not open.
+            let _ = self.open_until.fetch_update(Relaxed, Relaxed, sooner);
+        }
+    }
+
     /// Requests that it has not finished answering.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Average time to the first byte in microseconds, less as it grows old; 0 where nothing has been measured.
-    pub fn first_byte_us(&self, now: Instant) -> f64 {
-        let average = self.first_byte_us.load(Relaxed) as f64;
-        let age = self.ms(now).saturating_sub(self.measured_at.load(Relaxed)) as f64;
+    /// Average time in microseconds until a reply was there, or a stream had begun; less as it grows old, 0 where nothing has
+    /// been measured.
+    pub fn latency_us(&self, stream: bool, now: Instant) -> f64 {
+        let latency = &self.latencies[usize::from(stream)];
+        let average = latency.us.load(Relaxed) as f64;
+        let age = self.ms(now).saturating_sub(latency.measured_at.load(Relaxed)) as f64;
         average * 0.5_f64.powf(age / HALF_LIFE_MS)
+    }
+
+    /// As long as 95 of 100 replies took until they were there, or streams to begin; `None` before enough were seen.
+    pub fn late(&self, stream: bool) -> Option<Duration> {
+        self.latencies[usize::from(stream)].late.bound()
     }
 
     /// Failures since the last success.
@@ -211,31 +239,33 @@ impl Health {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn answered(&self, after: Duration, now: Instant) {
+    fn answered(&self, stream: bool, after: Duration, now: Instant) {
+        let latency = &self.latencies[usize::from(stream)];
         let (us, now) = (after.as_micros() as f64, self.ms(now));
-        let old = self.first_byte_us.load(Relaxed) as f64;
+        let old = latency.us.load(Relaxed) as f64;
         let average = if old == 0.0 { us } else { old + (us - old) * NEWEST };
-        self.first_byte_us.store((average as u64).max(1), Relaxed);
-        self.measured_at.store(now, Relaxed);
+        latency.us.store((average as u64).max(1), Relaxed);
+        latency.measured_at.store(now, Relaxed);
+        latency.late.measured(us);
     }
 
-    fn succeeded(&self, how: Taken) {
+    fn succeeded(&self, is_from_before: bool) {
         self.failures.store(0, Relaxed);
         self.limited.store(0, Relaxed);
-        // A reply that was asked for before it opened proves nothing.
-        if how != Taken::Free && self.open_until.swap(0, Relaxed) != 0 {
+        // What was asked for before it opened proves nothing.
+        if !is_from_before && self.open_until.swap(0, Relaxed) != 0 {
             self.level.store(0, Relaxed);
             self.window.store(0, Relaxed);
         }
     }
 
-    /// `random` spreads the return of many nodes; it is from the whole range.
-    fn failed(&self, failure: &Failure, breaker: &Breaker, now: Instant, random: u32) {
+    /// `random` spreads the return of many nodes; it is from the whole range. Without a breaker it only cools down.
+    pub(crate) fn failed(&self, failure: &Failure, breaker: Option<&Breaker>, now: Instant, random: u32) {
         let now = self.ms(now);
         if let Some(pause) = self.pause(failure) {
             self.cooling_until.fetch_max(now + millis(pause), Relaxed);
         }
-        if counts(failure) {
+        if let Some(breaker) = breaker.filter(|_| counts(failure)) {
             let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
             let is_often = self.count(now, true);
             let open_until = self.open_until.load(Relaxed);
@@ -257,18 +287,13 @@ impl Health {
 
     /// How long it wants to be left alone.
     fn pause(&self, failure: &Failure) -> Option<Duration> {
-        let pause = match failure.code {
-            Code::UpstreamCredential => AFTER_CREDENTIAL,
-            Code::UpstreamRateLimited if failure.retry_after.is_some() => failure.retry_after?,
-            Code::UpstreamRateLimited if is_quota(failure) => AFTER_QUOTA,
-            Code::UpstreamRateLimited => {
+        match pause::of(failure)? {
+            Pause::For(pause) => Some(pause),
+            Pause::Growing => {
                 let n_doublings = self.limited.fetch_add(1, Relaxed);
-                AFTER_LIMIT.saturating_mul(2_u32.saturating_pow(n_doublings))
+                Some(AFTER_LIMIT.saturating_mul(2_u32.saturating_pow(n_doublings)).min(LONGEST_AFTER_LIMIT))
             }
-            Code::UpstreamOverloaded => failure.retry_after?,
-            _ => return None,
-        };
-        Some(pause.min(LONGEST_COOL_DOWN))
+        }
     }
 
     /// Counts an outcome; whether half of the latest are failures.
@@ -293,67 +318,6 @@ impl Health {
     }
 }
 
-// === impl Seat ===
-
-impl Seat {
-    /// Takes a place, where the target may be asked at all. `None` for `breaker`: always.
-    pub fn take(health: &Arc<Health>, breaker: Option<Breaker>, now: Instant) -> Result<Self, Skip> {
-        health.look(breaker.as_ref(), now)?;
-        let taken = match &breaker {
-            Some(breaker) if health.open_until.load(Relaxed) != 0 => {
-                let more = |n| (n < breaker.trials).then_some(n + 1);
-                health.trials.fetch_update(Relaxed, Relaxed, more).map_err(|_| Skip::OnTrial)?;
-                Taken::Trial
-            }
-            _ => Taken::Free,
-        };
-        Ok(Self::seated(health, breaker, taken, now))
-    }
-
-    /// Takes a place whatever is known of the target: nobody else is left.
-    pub fn force(health: &Arc<Health>, breaker: Option<Breaker>, now: Instant) -> Self {
-        Self::seated(health, breaker, Taken::Forced, now)
-    }
-
-    fn seated(health: &Arc<Health>, breaker: Option<Breaker>, taken: Taken, now: Instant) -> Self {
-        health.in_flight.fetch_add(1, Relaxed);
-        Self { health: Arc::clone(health), breaker, taken, since: now, outcome: Outcome::Unknown }
-    }
-
-    /// The reply has begun.
-    pub fn answered(&mut self, now: Instant) {
-        self.health.answered(now.saturating_duration_since(self.since), now);
-        self.outcome = Outcome::Answered;
-    }
-
-    /// The target, or the way to it, is at fault; or it has refused, which shows that it is there.
-    pub fn failed(&mut self, failure: &Failure, now: Instant) {
-        if self.outcome == Outcome::Failed {
-            return;
-        }
-        let Some(breaker) = &self.breaker else { return };
-        if counts(failure) || cools_down(failure) {
-            self.outcome = Outcome::Failed;
-            self.health.failed(failure, breaker, now, rand::random());
-        } else if failure.code == Code::UpstreamRefused {
-            self.outcome = Outcome::Answered;
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.health.in_flight.fetch_sub(1, Relaxed);
-        if self.outcome == Outcome::Answered && self.breaker.is_some() {
-            self.health.count(self.health.ms(self.since), false);
-            self.health.succeeded(self.taken);
-        }
-        if self.taken == Taken::Trial {
-            self.health.trials.fetch_sub(1, Relaxed);
-        }
-    }
-}
-
 /// Whether a failure says that the target, or the way to it, is broken.
 fn counts(failure: &Failure) -> bool {
     use Code::{
@@ -368,12 +332,6 @@ fn counts(failure: &Failure) -> bool {
 /// Whether the target wants to be left alone.
 fn cools_down(failure: &Failure) -> bool {
     matches!(failure.code, Code::UpstreamCredential | Code::UpstreamRateLimited)
-}
-
-/// By what vendors say in `error.type` and `error.code`.
-fn is_quota(failure: &Failure) -> bool {
-    let said = [&failure.upstream_code, &failure.upstream_type];
-    said.into_iter().flatten().any(|said| said.contains("quota"))
 }
 
 fn millis(span: Duration) -> u64 {

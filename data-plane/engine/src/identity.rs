@@ -1,5 +1,6 @@
 //! Who is calling: a presented credential → its `Caller`. A keyed digest and two lookups in memory; a key's text is never kept.
 
+mod access;
 mod pepper;
 mod lists;
 mod table;
@@ -13,12 +14,15 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::glob::Glob;
-use crate::limits::{Limited, Limits, Spec};
+use crate::limits::purse::Purse;
+use crate::limits::{Limits, Owner};
 
+use access::Rights;
 use lists::Lists;
 
+pub use access::{Access, Belongs, Call};
 pub use pepper::{Digest, EmptyPepper, Peppers};
-pub use table::{KeyEntry, KeyTable};
+pub use table::{Earlier, KeyEntry, KeyTable};
 
 /// Whoever presented a key: what it is called, what it may do, what it has used up.
 #[derive(Debug)]
@@ -32,11 +36,14 @@ pub struct Caller {
     enabled: bool,
     /// Unix milliseconds; refused from then on.
     expires_at_ms: Option<i64>,
-    spec: Spec,
+    /// `None`: as any key.
+    rights: Option<Box<Rights>>,
     limits: Arc<Limits>,
     pepper_version: u32,
     #[expect(clippy::box_collection, reason = "most of a hundred thousand keys have none: 8 bytes for each, not 24")]
     metadata: Option<Box<BTreeMap<String, String>>>,
+    #[expect(clippy::box_collection, reason = "few keys have any, for a while: 8 bytes for each, not 24")]
+    earlier: Option<Box<Vec<Earlier>>>,
 }
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -102,7 +109,7 @@ fn may_call(caller: Arc<Caller>, now_ms: i64) -> Result<Arc<Caller>, Box<Failure
 // === impl Caller ===
 
 impl Caller {
-    fn new(entry: &KeyEntry, lists: Lists, limits: Arc<Limits>) -> Self {
+    fn new(entry: &KeyEntry, lists: Lists, limits: Arc<Limits>, purse: Option<Arc<Purse>>) -> Self {
         Self {
             id: Arc::clone(&entry.id),
             name: entry.name.as_str().into(),
@@ -111,10 +118,11 @@ impl Caller {
             passthrough: lists.passthrough,
             enabled: entry.enabled,
             expires_at_ms: entry.expires_at_ms,
-            spec: entry.limits,
+            rights: Rights::new(&entry.access, purse),
             limits,
             pepper_version: entry.pepper_version,
             metadata: (!entry.metadata.is_empty()).then(|| Box::new(entry.metadata.clone())),
+            earlier: (!entry.earlier.is_empty()).then(|| Box::new(entry.earlier.clone())),
         }
     }
 
@@ -128,11 +136,18 @@ impl Caller {
             passthrough: self.passthrough.iter().map(Glob::pattern).collect(),
             enabled: self.enabled,
             expires_at_ms: self.expires_at_ms,
-            limits: self.spec,
+            limits: self.limits.written(),
+            access: self.rights.as_ref().map(|rights| rights.written().clone()).unwrap_or_default(),
             tags: self.tags.iter().map(ToString::to_string).collect(),
             pepper_version: self.pepper_version,
             metadata: self.metadata.as_deref().cloned().unwrap_or_default(),
+            earlier: self.earlier().to_vec(),
         }
+    }
+
+    /// Secrets that it had before; one that is found by such a secret has none.
+    fn earlier(&self) -> &[Earlier] {
+        self.earlier.as_ref().map(|earlier| earlier.as_slice()).unwrap_or_default()
     }
 
     /// Everybody, where `settings.auth` is `off`: may use everything, without limits.
@@ -148,14 +163,49 @@ impl Caller {
             };
             let every = lists::globs(&entry.models);
             let lists = Lists { tags: Arc::default(), models: Arc::clone(&every), passthrough: every };
-            Arc::new(Caller::new(&entry, lists, Arc::new(Limits::unlimited("".into()))))
+            Arc::new(Caller::new(&entry, lists, Arc::new(Limits::new(Owner::key(&entry.id), &entry.limits)), None))
         });
         Arc::clone(&ANONYMOUS)
     }
 
+    /// Somebody for whom another system speaks: with no limits of their own, for they have those of whom they belong to.
+    pub(crate) fn vouched(entry: &KeyEntry) -> Arc<Self> {
+        let lists = Lists { tags: Arc::default(), models: lists::globs(&entry.models), passthrough: Arc::default() };
+        Arc::new(Self::new(entry, lists, Arc::new(Limits::new(Owner::key(&entry.id), &entry.limits)), None))
+    }
+
+    /// The key's own budget.
+    pub fn purse(&self) -> Option<&Arc<Purse>> {
+        self.rights.as_ref()?.purse.as_ref()
+    }
+
     /// Whether this caller may name this model: a public name or `provider/model`.
     pub fn may_use(&self, model: &str) -> bool {
-        self.models.iter().any(|pattern| pattern.matches(model))
+        self.models.iter().any(|pattern| pattern.matches(model)) || self.is_admin()
+    }
+
+    /// Whether it may ask this from there (403 where not). Models are another question.
+    pub fn may_call(&self, call: Call<'_>) -> Result<(), Box<Failure>> {
+        self.rights.as_ref().map_or(Ok(()), |rights| rights.check(call))
+    }
+
+    /// Whom the key is for; `None`: for nobody in particular.
+    pub fn belongs(&self) -> Option<&Belongs> {
+        self.rights.as_ref().map(|rights| &rights.written().belongs)
+    }
+
+    /// Its own, with what is used of them.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
+    }
+
+    fn is_admin(&self) -> bool {
+        self.rights.as_ref().is_some_and(|rights| rights.is_admin())
+    }
+
+    /// What the key's metadata say under this name.
+    pub(crate) fn metadata(&self, name: &str) -> Option<&String> {
+        self.metadata.as_ref()?.get(name)
     }
 
     /// Whether there is any account that this caller may use as it is.
@@ -166,12 +216,6 @@ impl Caller {
     /// Whether this caller may use the account at this provider as it is.
     pub fn may_pass(&self, provider: &str) -> bool {
         self.passthrough.iter().any(|pattern| pattern.matches(provider))
-    }
-}
-
-impl Limited for Caller {
-    fn limits(&self) -> &Arc<Limits> {
-        &self.limits
     }
 }
 

@@ -28,11 +28,6 @@ impl Discovered {
         self.lists.get(provider).map_or(&[], |list| list)
     }
 
-    /// Whether anybody says what it charges.
-    pub(crate) fn has_prices(&self) -> bool {
-        self.lists.values().flat_map(|list| list.iter()).any(|offer| offer.known.rates.is_some())
-    }
-
     /// One binary search.
     pub(crate) fn known(&self, provider: &str, model: &str) -> Option<&Known> {
         let list = self.of(provider);

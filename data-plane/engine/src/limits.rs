@@ -2,64 +2,106 @@
 //! anything that has limits can be asked.
 
 mod rate;
+pub mod lending;
+mod limit;
+pub mod quota;
+pub mod purse;
+pub mod bill;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    RequestsPerMinute,
-}
-
-/// One limit and its state.
-#[derive(Debug)]
-struct Limit {
-    kind: Kind,
-    rate: rate::Rate,
-}
+use gateway_model::limits::{Limits as Document, Measure};
+use lending::Borrowing;
+use limit::{Borrowed, Limit};
 
 /// All limits of one owner, with their state. It outlives configurations that do not change it.
 #[derive(Debug)]
 pub struct Limits {
-    /// Said in refusals: `Key vk_…`.
-    owner: Arc<str>,
-    list: Box<[Limit]>,
-    n_open: AtomicUsize,
+    owner: Owner,
+    rates: Box<[Limit]>,
+    concurrency: Option<u64>,
+    /// Of one request.
+    max_tokens: Option<u64>,
+    clock: rate::Clock,
+    n_open: AtomicU64,
+    /// What each request counted for last; 0 before the first.
+    parts: AtomicU64,
 }
 
-/// What is asked of an owner's limits; equal specs may share state.
+/// Who has limits, as refusals say it: `Key vk_…`, `Team search`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub kind: &'static str,
+    pub name: Arc<str>,
+}
+
+/// What a request may use, before anybody knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spec {
-    /// Requests per minute.
-    pub rpm: Option<u64>,
+pub struct Asked {
+    /// Tokens of the prompt, by an estimate.
+    pub n_input: u64,
+    /// Tokens of the reply that it allows for; `None`: it does not say.
+    pub max_output: Option<u64>,
+    /// Nodes that share rates and places, each an equal part; 0 is as good as 1.
+    pub n_nodes: u32,
+    /// This node keeps a tenth of its part, and borrows (see [`lending`]).
+    pub yields: bool,
 }
 
-/// Who has limits.
-pub trait Limited {
-    fn limits(&self) -> &Arc<Limits>;
+/// Why a request was not admitted. Nothing was taken.
+#[derive(Debug)]
+pub struct Refused {
+    pub failure: Box<Failure>,
+    /// Whose rate may be borrowed of, and what to try again with: it is worth asking.
+    pub short: Option<(Arc<Limits>, Scopes)>,
 }
 
-/// The limit nearest to its end, as `x-ratelimit-*` shows it.
+/// Everybody whose limits a request takes: its key, and on whose account that is used. In this order.
+#[derive(Clone, Debug)]
+pub struct Scopes {
+    key: Arc<Limits>,
+    user: Option<Arc<Limits>>,
+    team: Option<Arc<Limits>>,
+    organization: Option<Arc<Limits>>,
+    /// Those that several share.
+    shared: Vec<Arc<Limits>>,
+}
+
+/// One limit as `x-ratelimit-*` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub limit: u64,
     pub remaining: u64,
+    /// Until all of it is free again.
+    pub reset: Duration,
 }
 
-/// Evidence that a request was admitted. Settling takes it; dropping it unsettled counts as an outcome nobody knows, so that
+/// Those nearest to their end, of all scopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    pub requests: Option<Rate>,
+    pub tokens: Option<Rate>,
+}
+
+/// Evidence that a request was admitted. Settling takes it; dropping it unsettled leaves standing what was taken, so that
 /// a reservation cannot be forgotten.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped at once settles at once"]
 pub struct Permit {
-    limits: Arc<Limits>,
-    rate: Option<Rate>,
+    scopes: Scopes,
+    asked: Asked,
+    shown: Option<Box<Rates>>,
+    /// Which of all rates, in their order, were borrowed of. Those beyond the last bit never are.
+    borrowed: u64,
     settled: bool,
 }
+
+/// One fleet turns at a time: then each limit's parts are others, which a request of it notices.
+static TURNING: Mutex<()> = Mutex::new(());
 
 /// What became of an admitted request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,87 +110,294 @@ pub struct Settlement {
     pub usage: Usage,
 }
 
-/// Takes every limit of the caller, in a fixed order, or none: those taken before a refusal are given back. The refusal
-/// names the limit and says exactly after how long one more request will fit.
-pub fn admit(caller: &impl Limited, now: Instant) -> Result<Permit, Box<Failure>> {
-    let limits = caller.limits();
-    let rate = limits.take(now)?;
-    limits.n_open.fetch_add(1, Ordering::Relaxed);
-    Ok(Permit { limits: Arc::clone(limits), rate, settled: false })
+/// Tokens that a reply is taken to have where the request does not say how many it may have.
+pub const EXPECTED_OUTPUT: u64 = 1024;
+
+/// Takes every limit of everybody in `scopes`, in a fixed order, or none: those taken before a refusal are given back. The refusal
+/// names the limit and says exactly after how long the request will fit.
+pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refused> {
+    let mut shown = Rates { requests: None, tokens: None };
+    let mut borrowed = Borrowed::default();
+    let refused = scopes.each().enumerate().find_map(|(position, limits)| {
+        let before = borrowed;
+        let refused = limits.take(asked, now, &mut shown, &mut borrowed).err()?;
+        Some((position, refused, before))
+    });
+    if let Some((position, (failure, is_short), before)) = refused {
+        let mut given = Borrowed { bits: before.bits, n_rates: 0 };
+        scopes.each().take(position).for_each(|taken| taken.give_back(asked, &mut given));
+        let short = if is_short { scopes.nth(position) } else { None };
+        return Err(Refused { failure, short: short.map(|short| (short, scopes)) });
+    }
+    let is_shown = shown.requests.is_some() || shown.tokens.is_some();
+    let shown = is_shown.then(|| Box::new(shown));
+    Ok(Permit { scopes, asked, shown, borrowed: borrowed.bits, settled: false })
 }
 
 /// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled.
-pub fn owed(limits: &Arc<Limits>) -> Permit {
-    limits.n_open.fetch_add(1, Ordering::Relaxed);
-    Permit { limits: Arc::clone(limits), rate: None, settled: false }
+pub fn owed(scopes: Scopes) -> Permit {
+    scopes.each().for_each(|limits| limits.open());
+    let asked = Asked { max_output: Some(0), ..Asked::default() };
+    Permit { scopes, asked, shown: None, borrowed: 0, settled: false }
 }
 
 // === impl Limits ===
 
 impl Limits {
-    pub fn new(owner: Arc<str>, spec: Spec, now: Instant) -> Self {
-        const MINUTE: Duration = Duration::from_secs(60);
-        let per_minute = |limit| Limit { kind: Kind::RequestsPerMinute, rate: rate::Rate::new(limit, MINUTE, now) };
-        Self { owner, list: spec.rpm.map(per_minute).into_iter().collect(), n_open: AtomicUsize::new(0) }
+    pub fn new(owner: Owner, written: &Document) -> Self {
+        Self {
+            owner,
+            rates: written.rates().map(Limit::new).collect(),
+            concurrency: written.concurrency,
+            max_tokens: written.max_tokens,
+            clock: rate::Clock::default(),
+            n_open: AtomicU64::new(0),
+            parts: AtomicU64::new(0),
+        }
     }
 
-    /// For who has no limits at all.
-    pub fn unlimited(owner: Arc<str>) -> Self {
-        Self { owner, list: Box::default(), n_open: AtomicUsize::new(0) }
+    pub fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    /// As they were written.
+    pub fn written(&self) -> Document {
+        let (concurrency, max_tokens) = (self.concurrency, self.max_tokens);
+        let mut written = Document { concurrency, max_tokens, ..Document::default() };
+        self.rates.iter().for_each(|limit| written.set(limit.written()));
+        written
+    }
+
+    /// Whether they are these, word for word.
+    pub fn are(&self, written: &Document) -> bool {
+        (self.concurrency, self.max_tokens) == (written.concurrency, written.max_tokens)
+            && self.rates.iter().map(Limit::written).eq(written.rates())
     }
 
     /// Requests admitted and not settled yet.
-    pub fn n_open(&self) -> usize {
+    pub fn n_open(&self) -> u64 {
         self.n_open.load(Ordering::Relaxed)
     }
 
-    fn take(&self, now: Instant) -> Result<Option<Rate>, Box<Failure>> {
-        let mut tightest: Option<Rate> = None;
-        for (position, limit) in self.list.iter().enumerate() {
-            match limit.rate.take(now) {
-                Ok(remaining) if tightest.is_none_or(|rate| remaining < rate.remaining) => {
-                    tightest = Some(Rate { limit: limit.rate.limit(), remaining });
-                }
-                Ok(_) => {}
-                Err(wait) => {
-                    self.list[..position].iter().for_each(|taken| taken.rate.give_back());
-                    return Err(self.exceeded(limit, wait));
+    fn count_input(&self) -> bool {
+        let counts = |limit: &Limit| matches!(limit.measure, Measure::InputTokens | Measure::Tokens);
+        self.max_tokens.is_some() || self.rates.iter().any(counts)
+    }
+
+    /// All of them or none. A refusal says whether it is worth asking for a loan.
+    fn take(
+        &self,
+        asked: Asked,
+        now: Instant,
+        shown: &mut Rates,
+        borrowed: &mut Borrowed,
+    ) -> Result<(), (Box<Failure>, bool)> {
+        self.fits(asked).and_then(|()| self.enter(asked)).map_err(|failure| (failure, false))?;
+        if self.rates.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.nanos(now);
+        if self.parts.load(Ordering::Relaxed) != asked.regime() {
+            self.turn(asked, now);
+        }
+        let before = *borrowed;
+        for (position, limit) in self.rates.iter().enumerate() {
+            match limit.take(asked, now, borrowed) {
+                Ok(remaining) => shown.consider(limit, remaining, now),
+                Err((wait, is_short)) => {
+                    let mut given = Borrowed { bits: borrowed.bits, ..before };
+                    self.rates[..position].iter().for_each(|taken| taken.give_back(asked, &mut given));
+                    self.leave();
+                    return Err((self.exceeded(limit, wait), is_short));
                 }
             }
         }
-        Ok(tightest)
+        Ok(())
+    }
+
+    fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
+        self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed));
+        self.leave();
+    }
+
+    /// Other parts count from now on.
+    #[cold]
+    fn turn(&self, asked: Asked, now: u64) {
+        let _turning = TURNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.parts.load(Ordering::Relaxed);
+        if before != asked.regime() {
+            let before = Asked::of_regime(before);
+            self.rates.iter().for_each(|limit| limit.turn(before, asked, now));
+            self.parts.store(asked.regime(), Ordering::Relaxed);
+        }
+    }
+
+    /// What to borrow of each rate, and what goes back; for whoever asks.
+    pub fn borrowing(&self) -> Vec<Borrowing> {
+        let each = self.rates.iter().map(|limit| {
+            let (wanted, returned) = limit.loan().ask();
+            let written = limit.written();
+            let period = Duration::from_secs(written.period.seconds());
+            Borrowing { rate: written.name(), amount: written.amount, period, wanted, returned }
+        });
+        each.filter(|borrowing| borrowing.wanted > 0 || borrowing.returned > 0).collect()
+    }
+
+    /// It was lent so much of this rate, for [`lending::LASTS`] from when it was asked for.
+    pub fn lent(&self, rate: &str, n: u64, asked_at: Instant) {
+        let asked_at = self.clock.nanos(asked_at);
+        if let Some(limit) = self.rates.iter().find(|limit| limit.written().name() == rate) {
+            limit.loan().lent(n, asked_at);
+        }
+    }
+
+    fn enter(&self, asked: Asked) -> Result<(), Box<Failure>> {
+        let Some(most) = self.concurrency else {
+            self.open();
+            return Ok(());
+        };
+        let here = (most / asked.n_nodes()).max(1);
+        let one_more = |n_open: u64| (n_open < here).then_some(n_open + 1);
+        match self.n_open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let message = format!("{} exceeded its limit of {most} requests at once.", self.owner);
+                // Nobody knows when one of them ends.
+                Err(limited(message, "parallel", Duration::from_secs(1)))
+            }
+        }
+    }
+
+    fn open(&self) {
+        self.n_open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.n_open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn fits(&self, asked: Asked) -> Result<(), Box<Failure>> {
+        let Some(most) = self.max_tokens else { return Ok(()) };
+        let wanted = asked.n_input.saturating_add(asked.max_output.unwrap_or(0));
+        if wanted <= most {
+            return Ok(());
+        }
+        let message = format!(
+            "the request may use about {wanted} tokens, {} of them in its prompt, and {} may use {most} in one request; ask for \
+             less, or set a lower `max_tokens`",
+            asked.n_input, self.owner
+        );
+        let mut failure = Failure::invalid(message);
+        failure.limit_kind = Some("max_tokens");
+        Err(Box::new(failure))
+    }
+
+    fn settle(&self, asked: Asked, settlement: Option<&Settlement>, borrowed: &mut Borrowed) {
+        match settlement {
+            Some(settlement) => {
+                let now = Asked::of_regime(self.parts.load(Ordering::Relaxed)).unwrap_or(asked);
+                self.rates.iter().for_each(|limit| limit.settle(asked, now, settlement, borrowed.next()));
+            }
+            None => borrowed.n_rates += self.rates.len() as u32,
+        }
+        self.leave();
     }
 
     fn exceeded(&self, limit: &Limit, wait: Duration) -> Box<Failure> {
-        let unit = match limit.kind {
-            Kind::RequestsPerMinute => "req/min",
+        let (unit, per) = (limit.measure.unit(), limit.period.unit());
+        let message = format!("{} exceeded its {} {unit}/{per} limit.", self.owner, limit.rate.limit());
+        limited(message, limit.written().name(), wait)
+    }
+}
+
+fn limited(message: String, kind: &'static str, wait: Duration) -> Box<Failure> {
+    let mut failure = Failure::new(Code::RateLimited, message).with_retry_after(Some(wait));
+    failure.limit_kind = Some(kind);
+    Box::new(failure)
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn n_nodes(&self) -> u64 {
+        u64::from(self.n_nodes.max(1))
+    }
+
+    /// Names what each counts for; never 0.
+    fn regime(self) -> u64 {
+        self.n_nodes() << 1 | u64::from(self.yields)
+    }
+
+    fn of_regime(regime: u64) -> Option<Self> {
+        let n_nodes = u32::try_from(regime >> 1).ok().filter(|n_nodes| *n_nodes > 0)?;
+        Some(Self { n_nodes, yields: regime & 1 == 1, ..Self::default() })
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    pub fn key(id: &Arc<str>) -> Self {
+        Self { kind: "Key", name: Arc::clone(id) }
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+// === impl Scopes ===
+
+impl Scopes {
+    pub fn of_key(key: Arc<Limits>) -> Self {
+        Self { key, user: None, team: None, organization: None, shared: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn with(self, user: Option<Arc<Limits>>, team: Option<Arc<Limits>>, organization: Option<Arc<Limits>>) -> Self {
+        Self { user, team, organization, ..self }
+    }
+
+    /// And those of whatever the request is one of.
+    #[must_use]
+    pub fn sharing(self, shared: Vec<Arc<Limits>>) -> Self {
+        Self { shared, ..self }
+    }
+
+    /// Whether any of them depends on how long the prompt is.
+    pub fn count_input(&self) -> bool {
+        self.each().any(|limits| limits.count_input())
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Arc<Limits>> {
+        let beside = [&self.user, &self.team, &self.organization];
+        let beside = beside.into_iter().filter_map(Option::as_ref);
+        std::iter::once(&self.key).chain(beside).chain(&self.shared)
+    }
+
+    fn nth(&self, position: usize) -> Option<Arc<Limits>> {
+        self.each().nth(position).map(Arc::clone)
+    }
+}
+
+// === impl Rates ===
+
+impl Rates {
+    /// The one that is nearest to its end, in parts of the whole.
+    fn consider(&mut self, limit: &Limit, remaining: u64, now: u64) {
+        let slot = match limit.measure {
+            Measure::Requests => &mut self.requests,
+            Measure::Tokens => &mut self.tokens,
+            Measure::InputTokens | Measure::OutputTokens => return,
         };
-        let message = format!("Key {} exceeded its {} {unit} limit.", self.owner, limit.rate.limit());
-        let mut failure = Failure::new(Code::RateLimited, message).with_retry_after(Some(wait));
-        failure.limit_kind = Some(match limit.kind {
-            Kind::RequestsPerMinute => "rpm",
-        });
-        Box::new(failure)
-    }
-}
-
-// === impl Limit ===
-
-impl Limit {
-    /// Corrects what was taken at admission by what came of the request; `None` when nobody knows.
-    fn settle(&self, _: Option<&Settlement>) {
-        match self.kind {
-            // A request was made, whatever came of it: there is nothing to give back.
-            Kind::RequestsPerMinute => {}
+        let part = |limit: u64, remaining: u64| u128::from(remaining) * (1 << 32) / u128::from(limit.max(1));
+        let is_nearer =
+            slot.is_none_or(|shown| part(limit.rate.limit(), remaining) < part(shown.limit, shown.remaining));
+        if is_nearer {
+            *slot = Some(Rate { limit: limit.rate.limit(), remaining, reset: limit.rate.reset(now) });
         }
-    }
-}
-
-// === impl Limited ===
-
-impl<T: Limited + ?Sized> Limited for Arc<T> {
-    fn limits(&self) -> &Arc<Limits> {
-        (**self).limits()
     }
 }
 
@@ -156,8 +405,8 @@ impl<T: Limited + ?Sized> Limited for Arc<T> {
 
 impl Permit {
     /// As it was at admission; `None` without limits.
-    pub fn rate(&self) -> Option<Rate> {
-        self.rate
+    pub fn rates(&self) -> Option<Rates> {
+        self.shown.as_deref().copied()
     }
 
     pub fn settle(mut self, settlement: Settlement) {
@@ -166,8 +415,8 @@ impl Permit {
 
     fn close(&mut self, settlement: Option<&Settlement>) {
         self.settled = true;
-        self.limits.list.iter().for_each(|limit| limit.settle(settlement));
-        self.limits.n_open.fetch_sub(1, Ordering::Relaxed);
+        let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
+        self.scopes.each().for_each(|limits| limits.settle(self.asked, settlement, &mut borrowed));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gateway_ir::offer::Known;
 
+use crate::auto::Auto;
 use crate::known::catalogued;
 use crate::snapshot::{Provider, Snapshot, Target};
 
@@ -19,7 +20,7 @@ pub struct Listed {
     pub known: Known,
 }
 
-/// Configured models as listed, then those that the gateway makes itself, then those that providers list, as `provider/model`.
+/// The automatic choice, then configured models as listed, then those that the gateway makes itself, then those that providers list, as `provider/model`.
 /// Takes time linear in the result.
 pub fn listing(snapshot: &Snapshot) -> Vec<Listed> {
     let own = snapshot.public_models.iter().chain(&snapshot.auto_agents).map(|model| Listed {
@@ -39,7 +40,20 @@ pub fn listing(snapshot: &Snapshot) -> Vec<Listed> {
             known: known(snapshot, provider, model),
         })
     });
-    own.chain(discovered).collect()
+    automatic(snapshot).into_iter().chain(own).chain(discovered).collect()
+}
+
+/// What stands for the gateway's own choice, where it is on.
+fn automatic(snapshot: &Snapshot) -> Option<Listed> {
+    let auto = snapshot.settings.auto.as_ref()?;
+    let models: Vec<_> = auto.all_models().filter_map(|name| snapshot.model(name)).collect();
+    let targets: Vec<_> = models.iter().flat_map(|model| model.targets()).cloned().collect();
+    Some(Listed {
+        name: Auto::NAME.into(),
+        owned_by: "gateway".into(),
+        description: Some("chosen by the gateway for each request".into()),
+        known: together(snapshot, &targets),
+    })
 }
 
 /// A model of a provider that is in no list, by its address; `None` where nothing is known of it.

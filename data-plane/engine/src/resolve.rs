@@ -7,28 +7,18 @@
 //! A caller must be allowed the name that it asks for (in the body, or by header), or the model that the route makes of it:
 //! routes are made by operators, and sending all traffic of a narrow key to a model of their choice is what they are for.
 
+mod trial;
+
 use std::sync::Arc;
 
 use gateway_ir::failure::{Code, Failure};
-use http::HeaderMap;
+use gateway_ir::prompt;
 
+pub use self::trial::Arm;
+pub use crate::ask::Ask;
 use crate::identity::Caller;
 use crate::policy::{Overrides, Policy};
-use crate::snapshot::{Affinity, Model, Route, Snapshot, Target, steady_hash};
-
-/// What a request says about where it wants to go.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    pub path: &'a str,
-    pub headers: &'a HeaderMap,
-    /// The body's model.
-    pub model: &'a str,
-    pub forced_provider: Option<&'a str>,
-    pub forced_model: Option<&'a str>,
-    pub forced_route: Option<&'a str>,
-    /// What it says it belongs to.
-    pub session: Option<&'a str>,
-}
+use crate::snapshot::{Affinity, Model, Route, Shadow, Snapshot, Target, of_account, steady_hash};
 
 /// Evidence that the caller may do this, and with what.
 #[derive(Debug)]
@@ -41,12 +31,16 @@ pub struct Resolved {
     pub(crate) affinity: u64,
     /// `None`: every target will do.
     only: Option<Only>,
+    /// Who is asked too, behind the request: of the model that was asked for, whatever variant serves.
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 /// What forcing headers leave of a model's targets.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Only {
     provider: Option<Box<str>>,
+    /// One of the provider's several keys.
+    key: Option<Box<str>>,
     model: Option<Box<str>>,
 }
 
@@ -56,33 +50,55 @@ const NO_MODEL: &str = "requested model is not available for this route";
 
 /// Finds what serves a request. Without a route and forcing headers it costs one lookup and allocates nothing.
 pub fn resolve(snapshot: &Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Resolved, Box<Failure>> {
-    let route = find_route(snapshot, ask)?;
+    let route = find_route(snapshot, ask, caller)?;
     let offered = route.and_then(|route| route.model.as_ref());
     let (model, only) = match (offered, ask.forced_model) {
         (Some(offered), forced) => (Arc::clone(offered), only(offered, ask.forced_provider, forced)?),
         (None, None) => asked_for(snapshot, ask)?,
         (None, Some(forced)) => forced_to(snapshot, ask, forced, caller)?,
     };
-    let asked = ask.forced_model.unwrap_or(ask.model);
+    let asked = ask.name();
     // A route that matched is the operator's word on what a name stands for; one that the caller picked is not.
     let is_rerouted = offered.is_some() && ask.forced_route.is_none();
     let is_allowed = caller.may_use(&model.name) || is_rerouted && caller.may_use(asked);
     if !is_allowed {
         return Err(not_allowed(asked));
     }
+    Ok(resolved(route, model, only, ask, caller))
+}
+
+/// The same where the client leaves the choice to the gateway: of the model of the route that matches and then of `models`, the
+/// first that the caller may use. What is asked for is never a way past that.
+pub fn resolve_chosen<'a>(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    models: impl Iterator<Item = &'a str>,
+    caller: &Caller,
+) -> Result<Resolved, Box<Failure>> {
+    let route = find_route(snapshot, ask, caller)?;
+    let offered = route.and_then(|route| route.model.clone());
+    let mut models = offered.into_iter().chain(models.filter_map(|name| snapshot.model(name)));
+    let model = models.find(|model| caller.may_use(&model.name)).ok_or_else(|| not_allowed(ask.model))?;
+    let only = only(&model, ask.forced_provider, None)?;
+    Ok(resolved(route, model, only, ask, caller))
+}
+
+fn resolved(route: Option<&Route>, model: Arc<Model>, only: Option<Only>, ask: &Ask<'_>, caller: &Caller) -> Resolved {
     let overrides = route.map_or(model.overrides, |route| route.overrides.or(model.overrides));
     let affinity = model.affinity.as_ref().map_or(0, |affinity| affinity_of(affinity, ask, caller));
-    Ok(Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only })
+    let shadow = model.shadow.clone();
+    Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only, shadow }
 }
 
 /// Sessions are a caller's own: two callers' of the same name have nothing in common.
 fn affinity_of(affinity: &Affinity, ask: &Ask<'_>, caller: &Caller) -> u64 {
-    let header = match affinity {
-        Affinity::Header(name) => ask.headers.get(name).map(http::HeaderValue::as_bytes),
-        Affinity::Session => None,
+    let header = affinity.header.as_ref().and_then(|name| ask.headers.get(name)).map(http::HeaderValue::as_bytes);
+    let together = match header.or(ask.session.map(str::as_bytes)) {
+        None if affinity.by_opening => prompt::opening(ask.body),
+        named => Vec::from_iter(named),
     };
-    let together = header.or(ask.session.map(str::as_bytes)).unwrap_or_default();
-    steady_hash(0, [caller.id.as_bytes(), b"/", together])
+    let caller: [&[u8]; 2] = [caller.id.as_bytes(), b"/"];
+    steady_hash(0, caller.into_iter().chain(together))
 }
 
 // === impl Resolved ===
@@ -100,6 +116,11 @@ impl Resolved {
         members.map(AsRef::as_ref).filter(|target| self.permits(target))
     }
 
+    /// The only key that will do, where there is but one such.
+    pub(crate) fn only_key(&self) -> Option<&str> {
+        self.only.as_ref()?.key.as_deref()
+    }
+
     /// Whether the forcing headers leave this target.
     pub(crate) fn permits(&self, target: &Target) -> bool {
         self.only.as_ref().is_none_or(|only| only.permits(target))
@@ -110,15 +131,19 @@ impl Resolved {
 
 impl Only {
     fn permits(&self, target: &Target) -> bool {
+        let has_key = |key: &str| {
+            let mut named = target.by_key.iter().map(|keyed| &keyed.provider).chain([&target.provider]);
+            named.any(|provider| provider.key.as_deref() == Some(key))
+        };
         self.provider.as_ref().is_none_or(|provider| **provider == *target.provider.name)
+            && self.key.as_deref().is_none_or(has_key)
             && self.model.as_ref().is_none_or(|model| **model == *target.model)
     }
 }
 
-fn find_route<'a>(snapshot: &'a Snapshot, ask: &Ask<'_>) -> Result<Option<&'a Route>, Box<Failure>> {
-    let asked = ask.forced_model.unwrap_or(ask.model);
+fn find_route<'a>(snapshot: &'a Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Option<&'a Route>, Box<Failure>> {
     match ask.forced_route {
-        None => Ok(snapshot.routes.iter().find(|route| route.matches(ask.path, ask.headers, asked))),
+        None => Ok(snapshot.route_index.first(&snapshot.routes, ask, caller)),
         Some(forced) => match snapshot.routes.iter().find(|route| *route.name == *forced) {
             Some(route) => Ok(Some(route)),
             None => Err(Box::new(Failure::invalid(format!("no route is named `{forced}`")))),
@@ -163,7 +188,8 @@ fn forced_to(
 
 /// What headers leave of a model's targets; refused where they leave none. Forcing the model's own name changes nothing.
 fn only(model: &Model, provider: Option<&str>, forced: Option<&str>) -> Result<Option<Only>, Box<Failure>> {
-    let of_provider = Only { provider: provider.map(Box::from), model: None };
+    let (provider, key) = provider.map(of_account).map_or((None, None), |(provider, key)| (Some(provider), key));
+    let of_provider = Only { provider: provider.map(Box::from), key: key.map(Box::from), model: None };
     if provider.is_some() && !has_target(model, &of_provider) {
         return Err(Box::new(Failure::invalid(NO_PROVIDER)));
     }
@@ -178,7 +204,7 @@ fn only(model: &Model, provider: Option<&str>, forced: Option<&str>) -> Result<O
 
 /// A target's upstream name, which may itself hold a `/`, else `provider/model`.
 fn narrowed(model: &Model, of_provider: &Only, forced: &str) -> Option<Only> {
-    let named = Only { provider: of_provider.provider.clone(), model: Some(forced.into()) };
+    let named = Only { model: Some(forced.into()), ..of_provider.clone() };
     if has_target(model, &named) {
         return Some(named);
     }
@@ -186,7 +212,8 @@ fn narrowed(model: &Model, of_provider: &Only, forced: &str) -> Option<Only> {
     if of_provider.provider.as_ref().is_some_and(|wanted| **wanted != *provider) {
         return None;
     }
-    let addressed = Only { provider: Some(provider.into()), model: Some(upstream_model.into()) };
+    let addressed =
+        Only { provider: Some(provider.into()), key: of_provider.key.clone(), model: Some(upstream_model.into()) };
     has_target(model, &addressed).then_some(addressed)
 }
 

@@ -35,6 +35,8 @@ pub struct Spent {
 pub struct Budget {
     /// In thousandths of an attempt.
     left: AtomicI64,
+    /// What is left for second targets beside the first, in hundredths of one.
+    beside: AtomicI64,
     /// Since `began`, when time was last turned into attempts.
     filled_ms: AtomicU64,
     began: Instant,
@@ -57,11 +59,13 @@ impl Budget {
     const ATTEMPT: i64 = 1000;
     const PER_REQUEST: i64 = Self::ATTEMPT / 5;
     const PER_MS: i64 = 10 * Self::ATTEMPT / 1000;
+    /// Second targets that can be saved up, in hundredths: a wave of slowness is not answered by another one.
+    const MOST_BESIDE: i64 = 10 * 100;
     /// What can be saved up.
     const MOST: i64 = 50 * Self::ATTEMPT;
 
     pub fn new(now: Instant) -> Self {
-        Self { left: AtomicI64::new(Self::MOST), filled_ms: AtomicU64::new(0), began: now }
+        Self { left: AtomicI64::new(Self::MOST), beside: AtomicI64::new(0), filled_ms: AtomicU64::new(0), began: now }
     }
 
     /// A request has come.
@@ -69,6 +73,19 @@ impl Budget {
         if self.left.load(Relaxed) < Self::MOST {
             self.left.fetch_add(Self::PER_REQUEST, Relaxed);
         }
+    }
+
+    /// A request has come that may ask a second target beside the first, as so many of a hundred may.
+    pub fn earn_beside(&self, percent: u8) {
+        if self.beside.load(Relaxed) < Self::MOST_BESIDE {
+            self.beside.fetch_add(percent.into(), Relaxed);
+        }
+    }
+
+    /// Takes one second target, where there is one left.
+    pub fn spend_beside(&self) -> bool {
+        let spent = |left: i64| (left >= 100).then_some(left - 100);
+        self.beside.fetch_update(Relaxed, Relaxed, spent).is_ok()
     }
 
     /// Takes one attempt, where there is one left.
@@ -200,6 +217,18 @@ mod tests {
         // Half a thing saved is saved.
         assert_eq!(spent(1, began + 100 * SECOND + SECOND / 20), 0);
         assert_eq!(spent(1, began + 100 * SECOND + SECOND / 10), 1);
+    }
+
+    #[test]
+    fn so_many_of_a_hundred_ask_a_second_target() {
+        let budget = Budget::new(Instant::now());
+        let n_spent = (0..1000).filter(|_| {
+            budget.earn_beside(5);
+            budget.spend_beside()
+        });
+        assert_eq!(n_spent.count(), 50);
+        (0..1000).for_each(|_| budget.earn_beside(5));
+        assert_eq!((0..1000).filter(|_| budget.spend_beside()).count(), 10, "what is saved up at most");
     }
 
     #[test]

@@ -4,13 +4,25 @@
 pub(crate) mod weighted;
 pub(crate) mod priority;
 mod rank;
+mod key;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use gateway_ir::facts::Facts;
+use gateway_ir::failure::Failure;
+use gateway_ir::needs::Needs;
+
+use self::key::{Terms, Tried};
+use crate::count;
+use crate::fit::{self, Unfit};
 use crate::health::{Seat, Skip};
+use crate::limits::quota;
 use crate::resolve::Resolved;
 use crate::snapshot::{Group, Order, Target};
+
+/// Tokens of an answer that may be as long as it likes, where targets are compared by price.
+const EXPECTED_OUTPUT: u64 = 500;
 
 /// What of a request some strategies go by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +30,10 @@ pub struct Shape {
     /// Tokens that it brings, and at most wants back; estimates will do.
     pub n_input: u64,
     pub n_output: u64,
+    /// It wants a stream.
+    pub stream: bool,
+    /// What it needs of a model; `None` where any will do.
+    needs: Option<Needs>,
     /// The same for requests that belong together.
     pub(crate) affinity: u64,
 }
@@ -32,7 +48,7 @@ pub struct Choice {
 /// Targets in the order in which to try them: in each group first the one that the strategy names, then those beside it; first
 /// the model's own groups, then its fallbacks'. Each target comes once, and turns are taken only in groups that are reached.
 ///
-/// Who is to be left alone is passed over. Where nobody else is left, those that cool down are asked all the same, and where
+/// Who is to be left alone is passed over, and who is known not to be up to the request. Where nobody else is left, those that cool down are asked all the same, and where
 /// all of several are open, these too: better a request that may fail than one that must.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -43,6 +59,10 @@ pub struct Plan<'a> {
     group: usize,
     course: Course,
     has_chosen: bool,
+    /// Whom the requests that belong together have always had, where there is such a one.
+    pinned: Option<Arc<Target>>,
+    /// Who was chosen last, where it has several keys.
+    last: Option<Tried>,
     /// Of `skipped`, those that have been looked at again.
     n_again: usize,
     /// Who was passed over, and why.
@@ -64,33 +84,71 @@ enum Course {
 /// also a number per target.
 pub fn plan(resolved: &Resolved, shape: Shape, now: Instant) -> Plan<'_> {
     let shape = Shape { affinity: resolved.affinity, ..shape };
-    Plan { resolved, shape, now, group: 0, course: Course::New, has_chosen: false, n_again: 0, skipped: Vec::new() }
+    Plan {
+        resolved,
+        shape,
+        now,
+        group: 0,
+        course: Course::New,
+        has_chosen: false,
+        pinned: None,
+        last: None,
+        n_again: 0,
+        skipped: Vec::new(),
+    }
 }
 
-// === impl Shape ===
+/// Where nobody was asked because nobody is up to the request: what to tell the client. `None` where it is for another reason.
+pub fn nobody_fits(model: &str, skipped: &[(Arc<Target>, Skip)]) -> Option<Box<Failure>> {
+    let unfit = skipped.iter().map(|(target, skip)| match skip {
+        Skip::Unfit(unfit) => Some((format!("{}/{}", target.provider.name, target.model), *unfit)),
+        _ => None,
+    });
+    let unfit = unfit.collect::<Option<Vec<_>>>().filter(|unfit| !unfit.is_empty())?;
+    Some(fit::refusal(model, &unfit))
+}
 
-impl Shape {
-    pub fn new(n_input: u64, n_output: u64) -> Self {
-        Self { n_input, n_output, affinity: 0 }
-    }
+/// What a group's strategy gives one of its members; `None` where it gives nobody anything, or cannot judge this one. Chance is left
+/// out.
+pub(crate) fn score(resolved: &Resolved, group: &Group, place: usize, shape: Shape, now: Instant) -> Option<f64> {
+    let shape = Shape { affinity: resolved.affinity, ..shape };
+    Some(rank::scores(group, &shape, now, || 0.5)?[place]).filter(|score| *score < rank::LAST)
 }
 
 // === impl Choice ===
 
 impl Choice {
-    /// The same target once more, which has failed: unless its breaker has opened by that.
-    pub fn again(target: Arc<Target>, now: Instant) -> Result<Self, Skip> {
-        match Seat::take(&target.health, target.breaker, now) {
-            Ok(seat) => Ok(Self { target, seat }),
-            // The pause that it asked for is what has just been waited for.
-            Err(Skip::CoolingDown(_)) => Ok(Self::forced(target, now)),
-            Err(skip) => Err(skip),
-        }
+    /// Nobody is asked after all: nothing was taken of any limit.
+    pub fn unused(self) {
+        self.seat.unused();
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// A request of so many bytes, by its facts.
+    pub fn of(facts: &Facts, n_bytes: usize) -> Self {
+        Self::new(count::estimated(facts, n_bytes), facts.max_output_tokens.unwrap_or(EXPECTED_OUTPUT))
     }
 
-    fn forced(target: Arc<Target>, now: Instant) -> Self {
-        let seat = Seat::force(&target.health, target.breaker, now);
-        Self { target, seat }
+    pub fn new(n_input: u64, n_output: u64) -> Self {
+        Self { n_input, n_output, ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn streaming(self, stream: bool) -> Self {
+        Self { stream, ..self }
+    }
+
+    /// It is a conversation with these needs: models that are known not to be up to it are passed over.
+    #[must_use]
+    pub fn needing(self, needs: Needs) -> Self {
+        Self { needs: Some(needs), ..self }
+    }
+
+    fn unfit(&self, target: &Target) -> Option<Unfit> {
+        target.fit.unfit(self.needs?, self.n_input)
     }
 }
 
@@ -100,24 +158,54 @@ impl Iterator for Plan<'_> {
     type Item = Choice;
 
     fn next(&mut self) -> Option<Choice> {
+        if let Some(choice) = self.by_another_key() {
+            return Some(choice);
+        }
         while let Some(target) = self.next_target() {
-            match Seat::take(&target.health, target.breaker, self.now) {
-                Ok(seat) => {
-                    self.has_chosen = true;
-                    return Some(Choice { target, seat });
-                }
-                Err(skip) => self.skipped.push((target, skip)),
+            if let Some(unfit) = self.shape.unfit(&target) {
+                self.skipped.push((target, Skip::Unfit(unfit)));
+                continue;
+            }
+            let mut tried = Tried::new(target);
+            let chosen = key::take(&mut tried, self.terms(), &mut self.skipped);
+            if chosen.is_some() {
+                self.has_chosen = true;
+                self.last = (!tried.target.by_key.is_empty()).then_some(tried);
+                return chosen;
             }
         }
         self.next_again()
     }
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// The same target once more, which has failed: unless its breaker has opened by that, or its limits are reached.
+    pub fn again(&self, target: Arc<Target>, now: Instant) -> Result<Choice, Skip> {
+        key::again(target, Terms { now, ..self.terms() })
+    }
+
+    fn terms(&self) -> Terms<'a> {
+        let n_tokens = quota::expected(self.shape.n_input, self.shape.n_output);
+        Terms { only: self.resolved.only_key(), n_tokens, now: self.now }
+    }
+
+    /// Where requests that belong together keep to one target: whether the one that serves is that one.
+    pub fn keeps(&self, served: &Target) -> Option<bool> {
+        self.pinned.as_ref().map(|pinned| pinned.is_same(served))
+    }
+
     /// What follows is asked for at this time.
     pub fn at(&mut self, now: Instant) -> &mut Self {
         self.now = now;
         self
+    }
+
+    /// The target that has just failed, if that was its key's doing and it has another one.
+    fn by_another_key(&mut self) -> Option<Choice> {
+        let mut tried = self.last.take().filter(|tried| tried.is_by_key(self.now))?;
+        let chosen = key::take(&mut tried, self.terms(), &mut self.skipped);
+        self.last = chosen.is_some().then_some(tried);
+        chosen
     }
 
     /// Whoever the strategies name next, well or not.
@@ -126,6 +214,9 @@ impl Plan<'_> {
             let group = self.resolved.model.groups.get(self.group)?;
             match self.next_place(group) {
                 Some(place) if !self.came_before(&group.members[place]) => {
+                    if self.pinned.is_none() && matches!(group.order, Order::Sticky) {
+                        self.pinned = Some(Arc::clone(&group.members[place]));
+                    }
                     return Some(Arc::clone(&group.members[place]));
                 }
                 Some(_) => {}
@@ -166,14 +257,33 @@ impl Plan<'_> {
 
     /// Of those that were passed over, the next that may be asked after all.
     fn next_again(&mut self) -> Option<Choice> {
+        let is_panic = !self.has_chosen && self.n_unwell() > 1;
+        let is_broken = |(_, skip): &(_, Skip)| matches!(skip, Skip::Open(_) | Skip::OnTrial);
+        if is_panic && self.n_again == 0 && self.skipped.iter().any(is_broken) {
+            // From anywhere: were the same one always asked first, whoever is back behind it would not be found.
+            let first = rand::random_range(0..self.skipped.len());
+            self.skipped.rotate_left(first);
+        }
         while let Some((target, skip)) = self.skipped.get(self.n_again) {
             self.n_again += 1;
-            let is_panic = !self.has_chosen && self.skipped.len() > 1;
-            if matches!(skip, Skip::CoolingDown(_)) || is_panic {
-                return Some(Choice::forced(Arc::clone(target), self.now));
+            let is_last_resort = match skip {
+                Skip::CoolingDown(_) => true,
+                Skip::Unfit(unfit) => !self.has_chosen && unfit.is_doubtful(),
+                Skip::Open(_) | Skip::OnTrial => is_panic,
+                // What is full stays so, whoever asks.
+                Skip::Full(_) | Skip::Busy | Skip::Queued => false,
+            };
+            if is_last_resort && let Ok(choice) = key::forced(Arc::clone(target), self.terms()) {
+                return Some(choice);
             }
         }
         None
+    }
+
+    /// Of those that were passed over, the ones that could serve if they were well.
+    fn n_unwell(&self) -> usize {
+        let is_unwell = |skip: &Skip| matches!(skip, Skip::Open(_) | Skip::OnTrial | Skip::CoolingDown(_));
+        self.skipped.iter().filter(|(_, skip)| is_unwell(skip)).count()
     }
 
     /// Fallbacks may name what has been tried already. Only the way after a failure is long enough for this to cost anything.

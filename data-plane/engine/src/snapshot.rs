@@ -2,29 +2,47 @@
 //! start to its end.
 
 mod group;
+mod keys;
+mod provider;
 mod route;
+mod trial;
+mod recall;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gateway_ir::dialect::Dialect;
 use gateway_ir::offer::Known;
 use gateway_ir::quirks::Quirks;
+use gateway_model::access::IpRange;
+use gateway_model::catalog::Vocabulary;
 use gateway_model::kind::settings::AutoAgent;
-use gateway_model::{catalog, kind, policy};
-use gateway_providers::endpoint::Endpoint;
+use gateway_model::{kind, policy};
 
+use crate::auto::Auto;
+use crate::budgets::Budgets;
+use crate::count::Tokenizer;
+use crate::fit::Fit;
 use crate::glob::Glob;
-use crate::health::{Health, Healths};
+use crate::health::{Health, Skip};
 use crate::identity::Caller;
-use crate::known::Discovered;
+use crate::issuers::Issuers;
+use crate::known::{Discovered, catalogued};
+use crate::limits::purse::Purses;
 use crate::policy::Overrides;
-pub use crate::policy::{Breaker, Policy};
+pub use crate::policy::{Breaker, Continuation, Hedge, Policy};
 use crate::price::Price;
+use crate::shared::SharedLimits;
+use crate::tenants::Tenants;
 
 pub(crate) use group::{Affinity, Group, Order, Turns, steady_hash};
-pub(crate) use route::{HeaderMatch, PathMatch, Route};
+pub(crate) use keys::{Keys, account, of_account};
+pub use provider::Provider;
+pub use recall::Bounds;
+pub(crate) use recall::{Identity, OfModel, Recall, Said};
+pub(crate) use route::{Clock, HeaderMatch, Index as RouteIndex, Miss, PathMatch, Route, Wants};
+pub(crate) use trial::{Experiment, Variant};
+pub use trial::{Shadow, ShadowSeat};
 
 /// Everything that one revision of the topology says.
 #[derive(Clone, Debug, Default)]
@@ -43,8 +61,30 @@ pub struct Snapshot {
     pub discovered: Arc<Discovered>,
     /// In the order in which they are tried.
     pub(crate) routes: Vec<Route>,
+    pub(crate) route_index: Arc<RouteIndex>,
     /// In the order of the configuration.
     pub agents: Vec<Agent>,
+    /// Whose account keys are on.
+    pub tenants: Tenants,
+    /// Budgets that several share.
+    pub budgets: Budgets,
+    /// Limits that several share.
+    pub shared_limits: SharedLimits,
+    /// What this node may spend of budgets. One for all snapshots of a node.
+    pub purses: Arc<Purses>,
+    /// Which replies are given again; `None`: none.
+    pub(crate) recall: Option<Arc<Recall>>,
+    /// Where a model has selectors.
+    pub(crate) selecting: Option<Arc<Selecting>>,
+}
+
+/// The models of a configuration, of which some are made of what providers list.
+#[derive(Debug)]
+pub(crate) struct Selecting {
+    /// As they are written.
+    pub(crate) documents: Vec<kind::model::Model>,
+    /// With targets in place of selectors.
+    pub(crate) expanded: Vec<kind::model::Model>,
 }
 
 pub(crate) type Index<V> = HashMap<Arc<str>, V, ahash::RandomState>;
@@ -58,12 +98,20 @@ pub struct Settings {
     pub default_stream: bool,
     /// A request that its target cannot wholly be told is refused.
     pub strict: bool,
+    /// A model without a price is refused.
+    pub refuses_unpriced: bool,
+    /// Every request leaves a signed receipt.
+    pub receipts: bool,
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
     /// Bodies may come compressed.
     pub compressed_bodies: bool,
     pub origins: Origins,
+    /// Whose `x-forwarded-for` is believed.
+    pub trusted_proxies: Vec<IpRange>,
+    /// Whose tokens are keys; `None`: nobody's.
+    pub issuers: Option<Arc<Issuers>>,
     pub passthrough: Passthrough,
     /// Models to make.
     pub auto_agents: Vec<AutoAgent>,
@@ -73,6 +121,8 @@ pub struct Settings {
     /// How long a response can be asked for again; zero: not at all.
     pub store_ttl: Duration,
     pub background: Background,
+    /// How a model is chosen for clients that leave it to the gateway; `None`: not at all.
+    pub auto: Option<Arc<Auto>>,
 }
 
 /// Bounds on responses that are made after their clients have left.
@@ -109,6 +159,8 @@ pub struct Passthrough {
     pub blocked_prefixes: Vec<String>,
     /// In all, the first one included.
     pub max_attempts: usize,
+    /// When batches at providers are looked at first; zero: never.
+    pub batch_look: Duration,
 }
 
 /// What a vendor may have beside models that are asked and answer, in the form of OpenAI's API.
@@ -131,36 +183,6 @@ pub struct HeaderFamilies {
     pub lunargate: bool,
 }
 
-/// One upstream account.
-#[derive(Debug)]
-pub struct Provider {
-    pub name: Arc<str>,
-    /// The catalogue's id.
-    pub kind: Arc<str>,
-    pub dialect: Dialect,
-    pub endpoint: Endpoint,
-    /// The row of its kind.
-    pub(crate) row: &'static catalog::Row,
-    /// Those of all its models.
-    pub(crate) quirks: Quirks,
-    /// Its place in `Snapshot::providers`.
-    pub index: usize,
-    /// The provider's level and, behind it, that of the settings.
-    pub(crate) overrides: Overrides,
-    pub(crate) breaker: Option<policy::Breaker>,
-    /// What has been seen of its models, by this configuration or by earlier ones in which it was the same.
-    pub(crate) healths: Arc<Healths>,
-    /// As the configuration has it, to see whether another one has the same.
-    pub(crate) written: Arc<kind::provider::Provider>,
-    pub(crate) prices: HashMap<Box<str>, Price, ahash::RandomState>,
-    /// For every model without a price of its own.
-    pub(crate) other_price: Option<Price>,
-    /// Whether it is asked for its models; `None`: as the settings say.
-    pub discovery: Option<bool>,
-    /// Of its models these are listed.
-    pub discoverable: Vec<Glob>,
-}
-
 /// An agent that is reached by the Agent2Agent protocol.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -172,17 +194,27 @@ pub struct Agent {
 }
 
 /// One upstream model that may serve.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     pub provider: Arc<Provider>,
     /// The upstream's own name of it.
     pub model: Arc<str>,
+    /// Whichever key is used.
     pub health: Arc<Health>,
+    /// The same target with each key, where the provider has several: one of these is asked in its place.
+    pub by_key: Box<[Arc<Target>]>,
+    /// What has been seen of the key here, of one of `by_key`.
+    pub key_health: Option<Arc<Health>>,
     /// `None`: it is asked whatever has happened.
     pub breaker: Option<Breaker>,
     /// The provider's, and what the catalogue and the configuration say of this model.
     pub quirks: Quirks,
     pub price: Option<Price>,
+    /// What its prompts are estimated with.
+    pub tokenizer: Tokenizer,
+    pub(crate) fit: Fit,
+    /// What the configuration says of it.
+    facts: Option<Arc<Known>>,
 }
 
 /// What a configuration says of a target, beside which it is.
@@ -190,6 +222,8 @@ pub struct Target {
 pub(crate) struct Declared<'a> {
     pub(crate) quirks: Quirks,
     pub(crate) breaker: Option<&'a policy::Breaker>,
+    pub(crate) facts: Option<&'a Arc<Known>>,
+    pub(crate) vocabulary: Option<Vocabulary>,
 }
 
 /// A public model, or one that is addressed directly.
@@ -201,6 +235,8 @@ pub struct Model {
     /// What keeps requests together, where one of its groups asks.
     pub(crate) affinity: Option<Affinity>,
     pub(crate) overrides: Overrides,
+    pub(crate) experiment: Option<Arc<Experiment>>,
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 /// A model that is listed by its name.
@@ -238,7 +274,7 @@ impl Snapshot {
         let target = Target::new(provider, model, Declared::default()).charged(&self.discovered);
         let groups = vec![Arc::new(Group::of_one(target))];
         let name = format!("{}/{model}", provider.name).into();
-        Some(Arc::new(Model { name, groups, affinity: None, overrides: Overrides::default() }))
+        Some(Arc::new(Model::plain(name, groups)))
     }
 
     /// Every target that can be reached by a public name, each upstream model once.
@@ -250,8 +286,23 @@ impl Snapshot {
         targets
     }
 
+    /// By its name, which goes with its first key; or by `name#key`, one of several keys.
     pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers_by_name.get(name)
+    }
+}
+
+// === impl Model ===
+
+impl Model {
+    /// One of which nothing else is said.
+    pub(crate) fn plain(name: Arc<str>, groups: Vec<Arc<Group>>) -> Self {
+        Self { name, groups, affinity: None, overrides: Overrides::default(), experiment: None, shadow: None }
+    }
+
+    /// Everybody who may come to serve it, fallbacks included.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Arc<Target>> + Clone {
+        self.groups.iter().flat_map(|group| &group.members)
     }
 }
 
@@ -263,16 +314,21 @@ impl Default for Settings {
             auth_off: false,
             default_stream: false,
             strict: false,
+            refuses_unpriced: false,
+            receipts: false,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
             compressed_bodies: false,
             origins: Origins::Any,
+            trusted_proxies: Vec::new(),
+            issuers: None,
             passthrough: Passthrough::default(),
             auto_agents: Vec::new(),
             discovery: false,
             discovery_interval: Duration::from_secs(600),
             store_ttl: Duration::from_secs(24 * 60 * 60),
             background: Background::default(),
+            auto: None,
         }
     }
 }
@@ -300,6 +356,7 @@ impl Default for Passthrough {
             allowed_prefixes: Vec::new(),
             blocked_prefixes: Vec::new(),
             max_attempts: 1,
+            batch_look: Duration::from_secs(60),
         }
     }
 }
@@ -339,48 +396,6 @@ fn is_loopback(origin: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-// === impl Provider ===
-
-impl Provider {
-    /// What it is spoken to for a client of `inbound`: its own dialect, or the client's where it has that API too.
-    pub fn dialect_for(&self, inbound: Dialect) -> Dialect {
-        let is_missing = inbound == Dialect::OpenAiCompletions && self.quirks.no_completions;
-        let is_native = self.endpoint.also_speaks(inbound) && !is_missing;
-        if is_native { inbound } else { self.dialect }
-    }
-
-    /// Whether it holds conversations at all.
-    pub fn converses(&self) -> bool {
-        !self.row.no_chat
-    }
-
-    /// Whether its vendor has this.
-    pub fn has(&self, service: Service) -> bool {
-        match service {
-            Service::Files => self.row.files,
-            Service::Batches => self.row.batches,
-            Service::Realtime => self.row.realtime,
-            Service::Background => self.row.background,
-        }
-    }
-
-    /// Time limits for what passes as it is: the reply may be a stream or not, and a file as long as it likes.
-    pub fn passing_policy(&self) -> Policy {
-        self.overrides.resolve(&Policy { first_byte: Policy::PLAIN.first_byte, ..Policy::STREAM })
-    }
-
-    /// What this provider charges for one of its models: as configured, else as it lists itself, else by the vendor's public list.
-    fn price(&self, model: &str, discovered: &Discovered) -> Option<Price> {
-        let offered = || Some(Price::offered(discovered.known(&self.name, model)?.rates.as_ref()?));
-        self.own_price(model).or_else(offered).or_else(|| Price::listed(&self.kind, model))
-    }
-
-    /// As configured.
-    pub(crate) fn own_price(&self, model: &str) -> Option<Price> {
-        self.prices.get(model).copied().or(self.other_price)
-    }
-}
-
 // === impl Agent ===
 
 impl Agent {
@@ -406,8 +421,10 @@ impl Target {
     pub fn in_batches(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
         let listed = || Price::listed_in_batches(&provider.kind, model);
         let ordinary = |percent| Some(provider.price(model, &Discovered::default())?.at_percent(percent));
-        let part = || ordinary(provider.row.batch_percent.unwrap_or(100));
-        let price = if provider.own_price(model).is_some() { part() } else { listed().or_else(part) };
+        let own = provider.own_price(model);
+        let own_percent = own.and_then(|own| own.batch_percent).map(u64::from);
+        let part = || ordinary(own_percent.or(provider.row.batch_percent).unwrap_or(100));
+        let price = if own.is_some() { part() } else { listed().or_else(part) };
         Arc::new(Self { price, ..Self::built(provider, model, Declared::default()) })
     }
 
@@ -418,34 +435,61 @@ impl Target {
     fn built(provider: &Arc<Provider>, name: &str, declared: Declared<'_>) -> Self {
         let of_model = gateway_providers::quirks::of_model(provider.row, name);
         let model: Arc<str> = name.into();
-        Self {
+        let target = Self {
             provider: Arc::clone(provider),
             health: provider.healths.of(&model),
+            by_key: Box::default(),
+            key_health: None,
             breaker: Breaker::compile([declared.breaker, provider.breaker.as_ref()]),
             model,
             quirks: provider.quirks.and(of_model).and(declared.quirks),
             price: provider.price(name, &Discovered::default()),
-        }
+            tokenizer: Tokenizer::new(provider.row, name, declared.vocabulary),
+            fit: Fit::default(),
+            facts: declared.facts.cloned(),
+        };
+        let Some(keys) = &provider.keys else { return target };
+        let by_key = keys.each.iter().map(|keyed| {
+            let key_health = Some(keyed.healths.of(&target.model));
+            Arc::new(Self { provider: Arc::clone(keyed), key_health, ..target.clone() })
+        });
+        Self { by_key: by_key.collect(), ..target }
     }
 
     /// The same target at the price that holds with these lists.
     pub(crate) fn charged(self: Arc<Self>, discovered: &Discovered) -> Arc<Self> {
+        let (price, fit) = (self.provider.price(&self.model, discovered), self.fit);
+        self.with(price, fit)
+    }
+
+    /// The same target as these lists and the catalogue have it: its price, and what it can do. Whoever names one target by
+    /// its address gets that target's own word instead.
+    pub(crate) fn listed(self: Arc<Self>, discovered: &Discovered) -> Arc<Self> {
         let price = self.provider.price(&self.model, discovered);
-        if price == self.price {
+        let offered = discovered.known(&self.provider.name, &self.model).cloned().unwrap_or_default();
+        let certain = self.facts.as_deref().cloned().unwrap_or_default().or(offered);
+        let fit = Fit::new(&certain, &catalogued(&self.provider.kind, &self.model));
+        self.with(price, fit)
+    }
+
+    fn with(self: Arc<Self>, price: Option<Price>, fit: Fit) -> Arc<Self> {
+        if price == self.price && fit == self.fit {
             return self;
         }
-        Arc::new(Self {
-            provider: Arc::clone(&self.provider),
-            model: Arc::clone(&self.model),
-            health: Arc::clone(&self.health),
-            breaker: self.breaker,
-            quirks: self.quirks,
-            price,
-        })
+        let by_key = self.by_key.iter().map(|keyed| Arc::clone(keyed).with(price, fit)).collect();
+        Arc::new(Self { price, fit, by_key, ..(*self).clone() })
+    }
+
+    /// Whether it may be asked now; with its key where it is one of several.
+    pub fn look(&self, now: Instant) -> Result<(), Skip> {
+        self.health.look(self.breaker.as_ref(), now)?;
+        let Some(key) = &self.key_health else { return Ok(()) };
+        key.cooled(now)?;
+        key.look(self.breaker.as_ref(), now)
     }
 
     /// The same upstream model of the same account.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         self.provider.index == other.provider.index && self.model == other.model
     }
 }

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use gateway_model::file;
 use gateway_model::set::Set;
@@ -36,6 +35,6 @@ pub(crate) fn caller(models: &[&str]) -> Arc<Caller> {
     let (_, digest) = peppers.digest("secret").expect("a pepper");
     let models = models.iter().map(|pattern| (*pattern).to_owned()).collect();
     let entry = KeyEntry { id: "vk_1".into(), digest, models, enabled: true, ..KeyEntry::default() };
-    keys.upsert(&entry, Instant::now());
+    keys.upsert(&entry);
     identify("secret", &keys, &peppers, 0).expect("a known key")
 }

@@ -23,7 +23,9 @@ pub mod script;
 pub mod reply;
 pub mod upstream;
 pub mod link;
+pub mod dead;
 
+pub use dead::Dead;
 pub use gate::Gate;
 pub use link::{Conditions, Link};
 pub use patience::PATIENCE;

@@ -135,4 +135,12 @@ impl Event {
             Self::Start { .. } | Self::Usage(_) | Self::Meta { .. } | Self::Error(_) | Self::End => None,
         }
     }
+
+    /// Whether it is of the model's reasoning; `None` for what says nothing of that.
+    pub fn is_reasoning(&self) -> Option<bool> {
+        match self {
+            Self::Reasoning { .. } | Self::ReasoningSignature { .. } | Self::RedactedReasoning { .. } => Some(true),
+            _ => self.choice().map(|_| false),
+        }
+    }
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::failure::{Code, Failure};
-use crate::json::{self, Member};
+use crate::json::{self, Below, Member};
 use crate::multipart::Field;
+use crate::needs::{self, Needs};
 use crate::parameters::Parameters;
 
 /// The top-level members that matter before the lane is known. One scan fills it; the body stays untouched.
@@ -22,10 +23,17 @@ pub struct Facts {
     stream_options_at: Option<Range<usize>>,
     /// `stream_options.include_usage`.
     pub include_usage: bool,
-    /// The newest of `max_completion_tokens` and `max_tokens`.
+    /// The newest of `max_completion_tokens` and `max_tokens`, in the words of other dialects `max_output_tokens` or
+    /// `generationConfig.maxOutputTokens`. Of one choice.
     pub max_output_tokens: Option<u64>,
+    /// Choices asked for (`n`, `generationConfig.candidateCount`); `None`: one.
+    pub n_choices: Option<u64>,
     /// What the members may say that some upstream lacks.
     pub says: Parameters,
+    /// What it needs of a model.
+    pub needs: Needs,
+    /// Bytes of pictures, recordings and files that stand in it.
+    pub n_media_bytes: usize,
     /// `messages` and `tools`, for those who judge whether they may pass.
     pub messages_at: Option<Range<usize>>,
     pub tools_at: Option<Range<usize>>,
@@ -68,16 +76,18 @@ impl Facts {
         let mut stream = None;
         let mut max_tokens = None;
         let mut max_completion_tokens = None;
+        let mut max_output_tokens = None;
         let mut twice = None;
         let mut once = |slot: &mut Option<Range<usize>>, name: &'static str, value: Range<usize>| {
             if slot.replace(value).is_some() {
                 twice = Some(name);
             }
         };
-        let scanned = json::scan_object(body, |member: Member<'_>| {
+        let scanned = json::scan_object_below(body, needs::look, |member: Member<'_>, below| {
             facts.says = facts.says.with(Parameters::of_member(member.name));
+            facts.note_needs(body, &member, below);
             // Most members are none of ours, and most of those begin with another letter.
-            if !matches!(member.name.first(), Some(b'm' | b's' | b't' | b'f' | b'i' | b'\\')) {
+            if !matches!(member.name.first(), Some(b'm' | b's' | b't' | b'f' | b'i' | b'n' | b'\\')) {
             } else if member.is("model") {
                 once(&mut model, "model", member.value);
             } else if member.is("stream") {
@@ -92,6 +102,10 @@ impl Facts {
                 once(&mut facts.messages_at, "messages", member.value);
             } else if member.is("tools") {
                 once(&mut facts.tools_at, "tools", member.value);
+            } else if member.is("max_output_tokens") {
+                max_output_tokens = whole(&body[member.value]);
+            } else if member.is("n") {
+                facts.n_choices = whole(&body[member.value]);
             } else {
                 facts.has_input |= member.is("input");
                 facts.has_functions |= member.is("functions") || member.is("function_call");
@@ -110,7 +124,7 @@ impl Facts {
         facts.stream_null_at = stream.filter(|_| facts.stream.is_none());
         facts.max_output_tokens = match integer(body, max_completion_tokens, "max_completion_tokens")? {
             Some(tokens) => Some(tokens),
-            None => integer(body, max_tokens, "max_tokens")?,
+            None => integer(body, max_tokens, "max_tokens")?.or(max_output_tokens),
         };
         facts.read_stream_options(body)?;
         Ok(facts)
@@ -119,17 +133,20 @@ impl Facts {
     /// The same where the path names the model and says whether the reply streams: the body needs to be one JSON object. A
     /// `model` in it is a repetition, and is replaced like any other.
     pub fn scan_named(body: &[u8], model: String, stream: bool) -> Result<Self, Box<Failure>> {
-        let mut at = 0..0;
-        let scanned = json::scan_object(body, |member: Member<'_>| {
+        let mut facts = Self { model, stream: Some(stream), ..Self::default() };
+        let scanned = json::scan_object_below(body, needs::look, |member: Member<'_>, below| {
+            facts.note_needs(body, &member, below);
             if member.is("model") {
-                at = member.value;
+                facts.model_at = member.value;
+            } else if member.is("generationConfig") || member.is("generation_config") {
+                facts.read_generation(&body[member.value]);
             }
         });
         if let Err(fault) = scanned {
             let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
             return Err(Box::new(Failure::invalid(message)));
         }
-        Ok(Self { model, model_at: at, stream: Some(stream), ..Self::default() })
+        Ok(facts)
     }
 
     /// The same of a form of several parts, of which `field` is the model.
@@ -162,6 +179,12 @@ impl Facts {
         splice(body, edits)
     }
 
+    fn note_needs(&mut self, body: &[u8], member: &Member<'_>, below: Below) {
+        let (needs, n_media_bytes) = Needs::of_member(member.name, &body[member.value.clone()], below);
+        self.needs = self.needs.with(needs);
+        self.n_media_bytes += n_media_bytes;
+    }
+
     /// The object has at least the member `model`, so that a comma is always right.
     fn insertion(&self, with: &'static [u8]) -> Edit {
         let at = self.open_brace + 1;
@@ -181,6 +204,19 @@ impl Facts {
         self.model = model.into_owned();
         self.model_at = at;
         Ok(())
+    }
+
+    /// What Gemini's clients say of the length; what is no number is the dialect's to refuse.
+    fn read_generation(&mut self, raw: &[u8]) {
+        let read = |member: Member<'_>| {
+            if member.is("maxOutputTokens") || member.is("max_output_tokens") {
+                self.max_output_tokens = whole(&raw[member.value]);
+            } else if member.is("candidateCount") || member.is("candidate_count") {
+                self.n_choices = whole(&raw[member.value]);
+            }
+        };
+        // Broken, the body has been refused already.
+        let _ = json::scan_object(raw, read);
     }
 
     fn read_stream_options(&mut self, body: &[u8]) -> Result<(), Box<Failure>> {
@@ -238,9 +274,13 @@ fn boolean(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<
     }
 }
 
+fn whole(raw: &[u8]) -> Option<u64> {
+    std::str::from_utf8(raw).ok()?.parse().ok()
+}
+
 fn integer(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<Option<u64>, Box<Failure>> {
     let Some(raw) = at.map(|at| &body[at]).filter(|raw| *raw != b"null") else { return Ok(None) };
-    match std::str::from_utf8(raw).ok().and_then(|text| text.parse().ok()) {
+    match whole(raw) {
         Some(number) => Ok(Some(number)),
         None => Err(Box::new(
             Failure::new(Code::InvalidRequest, format!("`{name}` must be a whole number of at least 0")).at(name),
@@ -251,6 +291,26 @@ fn integer(body: &[u8], at: Option<Range<usize>>, name: &'static str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_a_reply_may_be_in_the_words_of_each_dialect() {
+        let chat = |members: &str| Facts::scan(format!(r#"{{"model":"m",{members}}}"#).as_bytes()).expect("valid");
+        let gemini = |config: &str| {
+            let body = format!(r#"{{"contents":[],"generationConfig":{config}}}"#);
+            Facts::scan_named(body.as_bytes(), "m".to_owned(), false).expect("valid")
+        };
+        let cases = [
+            (chat(r#""max_tokens":5"#), Some(5), None),
+            (chat(r#""max_tokens":5,"max_completion_tokens":6,"n":3"#), Some(6), Some(3)),
+            (chat(r#""max_output_tokens":7"#), Some(7), None),
+            (chat(r#""max_output_tokens":"seven","n":null"#), None, None),
+            (gemini(r#"{"maxOutputTokens":8,"candidateCount":2}"#), Some(8), Some(2)),
+            (gemini("[]"), None, None),
+        ];
+        for (facts, max_output_tokens, n_choices) in cases {
+            assert_eq!((facts.max_output_tokens, facts.n_choices), (max_output_tokens, n_choices));
+        }
+    }
 
     fn rewritten(body: &str, rewrite: &Rewrite<'_>) -> String {
         let body = Bytes::copy_from_slice(body.as_bytes());

@@ -35,12 +35,16 @@ pub enum Code {
     UnsupportedParameter,
     UnsupportedMediaType,
     BodyTooLarge,
+    /// Every model that could serve has a smaller window.
+    ContextTooLong,
     RequestTimeout,
     UnknownPath,
     MethodNotAllowed,
     ModelNotFound,
     NotFound,
     RateLimited,
+    /// What is left of a budget is not known here, and who knows does not answer.
+    BudgetUnavailable,
     NoConfig,
     NoProviderCredential,
     /// Where responses are kept does not answer.
@@ -57,6 +61,8 @@ pub enum Code {
     UpstreamGarbage,
     /// The upstream's stream ended without saying that it had finished.
     UpstreamCut,
+    /// No place at the upstream became free in time.
+    QueueTimeout,
     ConnectTimeout,
     FirstByteTimeout,
     IdleTimeout,
@@ -95,12 +101,14 @@ rows! {
     UnsupportedParameter "unsupported_parameter" 400 "invalid_request_error" "invalid_request" Client Never;
     UnsupportedMediaType "unsupported_media_type" 415 "invalid_request_error" "invalid_request" Client Never;
     BodyTooLarge "request_too_large" 413 "invalid_request_error" "payload_too_large" Client Never;
+    ContextTooLong "context_length_exceeded" 413 "invalid_request_error" "payload_too_large" Client Never;
     RequestTimeout "request_timeout" 408 "invalid_request_error" "invalid_request" Client Never;
     UnknownPath "unknown_path" 404 "invalid_request_error" "invalid_request" Client Never;
     MethodNotAllowed "method_not_allowed" 405 "invalid_request_error" "invalid_request" Client Never;
     ModelNotFound "model_not_found" 404 "not_found_error" "model_not_found" Client Never;
     NotFound "not_found" 404 "not_found_error" "invalid_request" Client Never;
     RateLimited "rate_limit_exceeded" 429 "rate_limit_exceeded" "rate_limited" Client Never;
+    BudgetUnavailable "budget_unavailable" 429 "rate_limit_exceeded" "rate_limited" Gateway Never;
     NoConfig "no_config" 503 "gateway_error" "internal_error" Gateway Never;
     NoProviderCredential "no_provider_credential" 503 "gateway_error" "internal_error" Gateway OnlyElsewhere;
     StoreAway "store_unavailable" 503 "gateway_error" "internal_error" Gateway Never;
@@ -114,6 +122,7 @@ rows! {
     UpstreamUnreachable "upstream_unreachable" 502 "provider_error" "network_error" Upstream Elsewhere;
     UpstreamGarbage "upstream_garbage" 502 "provider_error" "provider_error" Upstream Elsewhere;
     UpstreamCut "upstream_stream_error" 502 "provider_error" "network_error" Upstream Elsewhere;
+    QueueTimeout "queue_timeout" 503 "upstream_timeout" "provider_timeout" Gateway Never;
     ConnectTimeout "connect_timeout" 504 "upstream_timeout" "provider_timeout" Upstream Elsewhere;
     FirstByteTimeout "first_byte_timeout" 504 "upstream_timeout" "provider_timeout" Upstream Elsewhere;
     IdleTimeout "idle_timeout" 504 "upstream_timeout" "provider_timeout" Upstream Elsewhere;

@@ -2,6 +2,8 @@
 //!
 //! This is what the request path runs on every body, so that a 200 KB prompt costs a scan and not a tree.
 
+pub mod known;
+
 use std::ops::Range;
 
 /// Deepest nesting accepted; deeper texts are refused before they can cost a stack.
@@ -16,6 +18,13 @@ pub struct Member<'a> {
     pub value: Range<usize>,
 }
 
+/// What was found somewhere below a top-level member: marks, and a number of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Below {
+    pub bits: u8,
+    pub n_bytes: usize,
+}
+
 /// Where and why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -25,15 +34,24 @@ pub struct Fault {
 
 /// Scans `text`, which must be one JSON object and nothing after it, and calls `visit` for each top-level member in order.
 pub fn scan_object<'a>(text: &'a [u8], mut visit: impl FnMut(Member<'a>)) -> Result<(), Fault> {
+    scan_object_below(text, |_, _| Below::default(), |member, _| visit(member))
+}
+
+/// The same, looking at the name and the value of every member below as well. What `look` finds there is given to `visit` in one.
+pub fn scan_object_below<'a>(
+    text: &'a [u8],
+    look: impl Fn(&[u8], &[u8]) -> Below + Copy,
+    mut visit: impl FnMut(Member<'a>, Below),
+) -> Result<(), Fault> {
     if let Err(bad) = std::str::from_utf8(text) {
         return Err(Fault { offset: bad.valid_up_to(), reason: "not valid UTF-8" });
     }
-    let mut scanner = Scanner { text, at: 0 };
+    let mut scanner = Scanner { text, at: 0, look, below: Below::default() };
     scanner.space();
     if scanner.peek() != Some(b'{') {
         return scanner.fault("expected a JSON object");
     }
-    scanner.members(1, &mut |name, value| visit(Member { name, value }))?;
+    scanner.members(1, &mut |name, value, below| visit(Member { name, value }, below))?;
     scanner.space();
     if scanner.at != text.len() { scanner.fault("something follows the JSON document") } else { Ok(()) }
 }
@@ -62,14 +80,25 @@ impl Member<'_> {
     }
 }
 
-struct Scanner<'a> {
+struct Scanner<'a, L> {
     text: &'a [u8],
     at: usize,
+    look: L,
+    /// Found since the last top-level member.
+    below: Below,
+}
+
+// === impl Below ===
+
+impl Below {
+    fn with(self, other: Self) -> Self {
+        Self { bits: self.bits | other.bits, n_bytes: self.n_bytes + other.n_bytes }
+    }
 }
 
 // === impl Scanner ===
 
-impl<'a> Scanner<'a> {
+impl<'a, L: Fn(&[u8], &[u8]) -> Below + Copy> Scanner<'a, L> {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -87,7 +116,12 @@ impl<'a> Scanner<'a> {
     fn value(&mut self, depth: usize) -> Result<(), Fault> {
         match self.peek() {
             Some(b'"') => self.string(),
-            Some(b'{') => self.members(depth + 1, &mut |_, _| ()),
+            Some(b'{') => {
+                let (text, look, mut found) = (self.text, self.look, Below::default());
+                self.members(depth + 1, &mut |name, value, _| found = found.with(look(name, &text[value])))?;
+                self.below = self.below.with(found);
+                Ok(())
+            }
             Some(b'[') => self.elements(depth + 1),
             Some(b't') => self.literal(b"true"),
             Some(b'f') => self.literal(b"false"),
@@ -98,7 +132,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn members(&mut self, depth: usize, visit: &mut dyn FnMut(&'a [u8], Range<usize>)) -> Result<(), Fault> {
+    fn members(&mut self, depth: usize, visit: &mut dyn FnMut(&'a [u8], Range<usize>, Below)) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
             return self.fault("nested too deeply");
         }
@@ -123,7 +157,8 @@ impl<'a> Scanner<'a> {
             self.space();
             let start = self.at;
             self.value(depth)?;
-            visit(name, start..self.at);
+            let below = if depth == 1 { std::mem::take(&mut self.below) } else { Below::default() };
+            visit(name, start..self.at, below);
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -235,9 +270,10 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Length of the prefix without quote, backslash or control character. Long prompts are most of all bytes, so this is where
-/// a large body's time goes: names and short texts end within a few words, long texts go block by block.
-fn plain_prefix(text: &[u8]) -> usize {
+/// Length of the prefix that stands for itself in a JSON string: without quote, backslash or control character. Long prompts are
+/// most of all bytes, so this is where a large body's time goes: names and short texts end within a few words, long texts go block
+/// by block.
+pub fn plain_prefix(text: &[u8]) -> usize {
     const SHORT: usize = 32;
     const BLOCK: usize = 64;
     let (short, rest) = text.split_at(text.len().min(SHORT));

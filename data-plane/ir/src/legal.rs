@@ -86,6 +86,11 @@ impl Legality {
         self.first.finished && self.others.iter().all(|choice| choice.finished)
     }
 
+    /// An error was not the end: somebody else goes on.
+    pub fn goes_on(&mut self) {
+        self.over = false;
+    }
+
     fn judge_started(&mut self, event: &Event) -> Result<(), Verdict> {
         match event {
             Event::End if !self.is_finished() => return Err(Verdict::Refuse(Breach::Unfinished)),

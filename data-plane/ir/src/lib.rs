@@ -18,5 +18,7 @@ pub mod event;
 pub mod legal;
 pub mod fold;
 pub mod json;
+pub mod prompt;
+pub mod needs;
 pub mod multipart;
 pub mod facts;

@@ -55,6 +55,16 @@ pub enum Format {
     Gemini,
     /// `GET /api/tags`, and `POST /api/show` for each, <https://docs.ollama.com/api/tags>.
     Ollama,
+    /// `GET /v1/models`, in pages, <https://docs.cohere.com/reference/list-models>.
+    Cohere,
+    /// `GET /openai/deployments`, <https://learn.microsoft.com/azure/ai-foundry/openai/reference>.
+    Azure,
+    /// `GET /foundation-models`,
+    /// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html>.
+    Bedrock,
+    /// `GET /v1beta1/publishers/google/models`, in pages,
+    /// <https://cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/publishers.models/list>.
+    Vertex,
 }
 
 // === impl Known ===

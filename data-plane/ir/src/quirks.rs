@@ -30,12 +30,25 @@ pub struct Quirks {
     pub no_completions: bool,
     /// What it answers is not quite its dialect, so that no client of that dialect can be given the bytes.
     pub own_replies: bool,
+    /// How it is told to go on from a last turn of the assistant; `None`: it cannot, or nobody says so.
+    pub prefill: Option<Prefill>,
+    /// It repeats such a turn at the beginning of its answer.
+    pub prefill_echo: bool,
     /// What it cannot be told.
     pub lacks: Parameters,
     /// The most stop texts that it takes.
     pub max_stops: Option<usize>,
     /// `max_tokens` to send where the dialect demands one and the client gave none.
     pub default_max_tokens: Option<u64>,
+}
+
+/// How a last turn of the assistant is told to be the beginning of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefill {
+    /// As it stands.
+    Plain,
+    /// With this member, which is `true`.
+    Marked(&'static str),
 }
 
 // === impl Quirks ===
@@ -78,6 +91,8 @@ impl Quirks {
             stream_only: self.stream_only || more.stream_only,
             no_completions: self.no_completions || more.no_completions,
             own_replies: self.own_replies || more.own_replies,
+            prefill: more.prefill.or(self.prefill),
+            prefill_echo: self.prefill_echo || more.prefill_echo,
             lacks: self.lacks.with(more.lacks),
             max_stops: [self.max_stops, more.max_stops].into_iter().flatten().min(),
             default_max_tokens: more.default_max_tokens.or(self.default_max_tokens),

@@ -35,6 +35,8 @@ pub enum Form {
     CohereEmbed,
     /// `POST /v1beta/models/{model}:batchEmbedContents`, <https://ai.google.dev/api/embeddings>.
     GeminiEmbed,
+    /// `POST /v1beta/models/{model}:embedContent`, which clients ask and no upstream is asked.
+    GeminiEmbedOne,
     /// `POST /api/embed`, <https://docs.ollama.com/api/embed>.
     OllamaEmbed,
     /// `POST /model/{model}/invoke` of Cohere's models on Amazon Bedrock,
@@ -101,6 +103,7 @@ impl Form {
             | Self::JinaEmbeddings
             | Self::CohereEmbed
             | Self::GeminiEmbed
+            | Self::GeminiEmbedOne
             | Self::OllamaEmbed
             | Self::BedrockCohereEmbed
             | Self::BedrockTitanEmbed
@@ -124,6 +127,7 @@ impl Form {
             Self::JinaEmbeddings => "jina-embeddings",
             Self::CohereEmbed => "cohere-embed",
             Self::GeminiEmbed => "gemini-embed",
+            Self::GeminiEmbedOne => "gemini-embed-one",
             Self::OllamaEmbed => "ollama-embed",
             Self::BedrockCohereEmbed => "bedrock-cohere-embed",
             Self::BedrockTitanEmbed => "bedrock-titan-embed",
@@ -146,6 +150,12 @@ impl Form {
         matches!(self.task(), Task::ImageEdits | Task::ImageVariations | Task::Transcriptions | Task::Translations)
     }
 
+    /// Whether the model stands in parts of the body, too, so that a body does not pass as it is.
+    pub fn names_models_within(self) -> bool {
+        matches!(self, Self::GeminiEmbed | Self::GeminiEmbedOne)
+    }
+
+    /// The form of a provider that declares it so.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|form| form.name() == name)
     }

@@ -1,7 +1,7 @@
 //! Quirks by the names that the catalogue and `providers[].quirks` use.
 
 use gateway_ir::parameters;
-use gateway_ir::quirks::Quirks;
+use gateway_ir::quirks::{Prefill, Quirks};
 use gateway_model::catalog;
 
 /// Applies one named quirk.
@@ -20,6 +20,10 @@ const NAMED: &[(&str, Apply)] = &[
     ("stream_only", |quirks| quirks.stream_only = true),
     ("no_completions", |quirks| quirks.no_completions = true),
     ("own_replies", |quirks| quirks.own_replies = true),
+    ("prefill", |quirks| quirks.prefill = Some(Prefill::Plain)),
+    ("prefill_prefix", |quirks| quirks.prefill = Some(Prefill::Marked("prefix"))),
+    ("prefill_partial", |quirks| quirks.prefill = Some(Prefill::Marked("partial"))),
+    ("prefill_echo", |quirks| quirks.prefill_echo = true),
 ];
 
 /// All named quirks together; the first name nobody knows is the error.
@@ -73,7 +77,8 @@ mod tests {
             assert_eq!(declared(&row.quirks, row.max_stops).err(), None, "{}", row.id);
             for profile in &row.profiles {
                 let quirks = declared(&profile.quirks, profile.max_stops);
-                assert!(quirks.is_ok_and(|quirks| quirks != Quirks::default()), "{}: {profile:?}", row.id);
+                let says = |quirks| quirks != Quirks::default() || profile.vocabulary.is_some();
+                assert!(quirks.is_ok_and(says), "{}: {profile:?}", row.id);
             }
         }
     }

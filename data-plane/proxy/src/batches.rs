@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_engine::identity::Caller;
+use gateway_engine::pass as account;
 use gateway_engine::snapshot::Service;
-use gateway_engine::{limits, pass as account};
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::request::Parts;
@@ -27,14 +27,15 @@ use serde_json::{Map, Value, json};
 use self::object::{Batch, Counts, Status};
 use self::store::{KEPT, is_ours, new_batch_id};
 use crate::body::ReplyBody;
-use crate::headers::{Hints, Writer};
+use crate::headers::Hints;
 use crate::ingress::pass::Way;
 use crate::ingress::percent_decoded;
 use crate::ops::json_response;
-use crate::pipeline::{Gateway, Said, request_id};
-use crate::record::{Ending, Record};
+use crate::own::{ITSELF, Own};
+use crate::pipeline::{Gateway, Said};
+use crate::presented::Presented;
 use crate::state::Config;
-use crate::{clock, pass, receive, refusal};
+use crate::{clock, pass, receive};
 
 pub(crate) use self::run::resume;
 pub(crate) use self::store::Batches;
@@ -44,8 +45,6 @@ const MAX_OPEN: usize = 256;
 /// What metadata may be, <https://platform.openai.com/docs/api-reference/batch/create>.
 const MAX_PAIRS: usize = 16;
 const MAX_METADATA: usize = 16 * 1024;
-/// The name under which a client asks the gateway itself to keep a file, unless a provider has it.
-const ITSELF: &str = "gateway";
 
 /// What asks for a batch.
 #[derive(Deserialize)]
@@ -74,7 +73,7 @@ pub(crate) async fn or_pass(
     let config = gateway.live.pin();
     let (parts, body) = request.into_parts();
     let caller = match &way {
-        Way::Kept { .. } => gateway.identified(&config, &parts.headers).ok(),
+        Way::Kept { .. } => gateway.identified(&config, Presented::of_parts(&parts)).ok(),
         _ => None,
     };
     // Who is nobody is told so where everything passes.
@@ -86,32 +85,14 @@ pub(crate) async fn or_pass(
         Ok((true, body)) => Ok(body),
         Err(failure) => Err(failure),
     };
-    let request_id = request_id();
-    let (method, path) = (parts.method.as_str(), parts.uri.path());
-    let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, request_id.clone(), method, path);
-    record.dialect("batches");
-    record.caller(&caller);
-    record.asked(ITSELF, false, config.snapshot.revision, 0);
-    record.costs_nothing();
+    let mut own = Own::begin(gateway, &config, Presented::of_parts(&parts), arrived, "batches");
     let told = async {
-        let (body, permit) = (read?, limits::admit(&caller, Instant::now())?);
-        record.admitted(permit);
+        let caller = own.admit(Ok(caller))?;
         let asking = Asking { gateway, caller: &caller, parts: &parts };
-        asking.answer(*service, id.as_deref(), tail, body).await
+        asking.answer(*service, id.as_deref(), tail, read?).await
     };
-    match told.await {
-        Ok(mut response) => {
-            record.status(response.status().as_u16());
-            record.ended(Ending::Finished);
-            Writer::new(response.headers_mut(), config.families()).request_id(&request_id);
-            response
-        }
-        Err(failure) => {
-            record.failed(&failure);
-            record.status(failure.status);
-            refusal::response(&failure, Dialect::OpenAiChat, &request_id, config.families())
-        }
-    }
+    let told = told.await;
+    own.over(told, Dialect::OpenAiChat)
 }
 
 /// Whether it is the gateway's own that is asked for, and the body, read where that takes it.
@@ -125,7 +106,7 @@ async fn whose(
     if let Some(id) = id {
         return Ok((is_ours(id), Said::Coming(body)));
     }
-    let is_here = is_kept_here(config, caller, service, &parts.headers);
+    let is_here = is_kept_here(config, caller, service, &parts.headers)?;
     if service != Service::Batches || parts.method != Method::POST || !receive::is_read(&parts.headers) {
         return Ok((is_here, Said::Coming(body)));
     }
@@ -139,14 +120,14 @@ async fn whose(
 
 /// The gateway keeps what is given to itself by name, or to a provider that has no such service, or what no provider of the
 /// caller's keeps.
-fn is_kept_here(config: &Config, caller: &Caller, service: Service, headers: &HeaderMap) -> bool {
-    match Hints::read(headers).provider {
+fn is_kept_here(config: &Config, caller: &Caller, service: Service, headers: &HeaderMap) -> Result<bool, Box<Failure>> {
+    Ok(match Hints::read(headers)?.provider {
         Some(name) => match config.snapshot.provider(name) {
             Some(provider) => !provider.has(service),
             None => name == ITSELF,
         },
         None => account::keeper(&config.snapshot, caller, service, None).is_err(),
-    }
+    })
 }
 
 /// A client's request, apart from its body.
@@ -247,7 +228,7 @@ impl Asking<'_> {
             input_file_id: file.id,
             completion_window: asked.completion_window,
             metadata: asked.metadata,
-            provider: Hints::read(&self.parts.headers).provider.filter(|name| *name != ITSELF).map(str::to_owned),
+            provider: Hints::read(&self.parts.headers)?.provider.filter(|name| *name != ITSELF).map(str::to_owned),
             status: Status::Validating,
             created_at: now,
             expires_at: now + window,

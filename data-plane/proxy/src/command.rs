@@ -10,7 +10,9 @@ use gateway_model::secret::Secret;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, TlsFiles, variable};
+use crate::config::{
+    Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, TlsFiles, secret_in, variable,
+};
 use crate::{Node, private_file, start};
 
 /// Run one data-plane node: a member of a fleet, or alone with a file.
@@ -236,13 +238,6 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 /// Empty is as good as not set.
 fn secret_variable(name: &str) -> Option<Secret> {
     variable(name).filter(|text| !text.is_empty()).map(Secret::new)
-}
-
-/// Never empty: a key that is asked for and not there must not be taken for none.
-fn secret_in(path: &std::path::Path) -> anyhow::Result<Secret> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
-    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold a key", path.display());
-    Ok(Secret::new(text.trim()))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

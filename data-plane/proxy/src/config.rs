@@ -1,16 +1,19 @@
 //! Process settings of a node: what its flags say. What people configure at run time is in `gateway_model`.
 
+mod admin;
 mod fleet_url;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use gateway_model::secret::Secret;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
+pub use admin::Admin;
 pub use fleet_url::FleetUrl;
 pub use gateway_tls::Files as TlsFiles;
 
@@ -44,6 +47,8 @@ pub struct Options {
     pub state_key: Option<Secret>,
     /// A Redis or Valkey that keeps responses for all nodes. `None`: this node keeps its own.
     pub redis_url: Option<Secret>,
+    /// A control plane in the same process, for the admin paths that clients look for beside `/v1`. `None`: there are none.
+    pub admin: Option<Admin>,
 }
 
 /// Where the configuration comes from.
@@ -130,6 +135,7 @@ impl Options {
             seed_snapshot: None,
             state_key: None,
             redis_url: None,
+            admin: None,
         }
     }
 }
@@ -141,4 +147,11 @@ impl Drain {
     pub const BALANCED: Self = Self { delay: Duration::from_secs(5), timeout: Duration::from_secs(300) };
     /// Both planes in one process, for one machine.
     pub const LOCAL: Self = Self { delay: Duration::ZERO, timeout: Duration::from_secs(10) };
+}
+
+/// The key in a file, never empty: one that is asked for and not there must not be taken for none.
+pub fn secret_in(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "`{}` is empty; it must hold a key", path.display());
+    Ok(Secret::new(text.trim()))
 }

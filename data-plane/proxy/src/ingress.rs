@@ -21,7 +21,7 @@ pub(crate) enum Operation {
     Chat(Dialect),
     /// How many tokens a request of this dialect is, without asking for a reply.
     CountTokens(Dialect),
-    /// What is no conversation, in the client's form. Errors are told as OpenAI does.
+    /// What is no conversation, in the client's form. Errors are told as OpenAI does, or as whoever the form is from.
     Task(Form),
     /// `GET /v1/models`, or Google's `GET /v1beta/models`.
     Models(Dialect),
@@ -40,6 +40,8 @@ pub(crate) enum Operation {
     Metrics,
     /// Which methods the path takes.
     Options,
+    /// `GET /.well-known/gateway-llm-receipts.json`
+    ReceiptKey,
     /// `GET /statsz`
     Statistics,
     /// `GET /debug/pprof/…`
@@ -113,6 +115,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> Result<Operation, Box<Fa
         "/health" | "/healthz" | "/health/liveliness" => (Method::GET, Operation::Health),
         "/ready" | "/health/ready" | "/health/readiness" => (Method::GET, Operation::Ready),
         "/metrics" => (Method::GET, Operation::Metrics),
+        "/.well-known/gateway-llm-receipts.json" => (Method::GET, Operation::ReceiptKey),
         "/statsz" => (Method::GET, Operation::Statistics),
         other if let Some(kind) = pprof::at(other) => (Method::GET, Operation::Pprof(kind)),
         other if let Some(page) = pages::at(other) => (Method::GET, Operation::Page(page)),
@@ -187,6 +190,14 @@ pub(crate) fn error_dialect(path: &str) -> Dialect {
     }
 }
 
+/// The dialect in which callers of a form expect errors.
+pub(crate) fn task_dialect(form: Form) -> Dialect {
+    match form {
+        Form::GeminiEmbed | Form::GeminiEmbedOne => Dialect::GeminiGenerate,
+        _ => Dialect::OpenAiChat,
+    }
+}
+
 /// What the callers of an operation speak.
 pub(crate) fn spoken(dialect: Dialect) -> &'static dyn ClientDialect {
     registry::client_dialect(dialect).expect("the paths above name only dialects that clients speak")
@@ -199,7 +210,10 @@ pub(crate) fn counted(dialect: Dialect) -> &'static dyn ClientCounter {
 
 fn unknown(method: &Method, path: &str) -> Box<Failure> {
     let message = if path == "/admin" || path.starts_with("/admin/") {
-        "`/admin` is served on the admin listener (by default port 8081), not on the public one".to_owned()
+        // A node writes no configuration, and may have no control plane beside it.
+        format!(
+            "`{path}` is served by the control plane, on its admin listener (by default port 8081), not by this node"
+        )
     } else {
         format!("there is no `{method} {path}`; the API begins at /v1, for instance POST /v1/chat/completions")
     };
@@ -274,7 +288,8 @@ mod tests {
             ("POST", "/v1/models/a/g:streamGenerateContent", Ok(Operation::Chat(Dialect::GeminiGenerate))),
             ("POST", "/v1beta/models/g:countTokens", Ok(Operation::CountTokens(Dialect::GeminiGenerate))),
             ("GET", "/v1beta/models/g:generateContent", Err(405)),
-            ("POST", "/v1beta/models/g:embedContent", Err(404)),
+            ("POST", "/v1beta/models/g:embedContent", Ok(Operation::Task(Form::GeminiEmbedOne))),
+            ("POST", "/v1beta/models/g:predict", Err(404)),
             ("POST", "/v1/embeddings", Ok(Operation::Task(Form::OpenAiEmbeddings))),
             ("GET", "/v1/embeddings", Err(405)),
             ("POST", "/v1/rerank", Ok(Operation::Task(Form::JinaRerank))),

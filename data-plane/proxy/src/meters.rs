@@ -3,6 +3,8 @@
 //! Names and meanings are listed in docs/metrics.md by the test that drives them.
 
 mod models;
+mod trials;
+mod cached;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +61,7 @@ pub struct Meters {
     requests: HashMap<RequestLabels, Arc<RequestMeters>, ahash::RandomState>,
     attempts: HashMap<AttemptLabels, AttemptMeter, ahash::RandomState>,
     models: models::Models,
+    trials: trials::Trials,
 }
 
 /// Totals for the control plane's frame.
@@ -130,6 +133,7 @@ impl Meters {
             requests: HashMap::default(),
             attempts: HashMap::default(),
             models: models::Models::default(),
+            trials: trials::Trials::default(),
         }
     }
 
@@ -208,6 +212,19 @@ impl Meters {
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
+    /// A stream broke off and was gone on with, or why it was not. Rare, like a breach.
+    pub(crate) fn continuation(&self, outcome: &'static str) {
+        let key =
+            metrics::Key::from_parts("gateway_continuations_total", vec![metrics::Label::new("outcome", outcome)]);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// A receipt could not be written. Rare, like a breach.
+    pub(crate) fn receipt_lost(&self) {
+        let key = metrics::Key::from_name("gateway_receipts_lost_total");
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
     pub(crate) fn request_ended(
         &self,
         log: &v1::LogRecord,
@@ -216,6 +233,12 @@ impl Meters {
         target: Option<&Target>,
     ) {
         self.inflight.decrement(1.0);
+        self.trials.ended(log, &self.recorder);
+        // Nobody waited for it: it is in no figure of what clients got.
+        if !log.shadow_of.is_empty() {
+            self.frame.inflight.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
         let labels = RequestLabels {
             dialect,
             provider: target.map(|target| Arc::clone(&target.provider.name)),
@@ -357,6 +380,8 @@ fn seconds(micros: u64) -> f64 {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
+    trials::describe(recorder);
+    cached::describe(recorder);
     let counters = [
         ("gateway_requests_total", Unit::Count, "requests answered, by dialect, provider, status and ending"),
         ("gateway_upstream_attempts_total", Unit::Count, "attempts at upstreams, by provider and outcome"),
@@ -365,6 +390,8 @@ fn describe(recorder: &PrometheusRecorder) {
             Unit::Count,
             "rules of event streams that upstreams broke, by provider and rule",
         ),
+        ("gateway_receipts_lost_total", Unit::Count, "receipts that could not be written"),
+        ("gateway_continuations_total", Unit::Count, "streams that broke off under a continuation policy, by outcome"),
         ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
         ("gateway_usage_dropped_total", Unit::Count, "usage events that the spool could not keep"),
         ("gateway_log_records_dropped_total", Unit::Count, "log records that reached no sink"),

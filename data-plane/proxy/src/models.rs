@@ -13,10 +13,12 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::account::Account;
 use crate::body::{Pieces, ReplyBody};
 use crate::headers::Writer;
 use crate::ingress::gemini::{X_GOOG_API_KEY, key_to_header, parameter};
 use crate::pipeline::{Gateway, request_id};
+use crate::presented::Presented;
 use crate::record::{Ending, Record};
 use crate::refusal;
 use crate::state::{Config, Page, Shape, Wanted};
@@ -124,13 +126,14 @@ fn identified<B>(
     config: &Config,
     dialect: Dialect,
     request: &Request<B>,
-) -> Result<Arc<Caller>, Box<Failure>> {
+) -> Result<Account, Box<Failure>> {
+    let presented = Presented::of(request);
     if dialect != Dialect::GeminiGenerate {
-        return gateway.identify(config, request.headers());
+        return gateway.identify(config, presented);
     }
     let mut headers: HeaderMap = request.headers().clone();
     key_to_header(request.uri().query(), &mut headers);
-    gateway.identify(config, &headers)
+    gateway.identify(config, Presented { headers: &headers, ..presented })
 }
 
 fn limit(query: Option<&str>, name: &str, (usual, most): (usize, usize)) -> Result<usize, Box<Failure>> {

@@ -13,18 +13,23 @@ use gateway_model::kind::settings::{Auth, Settings};
 use gateway_model::secret::Secret;
 use gateway_tls::{Certificate, Door};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::batches::{Batches, resume};
-use crate::config::{DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
+use crate::cache::Cache;
+use crate::config::{Admin, DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
 use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
+use crate::leases::Leases;
 use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
 use crate::ops::{Doors, Ops};
-use crate::pass::Settled;
+use crate::pass::{Settled, look};
 use crate::pipeline::Gateway;
+use crate::probing::Probing;
+use crate::receipts::Receipts;
 use crate::responses::{Busy, Runs};
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::Sinks;
@@ -34,7 +39,7 @@ use crate::telemetry::{Telemetry, logs, spool};
 use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
-use crate::{clock, ops_listener, task};
+use crate::{cache, clock, fleet_size, jwt, ops_listener, task};
 
 /// What responses in the background get to say that they end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -54,9 +59,12 @@ struct Shared {
     meters: Arc<Meters>,
     conversations: Arc<dyn Store>,
     runs: Arc<Runs>,
+    cache: Arc<Cache>,
     settled: Arc<Settled>,
     busy: Arc<Busy>,
     batches: Option<Arc<Batches>>,
+    receipts: Option<Arc<Receipts>>,
+    leases: Arc<Leases>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -71,6 +79,7 @@ pub struct Node {
     /// Of a fleet that is reached over the network.
     member: Option<Member>,
     sync: Sync,
+    leases: Arc<Leases>,
     telemetry: Telemetry,
     ops: Arc<Ops>,
     ops_listener: Option<ops_listener::OpsListener>,
@@ -81,9 +90,9 @@ pub struct Node {
     /// Responses that are made behind their requests.
     runs: Arc<Runs>,
     /// Writes responses down, until all are written.
-    keeping: Option<tokio::task::JoinHandle<()>>,
+    keeping: Option<JoinHandle<()>>,
     /// What goes on beside requests, until the end.
-    jobs: Vec<tokio::task::JoinHandle<()>>,
+    jobs: Vec<JoinHandle<()>>,
 }
 
 /// Starts a node: state and telemetry first, then the configuration's source, then the listeners. With a file as source the
@@ -92,7 +101,7 @@ pub struct Node {
 pub async fn start(options: Options) -> anyhow::Result<Node> {
     let Options { data_dir, listen, tls, ops_listen, ops_tls, workers, source, log, drain, labels, .. } = options;
     let (seed_snapshot, state_key, redis_url) = (options.seed_snapshot, options.state_key, options.redis_url);
-    let doors = doors(options.ops_key, options.pprof)?;
+    let doors = doors(options.ops_key, options.pprof, options.admin)?;
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
     let tls = Shown::open(tls, "tls-certificate").await?;
@@ -102,14 +111,18 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     }
     let n_workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let live = Arc::new(Live::empty());
-    let meters = Arc::new(Meters::new());
-    let ops = Arc::new(Ops::new(Arc::clone(&live), Arc::clone(&meters), Arc::clone(&warnings), doors));
+    let (meters, cache) = (Arc::new(Meters::new()), Arc::new(Cache::new(Box::new(cache::Memory::new()))));
+    let ops = Arc::new(Ops::new((&live, &meters, &cache, &warnings), doors));
     let (conversations, keeping) = conversations(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
     let batches = batches(data_dir.as_deref(), &warnings);
+    let settled = Arc::new(Settled::open(data_dir.as_deref(), &warnings));
+    let receipts = data_dir.as_deref().map(|dir| Arc::new(Receipts::new(dir)));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
+    let fleet_size = data_dir.as_deref().map(|dir| task::spawn_job(fleet_size::keep(dir, Arc::clone(&live))));
     let keep = data_dir.map(|dir| Keep { dir, state_key, seed: seed_snapshot });
-    let (feed, member) = supply(source, keep, labels, &warnings, &telemetry).await?;
+    let leases = Leases::new(Arc::clone(&live.load().snapshot.purses));
+    let (feed, member) = supply(source, keep, labels, &warnings, (&telemetry, &leases, &live)).await?;
     let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();
     let listen = address(listen, &settings)?;
@@ -117,10 +130,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let lanes = telemetry.lanes();
     let client_tls = tls_client_config();
     let tokens = Arc::new(Tokens::new(Arc::clone(&client_tls)));
-    let discovery = {
-        let (live, tls, tokens) = (Arc::clone(&live), Arc::clone(&client_tls), Arc::clone(&tokens));
-        Discovery::start(live, Arc::clone(&warnings), tls, tokens, sync.changes())
-    };
+    let asking = asking(&live, &client_tls, &tokens, &warnings, &sync);
     let runs = Arc::new(Runs::default());
     ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
     let shared = Shared {
@@ -131,9 +141,12 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         meters: Arc::clone(&meters),
         conversations,
         runs: Arc::clone(&runs),
-        settled: Arc::new(Settled::new()),
+        cache: Arc::clone(&cache),
+        settled,
         busy: Arc::default(),
         batches,
+        receipts,
+        leases: Arc::clone(&leases),
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -145,16 +158,15 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let server = Server::start(listen, limits(&settings), make_door, n_workers, make_gateway).await?;
     let ops_listener = operators(ops_listen, ops_tls.as_ref(), &ops).await?;
     let speaks_tls = tls.is_some();
-    let certificates = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings));
-    let mut jobs: Vec<_> = certificates.collect();
-    jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state())));
-    jobs.push(discovery);
-    let keeping = keeping.map(task::spawn_job);
+    let mut jobs: Vec<_> = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings)).collect();
+    jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state(), (cache, Arc::clone(&live)))));
+    jobs.extend(asking.into_iter().chain(fleet_size));
     Ok(Node {
         server,
         speaks_tls,
         member,
         sync,
+        leases,
         telemetry,
         ops,
         ops_listener,
@@ -163,14 +175,30 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         live,
         drain,
         runs,
-        keeping,
+        keeping: keeping.map(task::spawn_job),
         jobs,
     })
 }
 
-fn doors(key: Option<Secret>, pprof: bool) -> anyhow::Result<Doors> {
+/// Asks providers, beside requests: for their models, and whether they are well.
+fn asking(
+    live: &Arc<Live>,
+    tls: &Arc<rustls::ClientConfig>,
+    tokens: &Arc<Tokens>,
+    warnings: &Arc<Warnings>,
+    sync: &Sync,
+) -> [JoinHandle<()>; 2] {
+    let means = || (Arc::clone(live), Arc::clone(tls), Arc::clone(tokens));
+    let (of_discovery, of_probing) = (means(), means());
+    let (live, tls, tokens) = of_discovery;
+    let discovery = Discovery::start(live, Arc::clone(warnings), tls, tokens, sync.changes());
+    let (live, tls, tokens) = of_probing;
+    [discovery, Probing::start(live, tls, tokens, sync.changes())]
+}
+
+fn doors(key: Option<Secret>, pprof: bool, admin: Option<Admin>) -> anyhow::Result<Doors> {
     anyhow::ensure!(!pprof || key.is_some(), "profiles are for operators only: `--pprof` needs `--ops-key-file`");
-    Ok(Doors { key, pprof })
+    Ok(Doors { key, pprof, admin })
 }
 
 /// Where operators ask, where that is a listener of their own.
@@ -206,13 +234,16 @@ impl Shared {
             live: Arc::clone(&self.live),
             client: Client::new(Arc::clone(&self.client_tls)),
             tokens: Arc::clone(&self.tokens),
+            foreign: jwt::Tokens::new(Arc::clone(&self.client_tls)),
             retries: Arc::clone(&self.retries),
-            sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters) }),
+            sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters), receipts: self.receipts.clone() }),
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),
+            cache: Arc::clone(&self.cache),
             settled: Arc::clone(&self.settled),
             busy: Arc::clone(&self.busy),
             batches: self.batches.clone(),
+            leases: Arc::clone(&self.leases),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),
@@ -221,6 +252,7 @@ impl Shared {
         });
         if worker == 0 {
             drop(task::spawn_job(resume(Arc::clone(&gateway))));
+            drop(task::spawn_job(look(Arc::clone(&gateway))));
         }
         gateway
     }
@@ -292,6 +324,8 @@ impl Node {
         for job in &self.jobs {
             job.abort();
         }
+        // Before the last of the usage: what is not spent must not count as spent.
+        self.leases.shutdown().await;
         self.telemetry.shutdown().await;
         self.sync.shutdown().await;
         if let Some(member) = self.member {
@@ -333,11 +367,12 @@ async fn supply(
     keep: Option<Keep>,
     labels: BTreeMap<String, String>,
     warnings: &Arc<Warnings>,
-    telemetry: &Telemetry,
+    (telemetry, leases, live): (&Telemetry, &Arc<Leases>, &Arc<Live>),
 ) -> anyhow::Result<(Feed, Option<Member>)> {
     let (link, member, keep) = match source {
         Source::File { path, watch } => {
             telemetry.stand_alone();
+            leases.stand_alone(keep.as_ref().map(|keep| &*keep.dir), telemetry.identity(), warnings);
             return Ok((Feed::File { path, watch }, None));
         }
         // The control plane of this process has its own disk, and is there whenever this node is.
@@ -350,6 +385,8 @@ async fn supply(
         }
     };
     telemetry.connect(&link);
+    let standing = Arc::clone(live);
+    leases.connect(link.clone(), telemetry.identity(), telemetry.owes(), move || standing.standing.n_nodes());
     let reporter = telemetry.reporter(link.clone(), labels, Arc::clone(warnings));
     Ok((Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep }, member))
 }
@@ -395,12 +432,18 @@ fn batches(data_dir: Option<&Path>, warnings: &Warnings) -> Option<Arc<Batches>>
     }
 }
 
-async fn upkeep(meters: Arc<Meters>, spool: impl Fn() -> gateway_wire::v1::SpoolState) {
+async fn upkeep(
+    meters: Arc<Meters>,
+    spool: impl Fn() -> gateway_wire::v1::SpoolState,
+    (cache, live): (Arc<Cache>, Arc<Live>),
+) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
         meters.spool(&spool());
         meters.upkeep();
+        let bounds = live.load().snapshot.cache_bounds();
+        cache.tidy(bounds);
     }
 }
 

@@ -70,6 +70,8 @@ const ROWS: &[Row] = &[
         "Answer a conversation piece by piece (Gemini)",
     ),
     row(POST, "/v1beta/models/{model}:countTokens", "countGeminiTokens", "Count the tokens of a Gemini request"),
+    row(POST, "/v1beta/models/{model}:embedContent", "embedGeminiContent", "The vector of a text (Gemini)"),
+    row(POST, "/v1beta/models/{model}:batchEmbedContents", "embedGeminiContents", "Vectors of texts (Gemini)"),
     row(POST, "/v1/embeddings", "createEmbeddings", "Vectors of texts (OpenAI)"),
     row(POST, "/v1/rerank", "rerank", "Order documents by a question (Jina, Cohere v1)"),
     row(POST, "/v2/rerank", "rerankV2", "Order documents by a question (Cohere v2)"),
@@ -129,9 +131,15 @@ const ROWS: &[Row] = &[
     row(GET, "/debug/pprof/", "profiles", "What can be profiled; 404 without `--pprof`, and takes the operators' key"),
     row(GET, "/debug/pprof/profile", "profileCpu", "Where processor time goes, for `go tool pprof`; `?seconds=30`"),
     row(GET, "/debug/pprof/goroutine", "profileTasks", "Tasks and threads; `?debug=1` as text"),
-    row(GET, "/debug/pprof/heap", "profileHeap", "Refused, and why"),
+    row(GET, "/debug/pprof/heap", "profileHeap", "What is allocated meanwhile and still held"),
     row(GET, "/debug/pprof/block", "profileBlock", "Refused, and why"),
     row(GET, "/debug/pprof/mutex", "profileMutex", "Refused, and why"),
+    row(
+        GET,
+        "/.well-known/gateway-llm-receipts.json",
+        "receiptKey",
+        "The key that this node signs receipts with; 404 where it writes none",
+    ),
     row(GET, "/", "landing", "A page with links"),
     row(GET, "/docs", "docs", "This reference as a page"),
     row(GET, "/docs/style.css", "docsStyle", "How the page looks"),
@@ -208,7 +216,7 @@ fn described(row: &Row, operation: &Operation) -> Value {
         described["responses"]["503"] =
             json!({"description": "Not yet, or no longer", "content": {JSON: {"schema": reference("Ready")}}});
     }
-    let may_refuse = matches!(operation, Operation::Statistics | Operation::Pprof(_));
+    let may_refuse = matches!(operation, Operation::Statistics | Operation::Pprof(_) | Operation::ReceiptKey);
     if forms.needs_key || may_refuse {
         described["responses"]["default"] =
             json!({"description": "Refused, in the caller's dialect", "content": error});
@@ -257,6 +265,7 @@ fn forms(operation: &Operation) -> Forms {
         Operation::Metrics => shown("operations", "text/plain", None),
         Operation::Page(page) => shown("pages", bare(page.kind), None),
         Operation::Statistics => shown("operations", JSON, Some("Statistics")),
+        Operation::ReceiptKey => shown("operations", JSON, None),
         Operation::Pprof(pprof::Kind::Index) => shown("operations", "text/plain", None),
         Operation::Pprof(_) => shown("operations", "application/octet-stream", None),
         Operation::Options => unreachable!("no row has the method OPTIONS"),
@@ -335,6 +344,8 @@ type Body = (&'static str, &'static str);
 
 fn task(form: Form) -> (Body, Vec<(&'static str, Option<&'static str>)>) {
     match form {
+        Form::GeminiEmbed => ((JSON, "GeminiEmbeddingsRequest"), vec![(JSON, Some("GeminiEmbeddings"))]),
+        Form::GeminiEmbedOne => ((JSON, "GeminiEmbeddingRequest"), vec![(JSON, Some("GeminiEmbedding"))]),
         Form::OpenAiEmbeddings => ((JSON, "EmbeddingsRequest"), vec![(JSON, Some("Embeddings"))]),
         Form::JinaRerank | Form::CohereRerank => ((JSON, "RerankRequest"), vec![(JSON, Some("Rerank"))]),
         Form::OpenAiModerations => ((JSON, "ModerationsRequest"), vec![(JSON, Some("Moderations"))]),
@@ -350,7 +361,6 @@ fn task(form: Form) -> (Body, Vec<(&'static str, Option<&'static str>)>) {
         | Form::VoyageEmbeddings
         | Form::JinaEmbeddings
         | Form::CohereEmbed
-        | Form::GeminiEmbed
         | Form::OllamaEmbed
         | Form::BedrockCohereEmbed
         | Form::BedrockTitanEmbed

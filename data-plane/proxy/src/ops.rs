@@ -1,6 +1,8 @@
 //! Health, readiness, metrics, statistics and profiles: everything on the data listener that is no request to a model.
 
 mod circuits;
+mod limits;
+mod probes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +18,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::ReplyBody;
+use crate::cache::Cache;
+use crate::config::Admin;
 use crate::ingress::{self, Operation};
 use crate::meters::Meters;
 use crate::pipeline::{Gateway, request_id};
@@ -28,6 +32,7 @@ use crate::{models, refusal};
 pub(crate) struct Ops {
     live: Arc<Live>,
     meters: Arc<Meters>,
+    cache: Arc<Cache>,
     warnings: Arc<Warnings>,
     started: Instant,
     draining: AtomicBool,
@@ -42,14 +47,27 @@ pub(crate) struct Doors {
     pub(crate) key: Option<Secret>,
     /// Off, there are no profiles at all.
     pub(crate) pprof: bool,
+    /// A control plane in this process.
+    pub(crate) admin: Option<Admin>,
 }
 
 // === impl Ops ===
 
 impl Ops {
-    pub(crate) fn new(live: Arc<Live>, meters: Arc<Meters>, warnings: Arc<Warnings>, doors: Doors) -> Self {
-        let (started, draining, profiler) = (Instant::now(), AtomicBool::new(false), Profiler::default());
-        Self { live, meters, warnings, started, draining, doors, profiler }
+    pub(crate) fn new(
+        (live, meters, cache, warnings): (&Arc<Live>, &Arc<Meters>, &Arc<Cache>, &Arc<Warnings>),
+        doors: Doors,
+    ) -> Self {
+        Self {
+            live: Arc::clone(live),
+            meters: Arc::clone(meters),
+            cache: Arc::clone(cache),
+            warnings: Arc::clone(warnings),
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            doors,
+            profiler: Profiler::default(),
+        }
     }
 
     /// From now on `/ready` says 503, so that balancers go elsewhere.
@@ -78,6 +96,11 @@ impl Ops {
         }
     }
 
+    /// Who answers an admin path; nobody where no control plane is in this process, or it is none of those paths.
+    pub(crate) fn admin(&self, path: &str) -> Option<&Admin> {
+        self.doors.admin.as_ref().filter(|admin| admin.takes(path))
+    }
+
     /// Alive is alive: configuration and upstreams do not matter here.
     fn health(&self) -> Value {
         json!({
@@ -91,9 +114,14 @@ impl Ops {
 
     fn statistics(&self) -> Value {
         let mut told = self.meters.statistics();
+        told["response_cache"] = self.cache.statistics();
         told["uptime_seconds"] = json!(self.started.elapsed().as_secs());
         told["circuit_breakers"] =
             json!({"circuits": circuits::statistics(&self.live.load().snapshot, Instant::now())});
+        told["probes"] = probes::statistics(&self.live.load().snapshot).into();
+        told["limits_shared_by"] = json!(self.live.standing.n_nodes().max(1));
+        told["budgets"] = limits::budgets(&self.live.load().snapshot);
+        told["upstream_limits"] = limits::statistics(&self.live.load().snapshot, Instant::now()).into();
         told
     }
 
@@ -138,8 +166,11 @@ impl Ops {
         #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
         self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
         self.meters.standing(&self.live.standing);
-        let circuits = circuits::metrics(&self.live.load().snapshot, Instant::now());
-        let mut response = Response::new(ReplyBody::whole(self.meters.render() + &circuits));
+        self.meters.cache(self.cache.totals(), self.cache.size());
+        let (snapshot, now) = (Arc::clone(&self.live.load().snapshot), Instant::now());
+        let upstreams =
+            circuits::metrics(&snapshot, now) + &limits::metrics(&snapshot, now) + &probes::metrics(&snapshot);
+        let mut response = Response::new(ReplyBody::whole(self.meters.render() + &upstreams));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
@@ -158,6 +189,7 @@ pub(crate) async fn answer<B>(gateway: &Gateway, operation: Operation, request: 
         Operation::Model(dialect, id) => models::one(gateway, dialect, &id, request),
         Operation::Options => options(&ingress::methods(request.uri().path())),
         Operation::Page(page) => page.response(),
+        Operation::ReceiptKey => receipt_key(gateway),
         Operation::Pprof(_) => {
             let message = "profiles are switched off; the flag --pprof switches them on";
             refused(gateway, &Failure::new(Code::UnknownPath, message))
@@ -165,6 +197,25 @@ pub(crate) async fn answer<B>(gateway: &Gateway, operation: Operation, request: 
         _ => {
             let message = "this node serves health and metrics on a listener of their own (--ops-listen)";
             refused(gateway, &Failure::new(Code::UnknownPath, message))
+        }
+    }
+}
+
+/// The key that receipts of this node are signed by. Public, and the same for as long as its data directory is.
+fn receipt_key(gateway: &Gateway) -> Response<ReplyBody> {
+    let receipts = gateway.sinks.receipts.as_ref().filter(|_| gateway.live.load().snapshot.settings.receipts);
+    let Some(receipts) = receipts else {
+        let message = "this node writes no receipts; `settings.receipts` and a data directory are what they need";
+        return refused(gateway, &Failure::new(Code::UnknownPath, message));
+    };
+    match receipts.published() {
+        Ok(published) => json_response(StatusCode::OK, &published),
+        Err(error) => {
+            tracing::error!("the key of receipts cannot be used: {error}");
+            refused(
+                gateway,
+                &Failure::new(Code::Internal, "the key of this node's receipts cannot be used; its log says why"),
+            )
         }
     }
 }

@@ -5,25 +5,28 @@ mod headers;
 mod meter;
 mod seal;
 mod batch;
+mod watch;
 mod settle;
+mod look;
 mod aim;
 mod rpc;
 mod agent;
 mod frames;
 mod socket;
 
-use std::sync::Arc;
-use std::time::Instant as Arrival;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant as Arrival};
 
 use bytes::Bytes;
 use gateway_dialects::framing::array::StreamForm;
 use gateway_dialects::registry;
-use gateway_engine::limits::{self, Rate};
+use gateway_engine::count;
+use gateway_engine::limits::{Asked as Tokens, Rates};
 use gateway_engine::pass::Reach;
 use gateway_engine::retry::{self, Decision, Spent};
-use gateway_engine::snapshot::{Policy, Target};
+use gateway_engine::snapshot::{Policy, Provider, Target};
 use gateway_ir::dialect::Dialect;
-use gateway_ir::failure::Failure;
+use gateway_ir::failure::{Code, Failure};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -31,14 +34,17 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 
 use self::aim::{Aim, Asking};
+pub(crate) use self::look::look;
 use self::meter::{Kind, Through};
 pub(crate) use self::settle::Settled;
 use crate::attempt::{self, Reading};
+use crate::billing;
 use crate::body::{ReplyBody, RequestBody};
 use crate::clock;
 use crate::headers::{Hints, Writer};
 use crate::ingress::pass::Way;
 use crate::pipeline::{Gateway, Head, Said, request_id};
+use crate::presented::{Presented, peer};
 use crate::record::{Ending, Record};
 use crate::relay::{Bounds, Mode, Relay};
 use crate::state::Config;
@@ -54,7 +60,7 @@ struct Passed {
     metered: Option<Kind>,
     response: Response<Coming>,
     bounds: Bounds,
-    rate: Option<Rate>,
+    rates: Option<Rates>,
 }
 
 enum Coming {
@@ -80,7 +86,15 @@ pub(crate) async fn answer(
     match run(gateway, &config, &way, (&parts, body, socket.is_some()), &mut record).await {
         Ok(passed) => {
             let path = parts.uri.path().to_owned();
-            let head = Head { path, headers: parts.headers, id, form: StreamForm::Events, connection: None, run: None };
+            let head = Head {
+                path,
+                from: peer(&parts.extensions),
+                headers: parts.headers,
+                id,
+                form: StreamForm::Events,
+                connection: None,
+                run: None,
+            };
             respond(gateway, &config, (head, socket), passed, record)
         }
         Err(failure) => {
@@ -98,9 +112,9 @@ async fn run(
     (parts, body, is_socket): (&Parts, Said, bool),
     record: &mut Record,
 ) -> Result<Passed, Box<Failure>> {
-    let caller = gateway.identified(config, &parts.headers)?;
+    let caller = gateway.identified(config, Presented::of_parts(parts))?;
     record.caller(&caller);
-    let hints = Hints::read(&parts.headers);
+    let hints = Hints::read(&parts.headers)?;
     record.session(hints.session);
     let asking = Asking { config, caller: &caller, method: &parts.method, uri: &parts.uri, headers: &parts.headers };
     if is_socket {
@@ -119,11 +133,19 @@ async fn run(
     // Of what no model reads, nothing is estimated.
     record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
     record.charged_by(aim.units);
-    let permit = limits::admit(&caller, Arrival::now())?;
-    let rate = permit.rate();
+    let n_input = if aim.metered.is_some_and(Kind::is_text) { count::estimate(aim.n_bytes, 0).input } else { 0 };
+    let purses = billing::purses(&config.snapshot, &caller, [&as_model, &aim.model]);
+    // What it will cost is known afterwards.
+    let bill = billing::pay(&gateway.leases, &purses, 0).await?;
+    let scopes = billing::scopes(&config.snapshot, &caller, [&as_model, &aim.model]);
+    let asked = gateway.shared(Tokens { n_input, ..Tokens::default() });
+    let (permit, bill) = billing::admit(&gateway.leases, scopes, asked, bill).await?;
+    let rates = permit.rates();
+    record.billed(bill, &gateway.leases);
     record.admitted(permit);
     let policy = aim.provider.passing_policy();
-    let bounds = Bounds { idle: policy.idle, deadline: Instant::now() + policy.total };
+    let Policy { idle, idle_reasoning, total, .. } = policy;
+    let bounds = Bounds { idle, idle_reasoning, deadline: Instant::now() + total };
     let target = Target::passing(&aim.provider, &aim.model);
     let (metered, reach, of_batches) = (aim.metered, aim.reach, aim.of_batches);
     let mut headers = headers::of_request(&aim.provider.endpoint, &parts.headers, record.id());
@@ -140,7 +162,9 @@ async fn run(
         n_at_most: if hints.no_retry { 1 } else { config.snapshot.settings.passthrough.max_attempts },
     };
     let response = attempts.run(aim, record).await?;
+    let told = OnceLock::new();
     let batches = |body: &Bytes| {
+        let _ = told.set(body.clone());
         settle::heard(gateway, config, &target.provider, (&caller, reach), body);
         batch::shown(body)
     };
@@ -159,7 +183,10 @@ async fn run(
         _ if of_batches => edited(response, (&target, bounds), |body: &Bytes| Some(batches(body))).await?,
         _ => response.map(Coming::Rest),
     };
-    Ok(Passed { target, metered, response, bounds, rate })
+    if let Some(body) = told.get().filter(|_| parts.method == Method::POST) {
+        settle::made(gateway, config, &target.provider, &caller, body).await;
+    }
+    Ok(Passed { target, metered, response, bounds, rates })
 }
 
 /// The loop over attempts of one request, all at one provider.
@@ -180,20 +207,25 @@ impl Attempts<'_> {
     async fn run(&self, aim: Aim, record: &mut Record) -> Result<Response<UpstreamBody>, Box<Failure>> {
         let began = Instant::now();
         let mut body = aim.body;
+        let (provider, patience) = (&self.target.provider, self.policy.queue);
+        let slot = attempt::place(provider, patience, self.bounds.deadline, record).await;
+        record.placed(slot.map_err(|skip| attempt::no_place(&provider.name, skip, provider, patience))?);
         loop {
             let again = match &body {
                 RequestBody::Whole(pieces) => Some(pieces.clone()),
                 RequestBody::Upload(_) => None,
             };
+            self.target.provider.admit(Arrival::now()).map_err(|wait| full(&self.target.provider, wait))?;
             let n_made = record.attempt_began(&self.target, "pass");
             let clients = (&self.gateway.client, &*self.gateway.tokens);
             let request = self.request(&aim.uri, body);
-            let sent = attempt::send(clients, &self.target, request, &self.policy, self.bounds.deadline).await;
+            let sent =
+                attempt::send(clients, &self.target, Box::new(request), &self.policy, self.bounds.deadline).await;
             let (status, failure) = match &sent {
                 Ok(response) => (response.status().as_u16(), refused(response)),
                 Err(failure) => (0, Some(failure.clone())),
             };
-            record.attempt_ended(status, failure.as_deref());
+            record.attempt_ended((n_made, &self.target), status, failure.as_deref());
             let (Some(failure), Some(pieces)) = (failure, again) else { return sent };
             let spent = Spent {
                 n_attempts: n_made,
@@ -222,6 +254,12 @@ impl Attempts<'_> {
         request.headers_mut().extend(signature.unwrap_or_default());
         request
     }
+}
+
+fn full(provider: &Provider, wait: Duration) -> Box<Failure> {
+    let message =
+        format!("`{}` is at the limit of requests per minute that the configuration sets it", provider.account);
+    Box::new(Failure::new(Code::UpstreamRateLimited, message).with_retry_after(Some(wait)))
 }
 
 /// What an upstream's no means; the client gets it as it is.
@@ -268,7 +306,7 @@ fn respond(
     passed: Passed,
     mut record: Record,
 ) -> Response<ReplyBody> {
-    let Passed { target, metered, mut response, bounds, rate } = passed;
+    let Passed { target, metered, mut response, bounds, rates } = passed;
     let status = response.status();
     record.status(status.as_u16());
     let mut reply = Response::new(ReplyBody::empty());
@@ -282,8 +320,8 @@ fn respond(
     }
     writer.retries(record.n_attempts().saturating_sub(1));
     writer.revision(config.snapshot.revision);
-    if let Some(rate) = rate {
-        writer.rate(rate.limit, rate.remaining);
+    if let Some(rates) = rates {
+        writer.rates(&rates);
     }
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) = (status, socket) {
         socket::agreed(response.headers(), reply.headers_mut());

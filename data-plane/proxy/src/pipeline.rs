@@ -1,55 +1,73 @@
 //! The request, top to bottom. Reading order is execution order; every step returns what the next one needs, and every
 //! failure leaves through one exit.
 
-use std::net::SocketAddr;
+mod heard;
+mod estimate;
+mod admission;
+mod recall;
+
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use gateway_dialects::framing::array::StreamForm;
-use gateway_dialects::registry;
-use gateway_engine::identity::{self, Caller};
-use gateway_engine::limits;
-use gateway_engine::resolve::{self, Ask};
+use gateway_engine::choice;
+use gateway_engine::identity::Caller;
+use gateway_engine::resolve::Resolved;
 use gateway_engine::retry::Budget;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::multipart;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::header::ALLOW;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{ANTHROPIC_BETA, Outbound, Terms};
+use self::heard::Heard;
+pub(crate) use self::heard::Said;
+use crate::attempt::{Means, Outbound, Sequel, Terms};
 use crate::batches::{self, Batches};
 use crate::body::ReplyBody;
+use crate::cache::Cache;
 use crate::conversations::{Memory, Store};
-use crate::headers::{self, Hints};
+use crate::headers::Hints;
 use crate::ingress::{self, Errand, Operation};
+use crate::jwt;
+use crate::leases::Leases;
+use crate::presented::{Peer, peer};
 use crate::record::Record;
+use crate::relay::Resume;
 use crate::responses::background::{self, Behind, Place, vendor};
 use crate::responses::{self, Busy, Run, Runs, Thread};
+use crate::shadow::Shadow;
 use crate::sinks::Sinks;
 use crate::state::{Config, Live};
 use crate::tokens::Tokens;
 use crate::upstream::Client;
-use crate::{clock, ops, pass, receive, refusal, reply};
+use crate::{clock, ops, pass, refusal, reply, shadow};
 
 /// Everything one worker serves requests with.
 pub(crate) struct Gateway {
     pub(crate) live: Arc<Live>,
     pub(crate) client: Client,
     pub(crate) tokens: Arc<Tokens>,
+    /// Tokens of other systems that are used as keys.
+    pub(crate) foreign: jwt::Tokens,
     pub(crate) retries: Arc<Budget>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) conversations: Arc<dyn Store>,
     /// Responses that are made behind their requests.
     pub(crate) runs: Arc<Runs>,
+    /// Replies that are given again.
+    pub(crate) cache: Arc<Cache>,
     /// Batches that this node runs itself; `None` where it has no disk for them.
     pub(crate) batches: Option<Arc<Batches>>,
+    /// Money for requests that found too little.
+    pub(crate) leases: Arc<Leases>,
     /// Batches at providers whose cost is settled.
     pub(crate) settled: Arc<pass::Settled>,
     /// Conversations that somebody is adding to.
@@ -69,6 +87,8 @@ pub(crate) struct Gateway {
 pub(crate) struct Head {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
+    /// The other end of its connection.
+    pub(crate) from: IpAddr,
     pub(crate) id: String,
     /// How the client wants a stream.
     pub(crate) form: StreamForm,
@@ -81,42 +101,44 @@ pub(crate) struct Head {
 /// What an upstream has answered.
 struct Reached {
     outcome: reply::Outcome,
-    thread: Option<Thread>,
+    thread: Option<Box<Thread>>,
     /// Where the vendor goes on in the background.
     place: Option<Place>,
+    /// A challenger is to be asked too, now that the reply begins.
+    shadow: Option<Box<Shadow>>,
+}
+
+/// When a request is answered that goes on from something.
+enum Turn {
+    /// With a place where its vendor is to go on in the background.
+    Now(Option<Place>),
+    /// Behind itself, as this body.
+    Behind(Place, Bytes),
 }
 
 /// How far a request has come.
 enum Ran {
     Answered(Box<Reached>),
+    /// The answer was there.
+    Recalled(Box<reply::Again>),
     /// It is to be answered behind itself.
     Behind(Behind),
-}
-
-/// A request's body: still with the client, or here, as a socket's message.
-pub(crate) enum Said {
-    Coming(Incoming),
-    Here(Bytes),
-    /// It is asked behind another request, for the key of this id, which was identified then.
-    For(Arc<str>, Bytes),
 }
 
 /// Bytes of header names and values that a client may send.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Headers of the client that go on to an upstream of any kind; nothing else does.
-static FORWARDED: [HeaderName; 3] = [
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("traceparent"),
-];
-
 // === impl Gateway ===
 
 impl Gateway {
     /// Answers one request; [`Gateway::serve`] is what the listener asks.
-    pub(crate) async fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<ReplyBody> {
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> Response<ReplyBody> {
         let arrived = Instant::now();
+        request.extensions_mut().insert(Peer(peer.ip()));
         let dialect = ingress::error_dialect(request.uri().path());
         if head_bytes(request.headers()) > MAX_HEAD {
             let failure =
@@ -125,6 +147,9 @@ impl Gateway {
         }
         let operation = match ingress::operation(request.method(), request.uri().path()) {
             Ok(operation) => operation,
+            Err(_) if let Some(admin) = self.ops.admin(request.uri().path()) => {
+                return Box::pin(admin.answer(request, peer)).await.map(ReplyBody::whole);
+            }
             Err(failure) => {
                 let mut refused = refusal::response(&failure, dialect, &request_id(), self.live.load().families());
                 if failure.code == Code::MethodNotAllowed {
@@ -134,38 +159,38 @@ impl Gateway {
                 return refused;
             }
         };
-        match operation {
-            Operation::Chat(dialect) => {
-                self.guarded(dialect, peer, self.ask(Errand::Chat, dialect, request, arrived)).await
-            }
+        let issuers = self.live.load().snapshot.settings.issuers.clone();
+        if let Some(issuers) = issuers {
+            Box::pin(self.foreign.look(&issuers, request.headers())).await;
+        }
+        let (dialect, asked): (_, BoxFuture<'_, _>) = match operation {
+            Operation::Chat(dialect) => (dialect, Box::pin(self.ask(Errand::Chat, dialect, request, arrived))),
             Operation::CountTokens(dialect) => {
-                self.guarded(dialect, peer, self.ask(Errand::CountTokens, dialect, request, arrived)).await
+                (dialect, Box::pin(self.ask(Errand::CountTokens, dialect, request, arrived)))
             }
             Operation::Task(form) => {
-                let dialect = Dialect::OpenAiChat;
-                self.guarded(dialect, peer, self.ask(Errand::Task(form), dialect, request, arrived)).await
+                let dialect = ingress::task_dialect(form);
+                (dialect, Box::pin(self.ask(Errand::Task(form), dialect, request, arrived)))
             }
-            Operation::Pass(way) => self.guarded(dialect, peer, batches::or_pass(self, way, request, arrived)).await,
-            Operation::Socket => responses::socket::open(self, request, peer),
-            Operation::Stored(stored) => {
-                self.guarded(dialect, peer, responses::answer(self, stored, request, arrived)).await
-            }
+            Operation::Pass(way) => (dialect, Box::pin(batches::or_pass(self, way, request, arrived))),
+            Operation::Socket => return responses::socket::open(self, request, peer),
+            Operation::Stored(stored) => (dialect, Box::pin(responses::answer(self, stored, request, arrived))),
             Operation::Conversations(wanted) => {
-                self.guarded(dialect, peer, responses::converse(self, wanted, request)).await
+                (dialect, Box::pin(responses::converse(self, wanted, request, arrived)))
             }
-            other => Box::pin(ops::answer(self, other, &request)).await,
-        }
+            other => return Box::pin(ops::answer(self, other, &request)).await,
+        };
+        self.guarded(dialect, peer, asked).await
     }
 
-    /// What `asked` answers, or what there is to say where it panics.
+    /// What `asked` answers, or what there is to say where it panics. It comes on the heap: a request's state is large, and
+    /// idle connections should not carry it.
     pub(crate) async fn guarded(
         &self,
         dialect: Dialect,
         peer: SocketAddr,
-        asked: impl Future<Output = Response<ReplyBody>>,
+        asked: BoxFuture<'_, Response<ReplyBody>>,
     ) -> Response<ReplyBody> {
-        // On the heap: the pipeline's state is large, idle connections should not carry it.
-        let asked = Box::pin(asked);
         AssertUnwindSafe(asked).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(%peer, "a request ended in a panic; the node serves on");
             let failure = Failure::new(Code::Internal, "the gateway met a fault of its own; it has been logged");
@@ -189,8 +214,15 @@ impl Gateway {
             form = ingress::gemini::form(parts.uri.query());
             ingress::gemini::key_to_header(parts.uri.query(), &mut parts.headers);
         }
-        let head =
-            Head { path: parts.uri.path().to_owned(), headers: parts.headers, id, form, connection: None, run: None };
+        let head = Head {
+            path: parts.uri.path().to_owned(),
+            from: peer(&parts.extensions),
+            headers: parts.headers,
+            id,
+            form,
+            connection: None,
+            run: None,
+        };
         self.converse((errand, dialect), &head, Said::Coming(body), record).await
     }
 
@@ -208,8 +240,9 @@ impl Gateway {
                 let answer = background::start(self, head, behind, record).await;
                 answer.unwrap_or_else(|_| background::lost(&config, &head.id))
             }
+            Ok(Ran::Recalled(again)) => reply::again(&config, dialect, head, *again, record),
             Ok(Ran::Answered(reached)) => {
-                let Reached { outcome, thread, place } = *reached;
+                let Reached { outcome, thread, place, shadow } = *reached;
                 let thread = thread.filter(|_| head.run.is_none());
                 let keeper = thread.and_then(|thread| thread.keeper(&outcome.answered, &self.conversations, &config));
                 let made = place.map(|place| vendor::Made {
@@ -218,6 +251,9 @@ impl Gateway {
                     place,
                 });
                 let (response, record) = reply::response(self, &config, dialect, head, outcome, record);
+                if let Some(shadow) = shadow {
+                    shadow::cast(self, &config, dialect, head, shadow);
+                }
                 let response = match keeper {
                     Some(keeper) => keeper.over(response, &config),
                     None => response,
@@ -238,83 +274,97 @@ impl Gateway {
     }
 
     async fn run(
-        &self,
+        self: &Arc<Self>,
         config: &Config,
-        (errand, dialect): (Errand, Dialect),
+        operation @ (errand, dialect): (Errand, Dialect),
         head: &Head,
         body: Said,
         record: &mut Record,
     ) -> Result<Ran, Box<Failure>> {
         let snapshot = &config.snapshot;
-        let caller = match &body {
-            Said::For(key, _) => self.still(config, key)?,
-            Said::Coming(_) | Said::Here(_) => self.identified(config, &head.headers)?,
-        };
+        let caller = self.caller(config, head, &body)?;
         record.caller(&caller);
-        let (body, facts, multipart) = received(errand, head, body, receive::Bounds::of(&snapshot.settings)).await?;
-        let (body, facts, mut thread) = self.threaded(config, &caller, (errand, dialect), head, (body, facts)).await?;
-        let default_stream = dialect == Dialect::OpenAiChat && snapshot.settings.default_stream;
-        let stream = errand == Errand::Chat && (head.run.is_some() || facts.stream.unwrap_or(default_stream));
-        let mut hints = Hints::read(&head.headers);
-        let keeper = thread.as_ref().and_then(Thread::provider);
-        if let Some(provider) = &keeper {
-            hints.provider = Some(provider);
-        }
+        let Heard { body, facts, multipart, mut thread, stream } =
+            self.heard(config, &caller, operation, head, body).await?;
+        let mut hints = Hints::read(&head.headers)?;
+        let keeper = thread.as_deref().and_then(Thread::provider);
+        hints.provider = keeper.as_deref().or(hints.provider);
         record.session(hints.session);
         record.asked(&facts.model, stream, snapshot.revision, body.len());
-        let resolved = resolve::resolve(snapshot, &wanted(head, &facts, &hints), &caller)?;
-        let mut place = None;
-        if let Some(thread) = &thread {
-            thread.check(&caller, &resolved, self.conversations.place())?;
-            if thread.is_background() {
-                let taken = self.runs.place(&caller.id, &snapshot.settings.background)?;
-                match thread.background(&resolved, &facts, &body)? {
-                    Some(body) => {
-                        let owner = Arc::clone(&caller.id);
-                        return Ok(Ran::Behind(Behind { place: taken, owner, body, stream }));
-                    }
-                    None => place = Some(taken),
+        let wanted = heard::wanted(head, &facts, &body, &hints);
+        let read = choice::read(snapshot, &wanted, &body);
+        let (resolved, chosen) = choice::choose(snapshot, &wanted, read, &body, &caller)?;
+        let place = match &thread {
+            None => None,
+            Some(thread) => match self.turn(config, thread, &caller, &resolved, (&body, &facts))? {
+                Turn::Now(place) => place,
+                Turn::Behind(place, body) => {
+                    return Ok(Ran::Behind(Behind { place, owner: Arc::clone(&caller.id), body, stream }));
                 }
-            }
-        }
+            },
+        };
         record.route(resolved.route.as_deref());
-        let permit = limits::admit(&caller, Instant::now())?;
-        let rate = permit.rate();
-        if errand == Errand::CountTokens {
-            record.costs_nothing();
-        }
-        if let Errand::Task(form) = errand {
-            record.charged_by(registry::family(form.task()).units_of_request(&body));
-        }
-        record.admitted(permit);
+        record.chosen(&chosen, &resolved.model.name);
+        let rates = self.admitted(operation, snapshot, &caller, &resolved, (&body, &facts), record).await?;
         if let (Some(run), Some(thread)) = (&head.run, &mut thread) {
             run.proceeds(self, config, &facts.model, thread, &head.id);
         }
-        let mut forwarded = forwarded(&head.headers, dialect, &head.id);
-        if let Some(session) = hints.session.filter(|_| head.connection.is_some()) {
-            headers::set_session(&mut forwarded, session);
-        }
-        let inbound = ingress::spoken(dialect);
         let strict = hints.strict.unwrap_or(snapshot.settings.strict);
+        let is_free = head.run.is_none() && thread.as_deref().is_none_or(Thread::is_free);
+        let (said, way) = ((&facts, &body), (&*head.path, &head.headers, head.form));
+        let asked =
+            recall::Asked { operation, head: way, hints: &hints, said, caller: &caller, strict, stream, is_free };
+        if let Some(recalling) = recall::begin(&self.cache, snapshot, &resolved, asked, record)
+            && let Some(hit) = recall::end(recalling, record).await
+        {
+            let asked = reply::Asked::new(&resolved, facts, stream, rates, chosen);
+            return Ok(Ran::Recalled(Box::new(reply::Again { hit, asked })));
+        }
         let is_behind = head.run.is_some() || place.is_some();
         let total = is_behind.then_some(snapshot.settings.background.max_time);
-        let terms = Terms { once_each: hints.no_retry, strict, total };
-        let clients = (&self.client, &*self.tokens, &*self.retries);
-        let mut outbound = Outbound::new(clients, (errand, inbound), &body, &facts, stream, forwarded, terms);
+        let may_continue = !hints.no_continuation && !is_behind && thread.as_deref().is_none_or(Thread::is_here);
+        let terms = Terms { once_each: hints.no_retry, strict, may_hedge: !is_behind && is_free, may_continue, total };
+        let forwarded = heard::forwarded(head, dialect, &hints);
+        let inbound = ingress::spoken(dialect);
+        let mut outbound = Outbound::new(self.means(), (errand, inbound), &body, &facts, stream, forwarded, terms);
         outbound.multipart = multipart;
+        let began = tokio::time::Instant::now();
         let answered = outbound.run(&resolved, record).await?;
+        let forwarded = outbound.forwarded;
+        let shadow = shadow::of(self, &resolved, errand, &body, &facts, stream);
+        let may_continue = stream && may_continue && answered.n_continued > 0;
+        let again = may_continue.then(|| facts.clone());
+        let asked = reply::Asked::new(&resolved, facts, stream, rates, chosen);
+        let sequel = again.map(|facts| -> Arc<dyn Resume> {
+            let means = Arc::clone(self) as Arc<dyn Means>;
+            Arc::new(Sequel { means, inbound, body, facts, forwarded, terms, resolved, began })
+        });
         let outcome = reply::Outcome {
             answered,
-            route: resolved.route.clone(),
-            model: facts.model,
-            stream,
-            include_usage: facts.include_usage,
-            functions: facts.has_functions,
+            asked,
+            sequel,
             stored: thread.as_ref().is_some_and(|thread| thread.stored),
             previous: thread.as_ref().and_then(|thread| thread.previous.clone()),
-            rate,
+            conversation: thread.as_ref().and_then(|thread| thread.conversation.clone()),
         };
-        Ok(Ran::Answered(Box::new(Reached { outcome, thread, place })))
+        Ok(Ran::Answered(Box::new(Reached { outcome, thread, place, shadow })))
+    }
+
+    /// The request's body, and what it goes on from.
+    async fn heard(
+        &self,
+        config: &Config,
+        caller: &Caller,
+        operation @ (errand, dialect): (Errand, Dialect),
+        head: &Head,
+        body: Said,
+    ) -> Result<Heard, Box<Failure>> {
+        let settings = &config.snapshot.settings;
+        let (body, facts, multipart) = heard::received(errand, head, body, settings).await?;
+        let (body, facts, thread) = self.threaded(config, caller, operation, head, (body, facts)).await?;
+        let default_stream = dialect == Dialect::OpenAiChat && settings.default_stream;
+        let stream = errand == Errand::Chat && (head.run.is_some() || facts.stream.unwrap_or(default_stream));
+        Ok(Heard { body, facts, multipart, thread, stream })
     }
 
     /// What the request goes on from, for clients of the one API that has memory.
@@ -325,116 +375,50 @@ impl Gateway {
         (errand, dialect): (Errand, Dialect),
         head: &Head,
         (body, facts): (Bytes, Facts),
-    ) -> Result<(Bytes, Facts, Option<Thread>), Box<Failure>> {
+    ) -> Result<(Bytes, Facts, Option<Box<Thread>>), Box<Failure>> {
         if errand != Errand::Chat || dialect != Dialect::OpenAiResponses {
             return Ok((body, facts, None));
         }
         let connection = head.connection.as_ref();
         let (whole, thread) =
-            Thread::find((&self.conversations, &self.busy), connection, config, caller, &body).await?;
+            Box::pin(Thread::find((&self.conversations, &self.busy), connection, config, caller, &body)).await?;
         let (body, facts) = match whole {
             Some(whole) => (whole.clone(), Facts::scan(&whole)?),
             None => (body, facts),
         };
-        Ok((body, facts, Some(thread)))
+        Ok((body, facts, Some(Box::new(thread))))
     }
 
-    /// Who calls, once there is a configuration to know anybody by.
-    pub(crate) fn identified(&self, config: &Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
-        if config.ready {
-            return self.identify(config, headers);
+    /// Whether it is answered now, or behind itself.
+    fn turn(
+        &self,
+        config: &Config,
+        thread: &Thread,
+        caller: &Caller,
+        resolved: &Resolved,
+        (body, facts): (&Bytes, &Facts),
+    ) -> Result<Turn, Box<Failure>> {
+        thread.check(caller, resolved, self.conversations.place())?;
+        if !thread.is_background() {
+            return Ok(Turn::Now(None));
         }
-        let message = "this node has no configuration yet; it serves as soon as it has reached its control plane";
-        Err(Box::new(Failure::new(Code::NoConfig, message)))
-    }
-
-    /// The key of this id, for what is done behind its request: it must still be one that may call.
-    pub(crate) fn still(&self, config: &Config, key: &str) -> Result<Arc<Caller>, Box<Failure>> {
-        if config.snapshot.settings.auth_off && self.on_loopback {
-            return Ok(Caller::anonymous());
-        }
-        identity::still(key, &self.live.keys, clock::unix_ms())
-    }
-
-    /// Who calls. Every operation that needs a caller asks here.
-    pub(crate) fn identify(&self, config: &Config, headers: &HeaderMap) -> Result<Arc<Caller>, Box<Failure>> {
-        let credential = identity::credential(headers)?;
-        if config.snapshot.settings.auth_off && self.on_loopback {
-            return Ok(Caller::anonymous());
-        }
-        let Some(credential) = credential else {
-            let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key`, `api-key` or \
-                `x-goog-api-key`";
-            return Err(Box::new(Failure::new(Code::MissingCredential, message)));
-        };
-        identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms())
+        let place = self.runs.place(&caller.id, &config.snapshot.settings.background)?;
+        Ok(match thread.background(resolved, facts, body)? {
+            Some(body) => Turn::Behind(place, body),
+            None => Turn::Now(Some(place)),
+        })
     }
 }
 
-/// The body, what its beginning says, and, where it is a form of several parts, what is needed to send it on.
-async fn received(
-    errand: Errand,
-    head: &Head,
-    body: Said,
-    bounds: receive::Bounds,
-) -> Result<(Bytes, Facts, Option<receive::Multipart>), Box<Failure>> {
-    let body = match body {
-        Said::Coming(body) => body,
-        Said::Here(body) | Said::For(_, body) => return Facts::scan(&body).map(|facts| (body, facts, None)),
-    };
-    if let Errand::Task(form) = errand
-        && form.takes_parts()
-        && let Some(kind) = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
-        && let Some(boundary) = multipart::boundary(kind)
-    {
-        let (bytes, model, rest) = receive::form(&head.headers, boundary?, body, bounds).await?;
-        let multipart = receive::Multipart { kind: kind.to_owned(), rest };
-        return Ok((bytes, Facts::of_form(&model), Some(multipart)));
+impl Means for Gateway {
+    fn means(&self) -> (&Client, &Tokens, &Budget) {
+        (&self.client, &self.tokens, &self.retries)
     }
-    let body = receive::body(&head.headers, body, bounds).await?;
-    let facts = match ingress::gemini::asked(&head.path) {
-        Some(asked) => Facts::scan_named(&body, asked.model, asked.stream)?,
-        None => Facts::scan(&body)?,
-    };
-    Ok((body, facts, None))
 }
 
 /// Names and values, without separators.
 fn head_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
-}
-
-fn wanted<'a>(head: &'a Head, facts: &'a Facts, hints: &Hints<'a>) -> Ask<'a> {
-    Ask {
-        path: &head.path,
-        headers: &head.headers,
-        model: &facts.model,
-        forced_provider: hints.provider,
-        forced_model: hints.model,
-        forced_route: hints.route,
-        session: hints.session,
-    }
-}
-
-/// A few headers by name; a client's credentials and cookies are never among them.
-fn forwarded(headers: &HeaderMap, dialect: Dialect, id: &str) -> HeaderMap {
-    let mut forwarded = HeaderMap::with_capacity(4);
-    for name in &FORWARDED {
-        if let Some(value) = headers.get(name) {
-            forwarded.insert(name, value.clone());
-        }
-    }
-    if dialect == Dialect::AnthropicMessages
-        && let Some(value) = headers.get(&ANTHROPIC_BETA)
-    {
-        forwarded.insert(ANTHROPIC_BETA, value.clone());
-    }
-    if !forwarded.contains_key(&FORWARDED[0])
-        && let Ok(value) = http::HeaderValue::from_str(id)
-    {
-        forwarded.insert(&FORWARDED[0], value);
-    }
-    forwarded
 }
 
 /// UUIDv7: sorts by time, so that stores keep requests in order.

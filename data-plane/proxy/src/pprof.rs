@@ -1,6 +1,7 @@
 //! `/debug/pprof/`: what the process spends its time on, in the format of `go tool pprof`. What cannot be had of this program is
 //! refused in words, never answered with an empty profile.
 
+mod heap;
 mod profile;
 mod tasks;
 
@@ -28,7 +29,7 @@ pub(crate) enum Kind {
     Mutex,
 }
 
-/// Takes profiles, one of the processor at a time.
+/// Takes profiles, one that lasts at a time.
 #[derive(Default)]
 pub(crate) struct Profiler {
     is_busy: AtomicBool,
@@ -47,12 +48,11 @@ const NEVER_INSIDE: [&str; 4] = ["libc", "libgcc", "pthread", "vdso"];
 
 const INDEX: &str = "profile     the processor, ?seconds=30 (at most 300), in pprof's protobuf\n\
     goroutine   the tasks and threads of this process, in pprof's protobuf; ?debug=1 as text\n\
-    heap        refused: see its answer\n\
+    heap        what is allocated within ?seconds=30 and still held at their end, in pprof's protobuf\n\
     block       refused: see its answer\n\
     mutex       refused: see its answer\n\n\
     go tool pprof http://…/debug/pprof/profile?seconds=10\n";
-const NO_HEAP: &str = "the allocator is built without heap profiling, which would cost memory and time in every request; \
-    /metrics and the fleet view have the resident size";
+const NO_HEAP: &str = "this program's allocator takes no samples; /metrics and the fleet view have the resident size";
 const NO_BLOCK: &str = "the runtime does not record what its tasks wait for; profile shows where processor time goes, goroutine \
     which tasks there are";
 const NO_MUTEX: &str = "locks of this program are plain ones that do not record contention; time spent spinning or waking shows \
@@ -82,11 +82,11 @@ impl Profiler {
     pub(crate) async fn answer(&self, kind: Kind, query: Option<&str>) -> Response<ReplyBody> {
         match kind {
             Kind::Index => text(INDEX.to_owned()),
-            Kind::Heap => unsupported(NO_HEAP),
             Kind::Block => unsupported(NO_BLOCK),
             Kind::Mutex => unsupported(NO_MUTEX),
             Kind::Tasks => self.tasks(query),
             Kind::Cpu => self.cpu(query).await,
+            Kind::Heap => self.heap(query).await,
         }
     }
 
@@ -105,11 +105,19 @@ impl Profiler {
         }
     }
 
-    async fn cpu(&self, query: Option<&str>) -> Response<ReplyBody> {
-        let seconds = parameter(query, "seconds").map_or(Ok(DEFAULT_SECONDS), str::parse);
-        let Some(seconds) = seconds.ok().filter(|seconds| (1..=MAX_SECONDS).contains(seconds)) else {
-            return refused(StatusCode::BAD_REQUEST, "`seconds` is a number from 1 to 300");
+    async fn heap(&self, query: Option<&str>) -> Response<ReplyBody> {
+        let Some(seconds) = seconds(query) else { return no_seconds() };
+        let Some(_place) = Place::take(&self.is_busy) else {
+            return refused(StatusCode::CONFLICT, "another profile is being taken; ask again when it is done");
         };
+        match heap::profile(Duration::from_secs(seconds)).await {
+            Some(profile) => protobuf("heap", profile),
+            None => unsupported(NO_HEAP),
+        }
+    }
+
+    async fn cpu(&self, query: Option<&str>) -> Response<ReplyBody> {
+        let Some(seconds) = seconds(query) else { return no_seconds() };
         let Some(_place) = Place::take(&self.is_busy) else {
             return refused(StatusCode::CONFLICT, "another profile is being taken; ask again when it is done");
         };
@@ -170,6 +178,15 @@ impl Drop for Place<'_> {
 
 fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     query?.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+fn seconds(query: Option<&str>) -> Option<u64> {
+    let seconds = parameter(query, "seconds").map_or(Ok(DEFAULT_SECONDS), str::parse);
+    seconds.ok().filter(|seconds| (1..=MAX_SECONDS).contains(seconds))
+}
+
+fn no_seconds() -> Response<ReplyBody> {
+    refused(StatusCode::BAD_REQUEST, "`seconds` is a number from 1 to 300")
 }
 
 fn unsupported(why: &str) -> Response<ReplyBody> {

@@ -3,41 +3,55 @@
 //! Its one consumer chain is here: usage to the spool, the log record to its ring, numbers to the metrics. Finishing never
 //! waits; the spool's append is the only system call.
 
+mod ending;
+mod written;
+mod beside;
+mod billed;
+mod cached;
+mod receipted;
+mod used;
+mod continued;
+
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gateway_engine::choice::Chosen;
+use gateway_engine::gate::Slot;
 use gateway_engine::health::{Seat, Skip};
 use gateway_engine::identity::Caller;
+use gateway_engine::limits::bill::Bill;
 use gateway_engine::limits::{Permit, Settlement};
-use gateway_engine::price;
 use gateway_engine::snapshot::Target;
+use gateway_engine::tenants::{Standing, Tenant};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::Breach;
 use gateway_ir::usage::{Units, Usage};
 use gateway_wire::v1;
 
+use self::billed::Growing;
+use self::continued::Earlier;
+pub(crate) use self::ending::Ending;
+use self::receipted::Receipted;
+use self::written::{auto_choice, experiment, truncated};
+use crate::account::Account;
+use crate::cache::Fill;
 use crate::sinks::Sinks;
 
-/// How a reply ended; a word per way, in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Finished,
-    ClientGone,
-    UpstreamCut,
-    /// Refused by us before any upstream was asked.
-    Refused,
-    /// Every attempt failed.
-    Failed,
-    Timeout,
-    /// The node's drain ran out of time.
-    Shutdown,
-}
+/// One request. Dropping it settles, logs and counts. A pointer, for it goes through every stage of a request's state.
+pub(crate) struct Record(Box<Entry>);
 
-/// One request. Dropping it settles, logs and counts.
-pub(crate) struct Record {
+/// What is known of it.
+pub(crate) struct Entry {
     sinks: Arc<Sinks>,
     started: Instant,
     permit: Option<Permit>,
+    bill: Bill,
+    /// At so many bytes of content it is time to look whether the bill is still enough.
+    due: u64,
+    growing: Option<Box<Growing>>,
+    /// Charged by events of their own.
+    charged_beside: i64,
     admitted: bool,
     /// Nothing is charged, whatever is answered.
     is_free: bool,
@@ -45,45 +59,29 @@ pub(crate) struct Record {
     target: Option<Arc<Target>>,
     /// At the target that answers, until its reply has ended.
     seat: Option<Seat>,
+    /// At its provider, where that has only so many.
+    slot: Option<Slot>,
     usage: Option<(Usage, v1::SettledBy)>,
     /// What the request says by itself of what is charged by something else than tokens.
     units: Units,
     /// For an estimate where the upstream said nothing.
     n_input_bytes: u64,
+    /// Tokens of the prompt, where they have been counted for a limit.
+    n_input: Option<u64>,
     n_output_bytes: u64,
     ending: Ending,
     dialect: &'static str,
     upstream_wait_us: u64,
     waiting_since: Option<Instant>,
-    log: Box<v1::LogRecord>,
-}
-
-// === impl Ending ===
-
-impl Ending {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::ClientGone => "client_gone",
-            Self::UpstreamCut => "upstream_cut",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Timeout => "timeout",
-            Self::Shutdown => "shutdown",
-        }
-    }
-
-    /// How a reply ended that this failure ended.
-    pub(crate) fn of(failure: &Failure, asked_upstream: bool) -> Self {
-        match failure.code {
-            Code::ClientGone => Self::ClientGone,
-            Code::UpstreamCut => Self::UpstreamCut,
-            Code::FirstByteTimeout | Code::IdleTimeout | Code::TotalTimeout | Code::ConnectTimeout => Self::Timeout,
-            Code::ShuttingDown => Self::Shutdown,
-            _ if asked_upstream => Self::Failed,
-            _ => Self::Refused,
-        }
-    }
+    /// Copies the reply for whoever asks the same next.
+    fill: Option<Box<Fill>>,
+    /// Where receipts are wanted.
+    receipted: Option<Box<Receipted>>,
+    /// What came before whoever is telling the reply.
+    earlier: Option<Box<Earlier>>,
+    /// The client has left, and the upstream is read on: what comes reaches nobody.
+    has_left: bool,
+    log: v1::LogRecord,
 }
 
 // === impl Record ===
@@ -98,25 +96,35 @@ impl Record {
             path: path.to_owned(),
             ..v1::LogRecord::default()
         };
-        Self {
+        Self(Box::new(Entry {
             sinks,
             started,
             permit: None,
+            bill: Bill::default(),
+            due: u64::MAX,
+            growing: None,
+            charged_beside: 0,
             admitted: false,
             is_free: false,
             streaming: false,
             target: None,
             seat: None,
+            slot: None,
+            has_left: false,
+            earlier: None,
             usage: None,
             units: Units::None,
             n_input_bytes: 0,
+            n_input: None,
             n_output_bytes: 0,
             ending: Ending::ClientGone,
             dialect: "",
             upstream_wait_us: 0,
             waiting_since: None,
-            log: Box::new(log),
-        }
+            fill: None,
+            receipted: None,
+            log,
+        }))
     }
 
     pub(crate) fn id(&self) -> &str {
@@ -132,7 +140,13 @@ impl Record {
         self.log.session_id = session.unwrap_or_default().to_owned();
     }
 
-    pub(crate) fn caller(&mut self, caller: &Caller) {
+    pub(crate) fn caller(&mut self, account: &Account) {
+        let caller: &Caller = account;
+        let Standing { user, team, organization } = &account.standing;
+        let named = |tenant: &Option<Arc<Tenant>>| {
+            tenant.as_ref().map_or_else(String::new, |tenant| tenant.name.as_ref().to_owned())
+        };
+        (self.log.user, self.log.team, self.log.organization) = (named(user), named(team), named(organization));
         self.log.key_id = caller.id.as_ref().to_owned();
         self.log.key_name = caller.name.as_ref().to_owned();
         self.log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
@@ -165,6 +179,23 @@ impl Record {
         self.log.route = route.unwrap_or_default().to_owned();
     }
 
+    /// What was chosen for it, and the public model that serves by that.
+    pub(crate) fn chosen(&mut self, chosen: &Chosen, model: &str) {
+        self.log.auto_choice = chosen.judged.as_ref().map(|judgement| auto_choice(judgement, model));
+        self.log.experiment = chosen.arm.as_ref().map(|arm| experiment(arm, model));
+    }
+
+    /// It is asked behind the request of this id, whose client knows nothing of it.
+    pub(crate) fn shadows(&mut self, id: &str) {
+        self.log.shadow_of = id.to_owned();
+    }
+
+    /// It counts towards nobody's limits, and its usage is no key's.
+    pub(crate) fn charged_to_nobody(&mut self) {
+        self.admitted = true;
+        self.sinks.spool.started(&self.usage_event());
+    }
+
     /// Nothing is charged for it. Said before it is admitted.
     pub(crate) fn costs_nothing(&mut self) {
         self.is_free = true;
@@ -180,39 +211,56 @@ impl Record {
 
     pub(crate) fn attempt_began(&mut self, target: &Arc<Target>, lane: &'static str) -> usize {
         let now = self.elapsed_us();
-        self.waiting_since = Some(Instant::now());
+        self.waits_for_upstream();
         self.log.lane = lane.to_owned();
         self.target = Some(Arc::clone(target));
         self.log.attempts.push(v1::Attempt {
             provider: target.provider.name.as_ref().to_owned(),
             model: target.model.as_ref().to_owned(),
+            provider_key: target.provider.key.as_deref().unwrap_or_default().to_owned(),
             started_us: now,
             ..v1::Attempt::default()
         });
         self.log.attempts.len()
     }
 
-    /// The upstream's reply, or what stood in its place.
-    pub(crate) fn attempt_ended(&mut self, status: u16, failure: Option<&Failure>) {
+    /// A place at a provider that has only so many, without a choice of targets.
+    pub(crate) fn placed(&mut self, slot: Option<Slot>) {
+        self.slot = slot;
+    }
+
+    /// The upstream's reply, or what stood in its place; of the attempt of this number.
+    pub(crate) fn attempt_ended(
+        &mut self,
+        (number, target): (usize, &Arc<Target>),
+        status: u16,
+        failure: Option<&Failure>,
+    ) {
         let now = self.elapsed_us();
         self.heard_from_upstream();
-        if let Some(attempt) = self.log.attempts.last_mut() {
+        if let Some(attempt) = self.log.attempts.get_mut(number.saturating_sub(1)) {
             attempt.status = u32::from(status);
             attempt.ended_us = now;
             attempt.error_code = failure.map(|failure| failure.code.name().to_owned()).unwrap_or_default();
         }
-        if let Some(target) = &self.target {
-            self.sinks.meters.attempt(target, status, failure);
-        }
+        self.sinks.meters.attempt(target, status, failure);
         if failure.is_none() {
+            self.target = Some(Arc::clone(target));
             self.log.first_byte_us = now;
         }
     }
 
-    /// The place at the target that answers, and who was passed over before.
-    pub(crate) fn seated(&mut self, seat: Seat, skipped: &[(Arc<Target>, Skip)]) {
+    /// The places at the target that answers, and who was passed over before.
+    pub(crate) fn seated(&mut self, seat: Seat, slot: Option<Slot>, skipped: &[(Arc<Target>, Skip)]) {
         self.seat = Some(seat);
+        self.slot = slot;
         self.passed_over(skipped);
+    }
+
+    /// Whether it went where requests that belong with it always go; `None` where there is no such place.
+    pub(crate) fn pinned(&mut self, is_kept: Option<bool>) {
+        let Some(is_kept) = is_kept else { return };
+        self.log.pin = if is_kept { "kept" } else { "failover" }.to_owned();
     }
 
     /// Targets that were better left alone.
@@ -220,6 +268,7 @@ impl Record {
         self.log.passed_over.extend(skipped.iter().map(|(target, skip)| v1::PassedOver {
             provider: target.provider.name.as_ref().to_owned(),
             model: target.model.as_ref().to_owned(),
+            provider_key: target.provider.key.as_deref().unwrap_or_default().to_owned(),
             reason: skip.name().to_owned(),
             left_ms: skip.left().map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         }));
@@ -256,24 +305,23 @@ impl Record {
         self.log.attempts.len()
     }
 
-    pub(crate) fn used(&mut self, usage: Usage) {
-        let units = usage.units.or(self.units);
-        self.usage = Some((Usage { units, ..usage }, v1::SettledBy::Exact));
+    /// Whether the upstream is read to the end though the client leaves before.
+    pub(crate) fn drains(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.provider.drains)
     }
 
-    /// It is charged by something else than tokens; how much of it, as far as the request says. Said before it is admitted.
-    pub(crate) fn charged_by(&mut self, units: Units) {
-        self.units = units;
+    /// The client has left; what else happens is for the usage only.
+    pub(crate) fn client_left(&mut self) {
+        self.ending = Ending::ClientGone;
+        self.has_left = true;
     }
 
-    /// Bytes of what a model read, where that is better known than by the request's size.
-    pub(crate) fn reads(&mut self, n_bytes: u64) {
-        self.n_input_bytes = n_bytes;
-    }
-
+    /// So much more has gone to the client; of content so much in all.
     pub(crate) fn forwarded(&mut self, n_bytes: usize, n_content_bytes: u64) {
-        self.log.response_bytes += n_bytes as u64;
-        self.n_output_bytes = n_content_bytes;
+        if !self.has_left {
+            self.log.response_bytes += n_bytes as u64;
+        }
+        self.n_output_bytes = self.n_output_bytes.max(n_content_bytes);
     }
 
     pub(crate) fn status(&mut self, status: u16) {
@@ -281,12 +329,17 @@ impl Record {
     }
 
     pub(crate) fn ended(&mut self, ending: Ending) {
-        self.ending = ending;
+        if !self.has_left {
+            self.ending = ending;
+        }
     }
 
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if let Some(seat) = &mut self.seat {
             seat.failed(failure, Instant::now());
+        }
+        if self.has_left {
+            return;
         }
         self.ending = Ending::of(failure, !self.log.attempts.is_empty());
         self.log.error_code = failure.code.name().to_owned();
@@ -300,70 +353,19 @@ impl Record {
     pub(crate) fn overhead_us(&self) -> u64 {
         self.elapsed_us().saturating_sub(self.upstream_wait_us)
     }
+}
 
-    /// Cost of what is known to be used so far; `None` without a price for all of it.
-    pub(crate) fn cost(&self) -> Option<i64> {
-        let (usage, _) = self.usage?;
-        let price = self.target.as_ref()?.price.as_ref()?;
-        price::cost(&usage, price)
+impl Deref for Record {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0
     }
+}
 
-    /// Cost of what the request says by itself, before anything has come back; `None` where it says nothing or that has no price.
-    pub(crate) fn cost_of_request(&self) -> Option<i64> {
-        let price = self.target.as_ref()?.price.as_ref()?;
-        self.units.is_measured().then(|| price::cost(&Usage::of_units(self.units), price))?
-    }
-
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.usage.map(|(usage, _)| usage)
-    }
-
-    /// What is charged where the upstream does not say: what the request says by itself, else the prompt and what passed.
-    fn unsaid(&self, n_output_bytes: u64) -> (Usage, v1::SettledBy) {
-        let settled_by = if self.units.is_measured() { v1::SettledBy::Exact } else { v1::SettledBy::Estimated };
-        let usage = match self.units {
-            Units::None => gateway_engine::count::estimate(self.n_input_bytes, n_output_bytes),
-            units => Usage::of_units(units),
-        };
-        (usage, settled_by)
-    }
-
-    /// Nothing if the upstream never answered.
-    fn settle_usage(&mut self) {
-        if self.usage.is_some() {
-            return;
-        }
-        let answered = self.log.first_byte_us > 0 && !self.is_free;
-        self.usage = Some(match answered {
-            true => self.unsaid(self.n_output_bytes),
-            false => (Usage::default(), v1::SettledBy::Nothing),
-        });
-    }
-
-    fn usage_event(&self) -> v1::UsageEvent {
-        let target = self.target.as_deref();
-        let (usage, settled_by) = self.usage.unwrap_or_else(|| {
-            let expected = if self.is_free { Usage::default() } else { self.unsaid(0).0 };
-            (expected, v1::SettledBy::Unspecified)
-        });
-        let cost = target.and_then(|target| target.price.as_ref()).and_then(|price| price::cost(&usage, price));
-        v1::UsageEvent {
-            id: self.log.id.clone(),
-            started_unix_ms: self.log.started_unix_ms,
-            key_id: self.log.key_id.clone(),
-            model: self.log.model.clone(),
-            provider: target.map(|target| target.provider.name.as_ref().to_owned()).unwrap_or_default(),
-            upstream_model: target.map(|target| target.model.as_ref().to_owned()).unwrap_or_default(),
-            route: self.log.route.clone(),
-            tokens: Some(tokens(&usage)),
-            settled_by: settled_by.into(),
-            cost_nano_usd: cost.unwrap_or_default(),
-            priced: cost.is_some(),
-            status: self.log.status,
-            topology_revision: self.log.topology_revision,
-            tags: self.log.tags.clone(),
-            units: units(usage.units),
-        }
+impl DerefMut for Record {
+    fn deref_mut(&mut self) -> &mut Entry {
+        &mut self.0
     }
 }
 
@@ -374,6 +376,7 @@ impl Drop for Record {
             self.log.status = u32::from(Code::ClientGone.row().status);
         }
         self.heard_from_upstream();
+        self.keep();
         if self.streaming {
             self.sinks.meters.stream_closed();
         }
@@ -383,8 +386,10 @@ impl Drop for Record {
         self.log.ending = self.ending.name().to_owned();
         if self.admitted {
             self.settle_usage();
+            self.settle_halted();
             let event = self.usage_event();
             self.sinks.spool.settled(&event);
+            self.settle_bill(event.cost_nano_usd);
             self.log.provider = event.provider;
             self.log.upstream_model = event.upstream_model;
             self.log.tokens = event.tokens;
@@ -392,48 +397,23 @@ impl Drop for Record {
             self.log.settled_by = event.settled_by;
             self.log.cost_nano_usd = event.cost_nano_usd;
             self.log.priced = event.priced;
+            self.log.price = event.price;
+        }
+        let usage = self.usage;
+        if let (Some(seat), Some((usage, _))) = (&mut self.seat, usage) {
+            seat.used(usage.total());
         }
         if let Some(permit) = self.permit.take() {
             let usage = self.usage().unwrap_or_default();
             permit.settle(Settlement { usage });
         }
+        self.write_receipt();
         self.sinks.meters.request_ended(&self.log, self.dialect, self.ending.name(), self.target.as_deref());
-        self.sinks.logs.push(std::mem::take(&mut *self.log));
-    }
-}
-
-fn tokens(usage: &Usage) -> v1::TokenUsage {
-    v1::TokenUsage {
-        input: usage.input,
-        cache_read: usage.cache_read,
-        cache_write: usage.cache_write,
-        cache_write_1h: usage.cache_write_1h,
-        output: usage.output,
-        reasoning: usage.reasoning,
-        input_audio: usage.input_audio,
-        output_audio: usage.output_audio,
-        input_image: usage.input_image,
-        output_image: usage.output_image,
-    }
-}
-
-fn units(units: Units) -> Option<v1::Units> {
-    let none = v1::Units::default();
-    match units {
-        Units::None | Units::Unmeasured => None,
-        Units::PicturesMade(pictures_made) => Some(v1::Units { pictures_made, ..none }),
-        Units::PicturesRead(pictures_read) => Some(v1::Units { pictures_read, ..none }),
-        Units::AudioMs(audio_ms) => Some(v1::Units { audio_ms, ..none }),
-        Units::Characters(characters) => Some(v1::Units { characters, ..none }),
-        Units::Searches(searches) => Some(v1::Units { searches, ..none }),
+        let log = std::mem::take(&mut self.log);
+        self.sinks.logs.push(log);
     }
 }
 
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-}
-
-/// At a character's boundary.
-fn truncated(text: &str, n_bytes: usize) -> String {
-    text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= n_bytes).map(|(_, c)| c).collect()
 }

@@ -1,6 +1,11 @@
 //! The reply's way back to the client: bytes that pass, or events that are translated; either way one event in, one event out,
 //! with a tap on usage and a typed ending.
 
+mod lingering;
+mod seam;
+mod sewing;
+mod continuing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,6 +19,11 @@ use gateway_ir::legal::{Breach, Legality, Verdict};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::continuing::{Continuing, Spare};
+pub(crate) use self::continuing::{Rest, Resume, Told};
+use self::lingering::Lingering;
+pub(crate) use self::seam::Way;
+use self::sewing::Sewing;
 use crate::body::{Aborted, Chunk, ReplyStream};
 use crate::record::{Ending, Record};
 use crate::upstream::UpstreamBody;
@@ -31,12 +41,17 @@ pub(crate) struct Translation {
     events: Vec<Event>,
     out: BytesMut,
     n_content_bytes: u64,
+    is_reasoning: bool,
+    /// For streams that are gone on with where they break off.
+    sewing: Option<Box<Sewing>>,
 }
 
 /// Bounds on the rest of a reply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     pub(crate) idle: Duration,
+    /// The same while the model is reasoning.
+    pub(crate) idle_reasoning: Duration,
     pub(crate) deadline: Instant,
 }
 
@@ -50,6 +65,7 @@ pub(crate) struct Relay {
     last_heard: Instant,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     record: Record,
+    spare: Option<Box<Spare>>,
     /// Settled figures as trailers, for clients that announced `te: trailers`.
     trailers: Option<fn(&Record) -> http::HeaderMap>,
     done: bool,
@@ -57,33 +73,62 @@ pub(crate) struct Relay {
     cut: bool,
 }
 
+// === impl Bounds ===
+
+impl Bounds {
+    fn idle(&self, is_reasoning: bool) -> Duration {
+        if is_reasoning { self.idle_reasoning } else { self.idle }
+    }
+}
+
 // === impl Translation ===
 
 impl Translation {
     pub(crate) fn new(decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>) -> Self {
         let (events, out) = (Vec::with_capacity(8), BytesMut::new());
-        Self { decoder, encoder, legality: Legality::default(), events, out, n_content_bytes: 0 }
+        Self {
+            decoder,
+            encoder,
+            legality: Legality::default(),
+            events,
+            out,
+            n_content_bytes: 0,
+            is_reasoning: false,
+            sewing: None,
+        }
     }
 
     /// Feeds bytes and returns what they complete. An error event of the upstream is a failure.
     fn push(&mut self, chunk: &[u8], record: &mut Record) -> Result<Bytes, Box<Failure>> {
         self.decoder.push(chunk, &mut self.events)?;
-        self.encode(record)
+        if let Some(sewing) = &mut self.sewing {
+            sewing.sew(&mut self.events);
+        }
+        self.encode(record)?;
+        Ok(self.out.split().freeze())
     }
 
     fn finish(&mut self, record: &mut Record) -> Result<Bytes, Box<Failure>> {
         self.decoder.finish(&mut self.events)?;
-        let written = self.encode(record)?;
+        self.last(record)
+    }
+
+    /// Tells the last events, and the end.
+    fn last(&mut self, record: &mut Record) -> Result<Bytes, Box<Failure>> {
+        if let Some(sewing) = &mut self.sewing {
+            sewing.sew_end(&mut self.events);
+        }
+        self.encode(record)?;
         // A reply that said why it stopped is whole even where the terminal mark is missing.
         if !self.legality.is_finished() {
             return Err(cut());
         }
-        self.out.extend_from_slice(&written);
         self.encoder.end(&mut self.out);
         Ok(self.out.split().freeze())
     }
 
-    fn encode(&mut self, record: &mut Record) -> Result<Bytes, Box<Failure>> {
+    /// On failure what was told before it is written.
+    fn encode(&mut self, record: &mut Record) -> Result<(), Box<Failure>> {
         for event in self.events.drain(..) {
             match self.legality.judge(&event) {
                 Verdict::Legal => {}
@@ -97,6 +142,9 @@ impl Translation {
                     return Err(senseless(breach));
                 }
             }
+            if let Some(is_reasoning) = event.is_reasoning() {
+                self.is_reasoning = is_reasoning;
+            }
             match &event {
                 Event::Usage(usage) => record.used(*usage),
                 Event::Error(failure) => return Err(failure.clone()),
@@ -106,9 +154,17 @@ impl Translation {
                 Event::ToolCallArguments { json, .. } => self.n_content_bytes += json.len() as u64,
                 _ => {}
             }
-            self.encoder.push(&event, &mut self.out);
+            let Some(sewing) = &mut self.sewing else {
+                self.encoder.push(&event, &mut self.out);
+                continue;
+            };
+            sewing.hear(&event);
+            match &event {
+                Event::Usage(usage) => self.encoder.push(&Event::Usage(sewing.total(usage)), &mut self.out),
+                event => self.encoder.push(event, &mut self.out),
+            }
         }
-        Ok(self.out.split().freeze())
+        Ok(())
     }
 }
 
@@ -157,11 +213,26 @@ impl Mode {
         }
     }
 
+    /// Whether the last that came was reasoning.
+    fn is_reasoning(&self) -> bool {
+        match self {
+            Self::Pass(tap) => tap.seen().is_reasoning,
+            Self::Translate(translation) => translation.is_reasoning,
+        }
+    }
+
+    /// Whether the reply has said why it ends.
+    fn is_finished(&self) -> bool {
+        match self {
+            Self::Pass(tap) => tap.seen().finished || tap.seen().ended,
+            Self::Translate(translation) => translation.legality.is_finished(),
+        }
+    }
+
     fn fail(&mut self, failure: &Failure) -> Bytes {
         match self {
             Self::Pass(tap) => tap.fail(failure),
             Self::Translate(translation) => {
-                translation.out.clear();
                 translation.encoder.fail(failure, &mut translation.out);
                 translation.out.split().freeze()
             }
@@ -191,6 +262,7 @@ impl Relay {
             last_heard: now,
             shutdown,
             record,
+            spare: None,
             trailers: None,
             done: false,
             cut: false,
@@ -202,8 +274,25 @@ impl Relay {
         self
     }
 
+    /// As a reply's body.
+    pub(crate) fn boxed(self) -> Pin<Box<dyn ReplyStream>> {
+        match (&self.spare, self.record.drains()) {
+            (Some(_), _) => Box::pin(Continuing::new(self)),
+            (None, true) => Box::pin(Lingering::new(self)),
+            (None, false) => Box::pin(self),
+        }
+    }
+
+    /// Whether more is to come.
+    fn is_under_way(&self) -> bool {
+        !self.done && self.upstream.is_some()
+    }
+
     /// The end that nobody wanted: the upstream is let go, the client gets one error event and no terminal mark.
     fn fail(&mut self, failure: &Failure) -> Bytes {
+        if let Some(out) = self.breaks_off(failure) {
+            return out;
+        }
         self.upstream = None;
         self.done = true;
         self.trailers = None;
@@ -223,9 +312,12 @@ impl Relay {
                 let message = "the reply took longer than the total time allowed";
                 return Poll::Ready(Box::new(Failure::new(Code::TotalTimeout, message)));
             }
-            let idle_end = self.last_heard + self.bounds.idle;
+            let is_reasoning = self.mode.is_reasoning();
+            let idle = self.bounds.idle(is_reasoning);
+            let idle_end = self.last_heard + idle;
             if now >= idle_end {
-                let message = format!("the upstream sent nothing for {:?}", self.bounds.idle);
+                let meanwhile = if is_reasoning { " while it was reasoning" } else { "" };
+                let message = format!("the upstream sent nothing for {idle:?}{meanwhile}");
                 return Poll::Ready(Box::new(Failure::new(Code::IdleTimeout, message)));
             }
             self.alarm.as_mut().reset(idle_end.min(self.bounds.deadline));
@@ -240,6 +332,14 @@ impl Relay {
         self.poll_bounds(context)
     }
 
+    /// By which budget it ends before its end, if any. The upstream is not read while the ledger is asked.
+    fn poll_budget(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<Failure>>> {
+        if !self.record.is_due() || self.mode.is_finished() {
+            return Poll::Ready(None);
+        }
+        self.record.poll_top_up(context)
+    }
+
     /// The last bytes of all, and what the end adds to them.
     fn with_end(&mut self, out: Bytes) -> Bytes {
         let end = self.advance(None);
@@ -251,7 +351,13 @@ impl Relay {
         let outcome = match heard {
             Some(Ok(chunk)) => {
                 self.last_heard = Instant::now();
-                self.mode.push(chunk, &mut self.record)
+                let had_reasoned = self.mode.is_reasoning();
+                let pushed = self.mode.push(chunk, &mut self.record);
+                // An alarm that is too early is set anew when it rings; one that is too late must not stand.
+                if had_reasoned && !self.mode.is_reasoning() {
+                    self.alarm.as_mut().reset((self.last_heard + self.bounds.idle).min(self.bounds.deadline));
+                }
+                pushed
             }
             Some(Err(reason)) => {
                 Err(Box::new(Failure::new(Code::UpstreamCut, format!("the upstream cut its reply: {reason}"))))
@@ -270,8 +376,11 @@ impl ReplyStream for Relay {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
         let this = &mut *self;
         while !this.done {
+            let overspent = std::task::ready!(this.poll_budget(context));
             let Some(upstream) = &mut this.upstream else { break };
-            let out = match upstream.poll_data(context) {
+            let polled = if overspent.is_some() { Poll::Pending } else { upstream.poll_data(context) };
+            let out = match polled {
+                Poll::Pending if let Some(failure) = &overspent => this.fail(failure),
                 Poll::Ready(heard) => {
                     this.record.heard_from_upstream();
                     let out = this.advance(heard);
@@ -288,6 +397,7 @@ impl ReplyStream for Relay {
                 },
             };
             if !out.is_empty() {
+                this.record.shows(&out);
                 return Poll::Ready(Some(Ok(Chunk::Data(out))));
             }
             if this.cut {
@@ -295,6 +405,9 @@ impl ReplyStream for Relay {
                 this.cut = false;
                 return Poll::Ready(Some(Err(Aborted)));
             }
+        }
+        if this.is_broken() {
+            return Poll::Ready(None);
         }
         let trailers = this.trailers.take().map(|trailers| trailers(&this.record));
         Poll::Ready(trailers.map(|trailers| Ok(Chunk::Trailers(trailers))))

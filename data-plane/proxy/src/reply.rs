@@ -6,37 +6,93 @@ use bytes::{Bytes, BytesMut};
 use gateway_dialects::dialect::{ClientDialect, ReplyContext, TapOptions};
 use gateway_dialects::framing::array::StreamForm;
 use gateway_dialects::task_events;
-use gateway_engine::limits::Rate;
+use gateway_engine::choice::Chosen;
+use gateway_engine::limits::Rates;
+use gateway_engine::resolve::Resolved;
 use gateway_ir::dialect::Dialect;
+use gateway_ir::facts::Facts;
 use gateway_ir::fold::Reply;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, TE, TRAILER};
 use http::{HeaderMap, Response, StatusCode};
 
+mod again;
+
+pub(crate) use self::again::{Again, again};
 use crate::attempt::{Answer, Answered, reply_context};
 use crate::body::ReplyBody;
 use crate::headers::Writer;
 use crate::ingress;
 use crate::pipeline::{Gateway, Head};
 use crate::record::{Ending, Record};
-use crate::relay::{Bounds, Mode, Relay, Translation};
+use crate::relay::{Mode, Relay, Resume, Translation};
 use crate::state::Config;
 use crate::tail;
 
 /// What the pipeline hands over.
 pub(crate) struct Outcome {
     pub(crate) answered: Answered,
+    pub(crate) asked: Asked,
+    /// Who is asked for the rest, should it break off; `None`: nobody.
+    pub(crate) sequel: Option<Arc<dyn Resume>>,
+    /// The reply is kept for its client to ask for again.
+    pub(crate) stored: bool,
+    /// The response it goes on from.
+    pub(crate) previous: Option<String>,
+    /// The conversation that it becomes a part of.
+    pub(crate) conversation: Option<String>,
+}
+
+/// What was asked and how it came to be served, whoever answers.
+pub(crate) struct Asked {
     pub(crate) route: Option<Arc<str>>,
     pub(crate) model: String,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     /// Asked in the form before tools.
     pub(crate) functions: bool,
-    /// The reply is kept for its client to ask for again.
-    pub(crate) stored: bool,
-    /// The response it goes on from.
-    pub(crate) previous: Option<String>,
-    /// The limit nearest to its end, for `x-ratelimit-*`.
-    pub(crate) rate: Option<Rate>,
+    /// The limits nearest to their ends, for `x-ratelimit-*`.
+    pub(crate) rates: Option<Rates>,
+    pub(crate) chosen: Chosen,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    pub(crate) fn new(resolved: &Resolved, facts: Facts, stream: bool, rates: Option<Rates>, chosen: Chosen) -> Self {
+        Self {
+            route: resolved.route.clone(),
+            model: facts.model,
+            stream,
+            include_usage: facts.include_usage,
+            functions: facts.has_functions,
+            rates,
+            chosen,
+        }
+    }
+
+    fn context(&self, head: &Head) -> ReplyContext {
+        reply_context(&head.id, &self.model, self.include_usage, self.functions)
+    }
+
+    /// A response without a body, which tells what there is to tell whoever answers.
+    fn begun(&self, head: &Head, config: &Config, (provider, model): (&str, &str)) -> Response<ReplyBody> {
+        let mut response = Response::new(ReplyBody::empty());
+        // All that is said of a reply in one family, or in both; growing would place each of them anew.
+        let n_headers = if config.families().lunargate { 48 } else { 24 };
+        *response.headers_mut() = HeaderMap::with_capacity(n_headers);
+        let mut writer = Writer::new(response.headers_mut(), config.families());
+        writer.request_id(&head.id);
+        writer.target(provider, model);
+        if let Some(route) = &self.route {
+            writer.route(route);
+        }
+        writer.revision(config.snapshot.revision);
+        if let Some(rates) = &self.rates {
+            writer.rates(rates);
+        }
+        writer.chosen(&self.chosen);
+        response
+    }
 }
 
 /// The reply, and the record where nothing more is to be written down in it than what is known by now.
@@ -48,26 +104,20 @@ pub(crate) fn response(
     outcome: Outcome,
     mut record: Record,
 ) -> (Response<ReplyBody>, Option<Record>) {
-    let Outcome { answered, route, model, stream, include_usage, functions, stored, previous, rate } = outcome;
-    let Answered { answer, target, status, idle, deadline, dropped } = answered;
-    let context = ReplyContext { stored, previous, ..reply_context(&head.id, &model, include_usage, functions) };
-    let inbound = ingress::spoken(dialect);
+    let Outcome { answered, asked, sequel, stored, previous, conversation } = outcome;
+    let Answered { answer, target, status, bounds, dropped, n_continued } = answered;
+    let context = ReplyContext { stored, previous, conversation, ..asked.context(head) };
+    let (inbound, stream) = (ingress::spoken(dialect), asked.stream);
     record.status(status);
-    let mut response = Response::new(ReplyBody::empty());
+    let mut response = asked.begun(head, config, (&target.provider.name, &target.model));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     let mut writer = Writer::new(response.headers_mut(), config.families());
-    writer.request_id(&head.id);
-    writer.target(&target.provider.name, &target.model);
-    if let Some(route) = &route {
-        writer.route(route);
-    }
     writer.retries(record.n_attempts().saturating_sub(1));
-    writer.revision(config.snapshot.revision);
     writer.dropped(&dropped);
-    if let Some(rate) = rate {
-        writer.rate(rate.limit, rate.remaining);
+    if let Some(fill) = record.fill() {
+        fill.dropped(&dropped);
+        writer.cache(false);
     }
-    let bounds = Bounds { idle, deadline };
     let ending = gateway.ending.clone().cancelled_owned();
     let is_text = !matches!(answer, Answer::Made { .. });
     let whole = match answer {
@@ -80,7 +130,12 @@ pub(crate) fn response(
                 decoder,
                 head.form.encoder(inbound.stream_encoder(&context)),
             )));
-            return (streamed(response, head, Relay::new(body, mode, bounds, ending, record)), None);
+            let relay = Relay::new(body, mode, bounds, ending, record);
+            let relay = match sequel {
+                Some(sequel) => relay.continued_by(sequel, n_continued),
+                None => relay,
+            };
+            return (streamed(response, head, relay), None);
         }
         Answer::PassingWhole { head: first, body } => {
             let mode = Mode::Pass(Box::new(tail::Tail::of_conversation(inbound, first)));
@@ -140,6 +195,7 @@ fn finished(
     mut record: Record,
 ) -> (Response<ReplyBody>, Option<Record>) {
     record.ended(Ending::Finished);
+    record.shows(&bytes);
     let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     figures(&mut Writer::new(response.headers_mut(), config.families()), &record);
@@ -192,7 +248,7 @@ pub(crate) fn with_trailers(mut response: Response<ReplyBody>, head: &Head, rela
     } else {
         relay
     };
-    *response.body_mut() = ReplyBody::Stream(Box::pin(relay));
+    *response.body_mut() = ReplyBody::Stream(relay.boxed());
     response
 }
 

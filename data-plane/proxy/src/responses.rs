@@ -3,6 +3,7 @@
 mod items;
 mod request;
 mod conversation;
+mod part;
 mod thread;
 pub(crate) mod background;
 mod stored;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::meters::Meters;
+use crate::receipts::Receipts;
 use crate::telemetry::{logs, spool};
 
 /// One worker's lanes: nothing in here is shared with another worker except the meters' atomics.
@@ -12,4 +13,6 @@ pub(crate) struct Sinks {
     /// Log records; may be dropped, always counted.
     pub(crate) logs: logs::Lane,
     pub(crate) meters: Arc<Meters>,
+    /// Shared by the workers of a node that has a directory.
+    pub(crate) receipts: Option<Arc<Receipts>>,
 }

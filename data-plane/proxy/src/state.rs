@@ -8,7 +8,7 @@ mod listing;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use gateway_engine::agents::with_discovered;
+use gateway_engine::compile::with_discovered;
 use gateway_engine::identity::{KeyTable, Peppers};
 use gateway_engine::known::Discovered;
 use gateway_engine::snapshot::{HeaderFamilies, Snapshot};
@@ -44,14 +44,10 @@ pub struct Config {
 impl Live {
     /// Nothing is configured yet: every request is told `no_config`.
     pub fn empty() -> Self {
-        let (snapshot, listing) = (Arc::default(), Listing::empty());
+        let (snapshot, listing) = (Arc::<Snapshot>::default(), Listing::empty());
+        let keys = KeyTable::spending_from(Arc::clone(&snapshot.purses));
         let config = Config { snapshot, listing, peppers: Arc::default(), ready: false };
-        Self {
-            config: ArcSwap::from_pointee(config),
-            changing: Mutex::default(),
-            keys: KeyTable::default(),
-            standing: Standing::default(),
-        }
+        Self { config: ArcSwap::from_pointee(config), changing: Mutex::default(), keys, standing: Standing::default() }
     }
 
     /// The current revision; a few nanoseconds, never blocks. Do not hold the guard across an await: clone what you pin.

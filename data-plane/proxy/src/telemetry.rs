@@ -106,6 +106,12 @@ impl Telemetry {
         move || SpoolState { logs_pending: losses.n_pending(), logs_dropped: losses.n_dropped(), ..spool.state() }
     }
 
+    /// Whether usage of an earlier boot may still be delivered.
+    pub(crate) fn owes(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+        let spool = Arc::clone(&self.spool);
+        move |boot| spool.owes(boot)
+    }
+
     /// A control plane collects, over this link.
     pub(crate) fn connect(&self, link: &Link) {
         let spool = Arc::clone(&self.spool);
@@ -165,6 +171,7 @@ fn recovered(event: UsageEvent) -> LogRecord {
         settled_by: SettledBy::Recovery.into(),
         cost_nano_usd: event.cost_nano_usd,
         priced: event.priced,
+        price: event.price,
         tags: event.tags,
         ..LogRecord::default()
     }

@@ -120,7 +120,7 @@ async fn fetch(tls: &Arc<rustls::ClientConfig>, source: &TokenSource) -> Result<
     };
     let request = source.request(clock::unix_seconds()).map(|bytes| RequestBody::from(Pieces::from(bytes)));
     let asked = timeout(WHOLE, async {
-        let response = client.send(&origin, request, CONNECT).await?;
+        let response = client.send(&origin, Box::new(request), CONNECT).await?;
         let status = response.status();
         let mut body = response.into_body();
         let mut answer = Vec::new();

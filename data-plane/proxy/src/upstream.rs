@@ -93,19 +93,19 @@ impl Client {
     pub(crate) async fn send(
         &self,
         origin: &Origin,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         connect: Duration,
     ) -> Result<Response<UpstreamBody>, Box<Failure>> {
         loop {
             let Some(mut lease) = self.pool.checkout(origin) else { break };
             match lease.send(request).await {
                 Ok(response) => return Ok(with_lease(response, lease)),
-                Err(pool::SendError::NotSent(unsent)) => request = *unsent,
+                Err(pool::SendError::NotSent(unsent)) => request = unsent,
                 Err(pool::SendError::Client(failure)) => return Err(failure),
                 Err(pool::SendError::Broken(reason)) => return Err(broken(origin, &reason)),
             }
         }
-        let mut lease = match tokio::time::timeout(connect, self.dial(origin)).await {
+        let mut lease = match tokio::time::timeout(connect, Box::pin(self.dial(origin))).await {
             Ok(lease) => lease?,
             Err(_) => {
                 let message = format!("could not connect to the upstream within {connect:?}");

@@ -12,7 +12,11 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway-providers", &["gateway-ir", "gateway-model"]),
     ("gateway-engine", &["gateway-ir", "gateway-model", "gateway-providers"]),
     ("gateway-store", &["gateway-model"]),
-    ("gateway-server", &["gateway-store", "gateway-model", "gateway-tls", "gateway-wire"]),
+    // The engine decides and does nothing else: `admin/explain.rs` asks it where a request would go.
+    (
+        "gateway-server",
+        &["gateway-store", "gateway-model", "gateway-tls", "gateway-wire", "gateway-engine", "gateway-providers"],
+    ),
     (
         "gateway-proxy",
         &[

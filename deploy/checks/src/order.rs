@@ -12,11 +12,13 @@ use crate::source::Source;
 /// those who are handed it define themselves.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("gateway-proxy", "reply", "pipeline"),
+    ("gateway-proxy", "own", "pipeline"),
     ("gateway-proxy", "pass", "pipeline"),
     ("gateway-proxy", "batches", "pipeline"),
     ("gateway-proxy", "models", "pipeline"),
     ("gateway-proxy", "ops", "pipeline"),
     ("gateway-proxy", "responses", "pipeline"),
+    ("gateway-proxy", "shadow", "pipeline"),
 ];
 
 /// Uses of modules that are listed later, in production code. `sources` are all files of one crate's `src` folder, by their

@@ -1,18 +1,20 @@
 //! Keys by number: the same ones wherever they are needed.
 
 use gateway_engine::identity::{Digest, KeyEntry};
-use gateway_engine::limits::Spec;
 use gateway_model::kind::Kind;
+use gateway_model::limits::Limits;
 use gateway_store::{ItemKind, StoredItem};
 use gateway_wire::KEY_KIND;
 use gateway_wire::v1::item::Body;
-use gateway_wire::v1::{Item, Key, KeyLimits};
+use gateway_wire::v1::{Item, Key, KeyLimits, RateLimit, rate_limit};
 use serde_json::json;
 
 pub const N_KEYS: usize = 100_000;
 
 const EXPIRES_AT_MS: i64 = 2_051_222_400_000;
 const RPM: u64 = 600;
+const TPM: u64 = 100_000;
+const CONCURRENCY: u64 = 20;
 
 /// What an application presents.
 pub fn secret(number: usize) -> String {
@@ -34,7 +36,7 @@ pub fn number(id: &str) -> Option<usize> {
 
 /// As the control plane stores it.
 pub fn stored(number: usize, digest: Vec<u8>, now_ms: i64) -> StoredItem {
-    let document = json!({"name": name(number), "models": models(), "limits": {"rpm": RPM},
+    let document = json!({"name": name(number), "models": models(), "limits": {"rpm": RPM, "tpm": TPM, "concurrency": CONCURRENCY},
         "expires_at": "2035-01-01T00:00:00Z", "tags": tags()});
     StoredItem {
         kind: ItemKind::Resource(Kind::Key),
@@ -62,7 +64,7 @@ pub fn item(number: usize) -> Item {
         expires_at_ms: EXPIRES_AT_MS,
         models: models(),
         tags: tags(),
-        limits: Some(KeyLimits { rpm: Some(RPM) }),
+        limits: Some(limits()),
         ..Key::default()
     };
     Item { kind: KEY_KIND.to_owned(), id: id(number), body: Some(Body::Key(key)), ..Item::default() }
@@ -77,11 +79,16 @@ pub fn entry(number: usize) -> KeyEntry {
         models: models(),
         enabled: true,
         expires_at_ms: Some(EXPIRES_AT_MS),
-        limits: Spec { rpm: Some(RPM) },
+        limits: Limits { rpm: Some(RPM), tpm: Some(TPM), concurrency: Some(CONCURRENCY), ..Limits::default() },
         tags: tags(),
         pepper_version: 1,
         ..KeyEntry::default()
     }
+}
+
+fn limits() -> KeyLimits {
+    let tokens = RateLimit { measure: rate_limit::Measure::Tokens.into(), period_seconds: 60, amount: TPM };
+    KeyLimits { rpm: Some(RPM), rates: vec![tokens], concurrency: Some(CONCURRENCY), max_tokens: None }
 }
 
 fn models() -> Vec<String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::stream;
 use gateway_server::fleet::Fleet;
 use gateway_server::ingest::{Ingest, Tail};
+use gateway_server::leases::Leases;
 use gateway_server::meters::Meters;
 use gateway_server::publish::Publisher;
 use gateway_server::sync::FleetService;
@@ -72,7 +73,8 @@ impl Replica {
         let meters = Arc::new(Meters::new());
         let fleet = Arc::new(Fleet::new(AWAY.clone(), Arc::clone(&meters)));
         let ingest = Arc::new(Ingest::new(AWAY.clone(), Tail::new(), meters));
-        let service = FleetService::new(Arc::clone(&publisher), fleet, ingest, CancellationToken::new());
+        let leases = Arc::new(Leases::new(AWAY.clone(), Arc::clone(&fleet)));
+        let service = FleetService::new(Arc::clone(&publisher), fleet, (ingest, leases), CancellationToken::new());
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
         let incoming = stream::unfold(listener, |listener| async move {
             let accepted = listener.accept().await.map(|(stream, _)| stream);

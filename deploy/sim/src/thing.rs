@@ -133,7 +133,7 @@ impl Thing {
                 digest: self.digest().unwrap_or_default(),
                 enabled: *is_enabled,
                 models: vec!["*".to_owned()],
-                limits: Some(v1::KeyLimits { rpm: Some(u64::from(*edition)) }),
+                limits: Some(v1::KeyLimits { rpm: Some(u64::from(*edition)), ..v1::KeyLimits::default() }),
                 ..v1::Key::default()
             })),
             Self::Provider { .. } => {

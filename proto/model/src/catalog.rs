@@ -5,7 +5,8 @@ pub mod models;
 
 use std::sync::LazyLock;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What is known of a kind of provider without anybody configuring it.
 #[derive(Clone, Debug, Deserialize)]
@@ -66,6 +67,10 @@ pub struct Row {
     pub quirks: Vec<String>,
     /// How many stop texts it takes.
     pub max_stops: Option<usize>,
+    /// How its models make tokens of a text; `None` where nobody has said.
+    pub vocabulary: Option<Vocabulary>,
+    /// Tokens that its models count, in percent of those of `vocabulary`. Default 100.
+    pub token_percent: Option<u16>,
     /// What some of its models depart by besides.
     #[serde(default)]
     pub profiles: Vec<Profile>,
@@ -96,6 +101,19 @@ pub struct Profile {
     #[serde(default)]
     pub quirks: Vec<String>,
     pub max_stops: Option<usize>,
+    /// In place of the row's, at 100 percent.
+    pub vocabulary: Option<Vocabulary>,
+}
+
+/// A published vocabulary of byte pairs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Vocabulary {
+    /// OpenAI's since `gpt-4o`.
+    #[default]
+    O200k,
+    /// OpenAI's before, of `gpt-4` and `gpt-3.5`.
+    Cl100k,
 }
 
 /// How a credential is presented.
@@ -125,6 +143,10 @@ pub const QUIRKS: &[(&str, &str)] = &[
     ("stream_only", "answers only as a stream"),
     ("no_completions", "has no `/completions`, though others of its kind have"),
     ("own_replies", "answers not quite in its dialect, so that each reply is read and written anew"),
+    ("prefill", "goes on from a last turn of the assistant as it stands"),
+    ("prefill_prefix", "goes on from a last turn of the assistant that says `prefix: true`"),
+    ("prefill_partial", "goes on from a last turn of the assistant that says `partial: true`"),
+    ("prefill_echo", "repeats such a turn at the beginning of its answer"),
     ("no_temperature", "takes no `temperature` but 1"),
     ("no_top_p", "takes no `top_p` but 1"),
     ("no_top_k", "takes no `top_k`"),

@@ -8,12 +8,16 @@ use serde_json::{Map, Value};
 
 use crate::kind::Kind;
 use crate::kind::a2a_agent::A2aAgent;
+use crate::kind::budget::BudgetRule;
 use crate::kind::key::Key;
+use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
 use crate::kind::provider::Provider;
 use crate::kind::route::Route;
 use crate::kind::settings::Settings;
+use crate::kind::settings::alerts::Destination;
+use crate::kind::tenant::{Organization, Team, User};
 use crate::problem::{Code, Problem};
 use crate::secret::Secret;
 
@@ -29,6 +33,11 @@ pub enum Resource {
     Model(Box<Model>),
     Route(Box<Route>),
     A2aAgent(Box<A2aAgent>),
+    Organization(Box<Organization>),
+    Team(Box<Team>),
+    User(Box<User>),
+    Budget(Box<BudgetRule>),
+    Limit(Box<LimitRule>),
     Key(Box<Key>),
 }
 
@@ -54,6 +63,11 @@ pub fn decode(kind: Kind, value: Value) -> Result<Resource, Vec<Problem>> {
         Kind::Model => Resource::Model(typed(value)?),
         Kind::Route => Resource::Route(typed(value)?),
         Kind::A2aAgent => Resource::A2aAgent(typed(value)?),
+        Kind::Organization => Resource::Organization(typed(value)?),
+        Kind::Team => Resource::Team(typed(value)?),
+        Kind::User => Resource::User(typed(value)?),
+        Kind::Budget => Resource::Budget(typed(value)?),
+        Kind::Limit => Resource::Limit(typed(value)?),
         Kind::Key => Resource::Key(typed(value)?),
     })
 }
@@ -67,22 +81,32 @@ pub fn join(kind: Kind, document: Value, secrets: &BTreeMap<String, Secret>) -> 
     decode(kind, Value::Object(members))
 }
 
-/// Secrets stand at the top (`api_key`) or one level down (`aws.secret_access_key`).
+/// Secrets stand at the top (`api_key`), one level down (`aws.secret_access_key`) or in a named item of a list
+/// (`api_keys[main].key`). What belonged to an item that is gone is gone with it.
 fn put_back(members: &mut Map<String, Value>, secrets: &BTreeMap<String, Secret>) {
     for (path, secret) in secrets {
-        let value = Value::from(secret.expose());
-        match path.split_once('.') {
-            None => {
-                members.insert(path.clone(), value);
+        let (parent, name) = path.rsplit_once('.').map_or((None, path.as_str()), |(parent, name)| (Some(parent), name));
+        let holder = match (parent, parent.and_then(item)) {
+            (None, _) => Some(&mut *members),
+            (Some(_), Some((list, wanted))) => {
+                let items = members.get_mut(list).and_then(Value::as_array_mut);
+                let found = items.and_then(|items| items.iter_mut().find(|item| item["name"] == wanted));
+                found.and_then(Value::as_object_mut)
             }
-            Some((parent, name)) => {
-                let parent = members.entry(parent).or_insert_with(|| Value::Object(Map::new()));
-                if let Value::Object(nested) = parent {
-                    nested.insert(name.to_owned(), value);
-                }
+            (Some(parent), None) => {
+                let nested = members.entry(parent).or_insert_with(|| Value::Object(Map::new()));
+                nested.as_object_mut()
             }
+        };
+        if let Some(holder) = holder {
+            holder.insert(name.to_owned(), Value::from(secret.expose()));
         }
     }
+}
+
+/// `api_keys[main]`: the list, and the name of one of its items.
+fn item(path: &str) -> Option<(&str, &str)> {
+    path.strip_suffix(']')?.split_once('[')
 }
 
 fn typed<T: DeserializeOwned>(value: Value) -> Result<Box<T>, Vec<Problem>> {
@@ -138,19 +162,8 @@ fn unsupported_fields(kind: Kind, value: &Value) -> Vec<Problem> {
 }
 
 /// As `Row::unsupported`, one level down.
-const UNSUPPORTED_NESTED: &[(Kind, &str, &[&str])] = &[
-    (Kind::Key, "limits", &["tpm", "concurrency", "rps", "tpd", "rpd"]),
-    (Kind::Provider, "timeouts", &["queue"]),
-    (Kind::Model, "timeouts", &["queue"]),
-    (Kind::Route, "timeouts", &["queue"]),
-    (Kind::A2aAgent, "timeouts", &["queue"]),
-    (Kind::Setting, "timeouts", &["queue"]),
-    (
-        Kind::Route,
-        "match",
-        &["methods", "method", "key", "team", "tag", "kind", "needs_tools", "needs_vision", "tokens", "time"],
-    ),
-];
+const UNSUPPORTED_NESTED: &[(Kind, &str, &[&str])] =
+    &[(Kind::A2aAgent, "timeouts", &["queue"]), (Kind::Route, "match", &["team"])];
 
 pub(crate) fn unsupported(path: String, what: &str) -> Problem {
     let message = format!("{what} is not supported by this version yet; remove it");
@@ -191,6 +204,11 @@ impl Resource {
             Self::Model(_) => Kind::Model,
             Self::Route(_) => Kind::Route,
             Self::A2aAgent(_) => Kind::A2aAgent,
+            Self::Organization(_) => Kind::Organization,
+            Self::Team(_) => Kind::Team,
+            Self::User(_) => Kind::User,
+            Self::Budget(_) => Kind::Budget,
+            Self::Limit(_) => Kind::Limit,
             Self::Key(_) => Kind::Key,
         }
     }
@@ -203,6 +221,11 @@ impl Resource {
             Self::Model(model) => &model.name,
             Self::Route(route) => &route.name,
             Self::A2aAgent(agent) => &agent.name,
+            Self::Organization(organization) => &organization.name,
+            Self::Team(team) => &team.name,
+            Self::User(user) => &user.name,
+            Self::Budget(budget) => &budget.name,
+            Self::Limit(limit) => &limit.name,
             Self::Key(key) => &key.name,
         }
     }
@@ -216,6 +239,11 @@ impl Resource {
             Self::Model(model) => document(model),
             Self::Route(route) => document(route),
             Self::A2aAgent(agent) => document(agent),
+            Self::Organization(organization) => document(organization),
+            Self::Team(team) => document(team),
+            Self::User(user) => document(user),
+            Self::Budget(budget) => document(budget),
+            Self::Limit(limit) => document(limit),
             Self::Key(key) => document(key),
         }
     }
@@ -225,18 +253,36 @@ impl Resource {
         let found = match self {
             Self::Provider(provider) => {
                 let (aws, gcp) = (provider.aws.as_ref(), provider.gcp.as_ref());
-                vec![
+                let single = [
                     ("api_key", provider.api_key.as_ref()),
                     ("aws.secret_access_key", aws.and_then(|aws| aws.secret_access_key.as_ref())),
                     ("aws.session_token", aws.and_then(|aws| aws.session_token.as_ref())),
                     ("gcp.service_account_json", gcp.and_then(|gcp| gcp.service_account_json.as_ref())),
-                ]
+                ];
+                let several = provider.api_keys.iter();
+                let several = several.map(|key| (format!("api_keys[{}].key", key.name), key.key.as_ref()));
+                single.into_iter().map(|(path, secret)| (path.to_owned(), secret)).chain(several).collect()
             }
-            Self::A2aAgent(agent) => vec![("api_key", agent.api_key.as_ref())],
-            Self::Key(key) => vec![("secret", key.secret.as_ref())],
-            Self::Settings(_) | Self::Price(_) | Self::Model(_) | Self::Route(_) => Vec::new(),
+            Self::A2aAgent(agent) => vec![("api_key".to_owned(), agent.api_key.as_ref())],
+            Self::Key(key) => vec![("secret".to_owned(), key.secret.as_ref())],
+            Self::Settings(settings) => {
+                let of_one = |destination: &'_ Destination| {
+                    let path = |field: &str| format!("alerts[{}].{field}", destination.name);
+                    [(path("url"), destination.url.clone()), (path("secret"), destination.secret.clone())]
+                };
+                let found = settings.alerts.iter().flat_map(of_one);
+                return found.filter_map(|(path, secret)| Some((path, secret?))).collect();
+            }
+            Self::Price(_)
+            | Self::Model(_)
+            | Self::Route(_)
+            | Self::Organization(_)
+            | Self::Team(_)
+            | Self::User(_)
+            | Self::Budget(_)
+            | Self::Limit(_) => Vec::new(),
         };
-        found.into_iter().filter_map(|(path, secret)| Some((path.to_owned(), secret?.clone()))).collect()
+        found.into_iter().filter_map(|(path, secret)| Some((path, secret?.clone()))).collect()
     }
 
     /// The document as its author wrote it, secrets included. For sending to the control plane only.
@@ -279,28 +325,34 @@ mod tests {
             assert_eq!(problem(Kind::Provider, value.clone()), (code, path.to_owned()), "{value}");
         }
         assert_eq!(
-            problem(Kind::Key, json!({"name": "k", "limits": {"tpm": 5}})),
-            (Code::UnsupportedYet, "limits.tpm".to_owned())
+            problem(Kind::A2aAgent, json!({"name": "a", "timeouts": {"queue": "5s"}})),
+            (Code::UnsupportedYet, "timeouts.queue".to_owned())
         );
     }
 
     #[test]
     fn secrets_are_taken_out_and_put_back() {
         let aws = json!({"region": "r", "access_key_id": "a", "secret_access_key": "sk-secret-2", "session_token": "sk-secret-3"});
-        let whole = json!({"name": "p", "kind": "openai", "api_key": "sk-secret", "aws": aws});
+        let keys = json!([{"name": "a.b", "key": "sk-secret-4"}, {"name": "c", "key": "sk-secret-5", "weight": 2}]);
+        let whole = json!({"name": "p", "kind": "openai", "api_key": "sk-secret", "aws": aws, "api_keys": keys});
         let provider = decode(Kind::Provider, whole.clone()).expect("valid");
         assert!(!provider.to_document().to_string().contains("sk-secret"));
         assert!(!format!("{provider:?}").contains("sk-secret"));
         assert_eq!(join(Kind::Provider, provider.to_document(), &provider.secrets()), Ok(provider.clone()));
-        assert_eq!(decode(Kind::Provider, provider.to_document_with_secrets()), Ok(provider));
+        assert_eq!(decode(Kind::Provider, provider.to_document_with_secrets()), Ok(provider.clone()));
+        let mut fewer = provider.to_document();
+        fewer["api_keys"].as_array_mut().expect("a list").remove(0);
+        let fewer = join(Kind::Provider, fewer, &provider.secrets()).expect("valid");
+        let left = fewer.secrets();
+        assert!(left.contains_key("api_keys[c].key") && !left.contains_key("api_keys[a.b].key"), "{left:?}");
     }
 
     #[test]
     fn every_secret_path_is_known_to_its_kind() {
         for row in ROWS {
             assert!(
-                row.secrets.iter().all(|path| !path.contains('[') && path.matches('.').count() <= 1),
-                "{}: secrets stand at the top or one level down",
+                row.secrets.iter().all(|path| path.matches('.').count() <= 1),
+                "{}: secrets stand at the top, one level down or in an item of a list",
                 row.name
             );
         }

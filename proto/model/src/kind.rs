@@ -1,12 +1,15 @@
 //! The table of resource kinds.
 
-pub mod provider;
 pub mod model;
+pub mod provider;
 pub mod route;
+pub mod budget;
+pub mod limit;
 pub mod key;
 pub mod price;
 pub mod settings;
 pub mod a2a_agent;
+pub mod tenant;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,11 @@ pub enum Kind {
     Model,
     Route,
     A2aAgent,
+    Organization,
+    Team,
+    User,
+    Budget,
+    Limit,
     Key,
 }
 
@@ -40,7 +48,7 @@ pub struct Row {
     /// In files and in URLs: `providers`.
     pub plural: &'static str,
     pub class: Class,
-    /// Field paths that hold secrets; `[]` stands for any index.
+    /// Field paths that hold secrets; `[]` stands for the name of any item.
     pub secrets: &'static [&'static str],
     /// Fields of the design that this version does not honour yet: refused as `unsupported_yet`.
     pub unsupported: &'static [&'static str],
@@ -54,8 +62,8 @@ pub const ROWS: &[Row] = &[
         name: "setting",
         plural: "settings",
         class: Class::Topology,
-        secrets: &[],
-        unsupported: &["cache", "guardrails", "capture", "revoke_mode", "breaker"],
+        secrets: &["alerts[].url", "alerts[].secret"],
+        unsupported: &["guardrails", "capture", "revoke_mode", "breaker"],
         about: "what holds for the whole gateway",
     },
     Row {
@@ -63,8 +71,14 @@ pub const ROWS: &[Row] = &[
         name: "provider",
         plural: "providers",
         class: Class::Topology,
-        secrets: &["api_key", "aws.secret_access_key", "aws.session_token", "gcp.service_account_json"],
-        unsupported: &["api_keys", "limits", "allowed_models", "cache", "guardrails", "capture"],
+        secrets: &[
+            "api_key",
+            "aws.secret_access_key",
+            "aws.session_token",
+            "gcp.service_account_json",
+            "api_keys[].key",
+        ],
+        unsupported: &["allowed_models", "cache", "guardrails", "capture"],
         about: "one upstream account",
     },
     Row {
@@ -73,7 +87,7 @@ pub const ROWS: &[Row] = &[
         plural: "prices",
         class: Class::Topology,
         secrets: &[],
-        unsupported: &["reasoning_per_1m", "tiers", "batch_discount"],
+        unsupported: &[],
         about: "what a provider charges for a model",
     },
     Row {
@@ -82,16 +96,7 @@ pub const ROWS: &[Row] = &[
         plural: "models",
         class: Class::Topology,
         secrets: &[],
-        unsupported: &[
-            "cache",
-            "guardrails",
-            "capture",
-            "system_prompt",
-            "defaults",
-            "mcp_servers",
-            "tiers",
-            "experiment",
-        ],
+        unsupported: &["guardrails", "capture", "system_prompt", "defaults", "mcp_servers", "tiers"],
         about: "a public model name and the targets behind it",
     },
     Row {
@@ -100,7 +105,7 @@ pub const ROWS: &[Row] = &[
         plural: "routes",
         class: Class::Topology,
         secrets: &[],
-        unsupported: &["targets", "cache", "guardrails", "capture", "breaker"],
+        unsupported: &["targets", "guardrails", "capture", "breaker"],
         about: "an ordered rule that sends requests to a model",
     },
     Row {
@@ -113,25 +118,81 @@ pub const ROWS: &[Row] = &[
         about: "an agent behind the gateway",
     },
     Row {
+        kind: Kind::Organization,
+        name: "organization",
+        plural: "organizations",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &[],
+        about: "an account of teams and users",
+    },
+    Row {
+        kind: Kind::Team,
+        name: "team",
+        plural: "teams",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &["models"],
+        about: "people and programs that work on one thing",
+    },
+    Row {
+        kind: Kind::User,
+        name: "user",
+        plural: "users",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &["models", "roles", "password"],
+        about: "a person, or a program with an account of its own",
+    },
+    Row {
+        kind: Kind::Budget,
+        name: "budget",
+        plural: "budgets",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &[],
+        about: "an amount of money that all requests of a kind share",
+    },
+    Row {
+        kind: Kind::Limit,
+        name: "limit",
+        plural: "limits",
+        class: Class::Topology,
+        secrets: &[],
+        unsupported: &[],
+        about: "limits that all requests of a kind share",
+    },
+    Row {
         kind: Kind::Key,
         name: "key",
         plural: "keys",
         class: Class::Identity,
         secrets: &["secret"],
-        unsupported: &["budget", "roles", "endpoints", "routes", "ips", "team", "user", "service_account"],
+        unsupported: &["routes", "service_account"],
         about: "a virtual key that applications present",
     },
 ];
 
 /// Plural names of kinds of the design that this version does not serve yet.
-pub const UNSUPPORTED_KINDS: &[&str] =
-    &["teams", "users", "organizations", "budgets", "limits", "guardrails", "mcp_servers", "exporters"];
+pub const UNSUPPORTED_KINDS: &[&str] = &["guardrails", "mcp_servers", "exporters"];
 
 // === impl Kind ===
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::Setting, Self::Provider, Self::Price, Self::Model, Self::Route, Self::A2aAgent, Self::Key];
+    pub const ALL: [Self; 12] = [
+        Self::Setting,
+        Self::Provider,
+        Self::Price,
+        Self::Model,
+        Self::Route,
+        Self::A2aAgent,
+        Self::Organization,
+        Self::Team,
+        Self::User,
+        Self::Budget,
+        Self::Limit,
+        Self::Key,
+    ];
 
     pub fn row(self) -> &'static Row {
         &ROWS[self as usize]

@@ -5,12 +5,15 @@ use serde_json::{Value, json};
 
 use crate::kind::Kind;
 use crate::kind::a2a_agent::A2aAgent;
+use crate::kind::budget::BudgetRule;
 use crate::kind::key::Key;
+use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
 use crate::kind::provider::Provider;
 use crate::kind::route::Route;
 use crate::kind::settings::Settings;
+use crate::kind::tenant::{Organization, Team, User};
 
 /// Draft 2020-12.
 pub fn schema() -> Value {
@@ -44,6 +47,11 @@ pub fn of(kind: Kind, generator: &mut schemars::SchemaGenerator) -> Value {
         Kind::Model => generate::<Model>(generator),
         Kind::Route => generate::<Route>(generator),
         Kind::A2aAgent => generate::<A2aAgent>(generator),
+        Kind::Organization => generate::<Organization>(generator),
+        Kind::Team => generate::<Team>(generator),
+        Kind::User => generate::<User>(generator),
+        Kind::Budget => generate::<BudgetRule>(generator),
+        Kind::Limit => generate::<LimitRule>(generator),
         Kind::Key => generate::<Key>(generator),
     }
 }

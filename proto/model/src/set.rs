@@ -4,12 +4,15 @@ mod validate;
 
 use crate::document::Resource;
 use crate::kind::a2a_agent::A2aAgent;
+use crate::kind::budget::BudgetRule;
 use crate::kind::key::Key;
+use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
 use crate::kind::price::Price;
 use crate::kind::provider::Provider;
 use crate::kind::route::Route;
 use crate::kind::settings::Settings;
+use crate::kind::tenant::{Organization, Team, User};
 use crate::problem::Problem;
 
 /// Everything that is configured, as people name it.
@@ -22,6 +25,11 @@ pub struct Set {
     /// In the order in which they are tried.
     pub routes: Vec<Route>,
     pub a2a_agents: Vec<A2aAgent>,
+    pub organizations: Vec<Organization>,
+    pub teams: Vec<Team>,
+    pub users: Vec<User>,
+    pub budgets: Vec<BudgetRule>,
+    pub limits: Vec<LimitRule>,
     pub keys: Vec<Key>,
 }
 
@@ -39,6 +47,11 @@ impl Set {
                 Resource::Model(model) => set.models.push(*model),
                 Resource::Route(route) => set.routes.push(*route),
                 Resource::A2aAgent(agent) => set.a2a_agents.push(*agent),
+                Resource::Organization(organization) => set.organizations.push(*organization),
+                Resource::Team(team) => set.teams.push(*team),
+                Resource::User(user) => set.users.push(*user),
+                Resource::Budget(budget) => set.budgets.push(*budget),
+                Resource::Limit(limit) => set.limits.push(*limit),
                 Resource::Key(key) => set.keys.push(*key),
             }
         }
@@ -56,6 +69,11 @@ impl Set {
         let models = self.models.iter().map(|model| Resource::Model(Box::new(model.clone())));
         let routes = self.routes.iter().map(|route| Resource::Route(Box::new(route.clone())));
         let agents = self.a2a_agents.iter().map(|agent| Resource::A2aAgent(Box::new(agent.clone())));
+        let organizations = self.organizations.iter().map(|one| Resource::Organization(Box::new(one.clone())));
+        let teams = self.teams.iter().map(|team| Resource::Team(Box::new(team.clone())));
+        let users = self.users.iter().map(|user| Resource::User(Box::new(user.clone())));
+        let limits = self.limits.iter().map(|limit| Resource::Limit(Box::new(limit.clone())));
+        let budgets = self.budgets.iter().map(|budget| Resource::Budget(Box::new(budget.clone())));
         let keys = self.keys.iter().map(|key| Resource::Key(Box::new(key.clone())));
         settings
             .into_iter()
@@ -64,6 +82,11 @@ impl Set {
             .chain(models)
             .chain(routes)
             .chain(agents)
+            .chain(organizations)
+            .chain(teams)
+            .chain(users)
+            .chain(budgets)
+            .chain(limits)
             .chain(keys)
             .collect()
     }

@@ -1,12 +1,7 @@
 //! Quantities as people write them: durations, sizes, times, prices. Exact: no float is ever kept.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time: `250ms`, `10s`, `5m`, `1h`, or a number of seconds. At most about 31 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +29,7 @@ const MAX_SPAN: Duration = Duration::from_secs(1_000_000_000);
 // === impl Span ===
 
 impl Span {
-    fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const WANTED: &str = "a duration like `250ms`, `10s`, `5m`, `1h` or a number of seconds";
         let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let amount: u64 = text[..digits].parse().map_err(|_| WANTED)?;
@@ -161,36 +156,36 @@ fn nano_dollars(text: &str) -> Option<i64> {
 /// Reads a text or a number through the type's `parse`; a number's digits are taken as they are written.
 macro_rules! textual {
     ($name:ident, $what:literal, $schema:tt) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
-                impl Visitor<'_> for Text {
+                impl ::serde::de::Visitor<'_> for Text {
                     type Value = $name;
 
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                         f.write_str($what)
                     }
 
-                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
+                    fn visit_str<E: ::serde::de::Error>(self, text: &str) -> Result<$name, E> {
                         $name::parse(text.trim()).map_err(|wanted| E::custom(format_args!("`{text}` is not {wanted}")))
                     }
 
-                    fn visit_u64<E: Error>(self, number: u64) -> Result<$name, E> {
+                    fn visit_u64<E: ::serde::de::Error>(self, number: u64) -> Result<$name, E> {
                         self.visit_str(&number.to_string())
                     }
 
-                    fn visit_i64<E: Error>(self, number: i64) -> Result<$name, E> {
+                    fn visit_i64<E: ::serde::de::Error>(self, number: i64) -> Result<$name, E> {
                         self.visit_str(&number.to_string())
                     }
 
                     // The shortest decimal that reads back as the same number is what was written.
-                    fn visit_f64<E: Error>(self, number: f64) -> Result<$name, E> {
+                    fn visit_f64<E: ::serde::de::Error>(self, number: f64) -> Result<$name, E> {
                         self.visit_str(&number.to_string())
                     }
                 }
@@ -198,17 +193,19 @@ macro_rules! textual {
             }
         }
 
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
+        impl ::schemars::JsonSchema for $name {
+            fn schema_name() -> ::std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
+            fn json_schema(_: &mut ::schemars::SchemaGenerator) -> ::schemars::Schema {
+                ::schemars::json_schema!($schema)
             }
         }
     };
 }
+
+pub(crate) use textual;
 
 textual!(Span, "a duration", {
     "type": ["string", "integer"], "pattern": "^[0-9]+(ms|s|m|h|d)?$", "description": "A duration: 250ms, 10s, 5m, 1h, or seconds."

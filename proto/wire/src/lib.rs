@@ -21,7 +21,21 @@ pub const CHUNK: usize = 512 * 1024;
 pub const MAX_UNACKED_IDENTITY: usize = 16;
 
 /// Feature names a node announces in `Hello`: the resource kinds it compiles. A publisher never sends other kinds.
-pub const FEATURES: &[&str] = &["provider", "model", "route", "price", "setting", "key", "pepper"];
+pub const FEATURES: &[&str] = &[
+    "provider",
+    "model",
+    "route",
+    "price",
+    "setting",
+    "a2a_agent",
+    "organization",
+    "team",
+    "user",
+    "budget",
+    "limit",
+    "key",
+    "pepper",
+];
 
 /// Kind of the identity item that carries the pepper; its id is the version in decimal.
 pub const PEPPER_KIND: &str = "pepper";

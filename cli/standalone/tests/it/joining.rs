@@ -98,6 +98,7 @@ async fn up(data_dir: &Path, fleet_listen: Option<SocketAddr>) -> anyhow::Result
         listen: Some(any()),
         tls: None,
         ops_listen: None,
+        ops_key_file: None,
         pprof: false,
         ops_tls: None,
         admin_listen: any(),

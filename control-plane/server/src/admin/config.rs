@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
-use super::extract::{Params, Payload, limit, page, parse_number_cursor};
+use super::extract::{Params, Payload, limit, page, parse_number_cursor, typed};
 use super::write::{WriteParams, write};
 use crate::app::App;
 use crate::change::{Apply, Draft, Earlier, Refusal, Wish, diff};
@@ -131,8 +131,4 @@ pub(crate) async fn difference(
     let before = app.store.items_at(Class::Topology, params.from).await?;
     let after = app.store.items_at(Class::Topology, to).await?;
     Ok(Json(json!({"from": params.from, "to": to, "changes": diff::states(&before, &after)})))
-}
-
-fn typed<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, ApiError> {
-    serde_json::from_value(body).map_err(|error| ApiError::malformed(format!("the body is not understood: {error}")))
 }

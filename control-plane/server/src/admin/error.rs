@@ -10,6 +10,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::change::Refusal;
+use crate::passwords::TooMany;
+use crate::permission::Permission;
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -18,13 +20,14 @@ pub(crate) struct ApiError {
     code: &'static str,
     message: String,
     problems: Vec<Problem>,
+    retry_after_s: Option<u64>,
 }
 
 // === impl ApiError ===
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), problems: Vec::new() }
+        Self { status, code, message: message.into(), problems: Vec::new(), retry_after_s: None }
     }
 
     /// The request itself makes no sense.
@@ -33,13 +36,53 @@ impl ApiError {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        let message = "the master key is missing or wrong; send it as `Authorization: Bearer gw_master_…`";
+        let message = "the master key is missing or wrong, or nobody is signed in; send the key as `Authorization: Bearer gw_master_…`, or sign in";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
     pub(crate) fn forbidden() -> Self {
         let message = "a virtual key is for applications; the admin API takes the master key";
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// Who is signed in has not got what this takes.
+    pub(crate) fn missing(permission: Permission) -> Self {
+        let message = format!(
+            "this takes the permission `{}`, which your role has not; ask an owner or an admin",
+            permission.name()
+        );
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// A write that a page of another origin may have made the browser send.
+    pub(crate) fn foreign() -> Self {
+        let message = "a page may only write from this gateway's own origin, with the header `x-gateway-csrf`; sign in there, or send the \
+            master key as `Authorization: Bearer gw_master_…` from a program";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// Not who they say. Which of both is wrong is not said.
+    pub(crate) fn wrong_password() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "this is not the e-mail address and the password of anybody here",
+        )
+    }
+
+    /// Known elsewhere, and nobody here.
+    pub(crate) fn unknown_person(message: String) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// The identity provider has let nobody in.
+    pub(crate) fn refused_there() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the identity provider has not signed you in; begin again")
+    }
+
+    /// Whether it says that nobody knows who asks.
+    pub(crate) fn is_of_a_stranger(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
     }
 
     pub(crate) fn misdirected() -> Self {
@@ -79,13 +122,22 @@ impl IntoResponse for ApiError {
         let body = json!({"error": {"code": self.code, "message": self.message, "problems": self.problems}});
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let unavailable = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        if let Some(seconds) = self.retry_after_s.or(unavailable) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(TooMany { retry_after_s }: TooMany) -> Self {
+        let message = format!("too many tries to sign in; wait {retry_after_s} s");
+        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", message);
+        Self { retry_after_s: Some(retry_after_s), ..refused }
     }
 }
 
@@ -115,6 +167,7 @@ impl From<Refusal> for ApiError {
             Refusal::NotFound { .. } | Refusal::NothingBefore => Self::not_found(message),
             Refusal::Exists { .. } | Refusal::Taken { .. } => Self::new(StatusCode::CONFLICT, "exists", message),
             Refusal::Moved { .. } | Refusal::Busy => Self::new(StatusCode::CONFLICT, "conflict", message),
+            Refusal::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
             Refusal::Renamed { .. } => Self::malformed(message),
             Refusal::Unreadable { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message),
             Refusal::Store(error) => error.into(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use gateway_model::kind::Kind;
 use gateway_store::usage::Cursor;
@@ -15,6 +16,8 @@ use super::error::ApiError;
 const MAX_BODY: usize = 16 << 20;
 /// A body that takes longer is not coming.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest one of a stranger.
+const MAX_STRANGERS_BODY: usize = 16 << 10;
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
 
@@ -29,6 +32,11 @@ pub(crate) struct Collection(pub(crate) Kind);
 
 /// A kind and the name of one of its items.
 pub(crate) struct Member(pub(crate) Kind, pub(crate) String);
+
+/// A body of this type; what it may hold is in the message.
+pub(crate) fn typed<T: DeserializeOwned>(body: Value) -> Result<T, ApiError> {
+    serde_json::from_value(body).map_err(|error| ApiError::malformed(format!("the body is not understood: {error}")))
+}
 
 // === impl Params ===
 
@@ -85,6 +93,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
     }
 }
 
+/// A body that somebody sends before it is known who they are.
+pub(crate) async fn small(body: Body) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_STRANGERS_BODY)).await;
+    let read = read.map_err(|_| ApiError::malformed("the body did not arrive in time; send it again"))?;
+    read.map_err(|_| ApiError::malformed("the body is too large, or broke off"))
+}
+
 /// A page's size as it was asked for.
 pub(crate) fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
     match asked {
@@ -128,7 +143,8 @@ async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, sta
         .map_err(|_| ApiError::malformed("the path is not UTF-8; percent-encode it"))
 }
 
-fn collection(plural: &str) -> Result<Kind, ApiError> {
+/// The kind that this is the plural of; settings are not a collection.
+pub(crate) fn collection(plural: &str) -> Result<Kind, ApiError> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.plural() == plural && *kind != Kind::Setting);
     kind.ok_or_else(|| ApiError::not_found("there is nothing at this path"))
 }

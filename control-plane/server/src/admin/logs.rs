@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
+use axum::{Extension, Json};
 use futures_util::{Stream, StreamExt as _, stream};
 use gateway_store::logs::{Filter, LogRow};
 use http::HeaderMap;
@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::access::Identity;
 use super::error::ApiError;
 use super::extract::{Params, limit, page, parse_time_cursor, time_cursor};
 use crate::app::App;
@@ -36,6 +37,8 @@ pub(crate) struct LogParams {
 
 /// What a reader that was away is given at once; beyond it, the list itself is the way.
 const MAX_CATCH_UP: usize = 1000;
+/// A session that was ended reads nothing for longer than this.
+const SESSION_LOOK: Duration = Duration::from_millis(500);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(crate) async fn list(
@@ -60,6 +63,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> 
 /// Server-sent events, one record each. `Last-Event-ID` first gives what was missed since.
 pub(crate) async fn follow(
     State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
     Params(params): Params<LogParams>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
@@ -74,8 +78,19 @@ pub(crate) async fn follow(
     let known: std::collections::HashSet<String> = missed.iter().map(|row| row.id.clone()).collect();
     let live = live.filter(move |row| std::future::ready(matches(&filter, row) && !known.contains(&row.id)));
     let events = stream::iter(missed.into_iter().map(Arc::new)).chain(live).map(|row| Ok(event(&row)));
-    let events = events.take_until(app.stop.clone().cancelled_owned());
+    let events = events.take_until(app.stop.clone().cancelled_owned()).take_until(session_over(app, identity));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Ends when the session does with which somebody follows; who has shown the key follows for as long as they like.
+async fn session_over(app: Arc<App>, identity: Identity) {
+    let Some(session) = identity.session else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(SESSION_LOOK).await;
+        if let Ok(None) = app.store.session(&session.digest, clock::unix_ms()).await {
+            return;
+        }
+    }
 }
 
 fn event(row: &LogRow) -> Event {

@@ -7,6 +7,7 @@ mod shape;
 mod texts;
 
 use gateway_model::kind::Kind;
+use gateway_model::person::PersonRole;
 use gateway_model::problem::Problem;
 use gateway_model::schema;
 use schemars::SchemaGenerator;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use self::shape::{Answer, Make, of, parameters, reference};
 use self::texts::{TEXTS, Text};
-use super::{Permission, ROUTES, Route};
+use super::{Need, ROUTES, Route};
 use crate::change::diff::ItemDifference;
 use crate::change::{Difference, Op};
 use crate::fleet::{NodeView, Rollout};
@@ -23,8 +24,8 @@ use crate::fleet::{NodeView, Rollout};
 const JSON: &str = "application/json";
 
 /// Types that `schemas.json` refers to.
-const BY_NAME: [Make; 6] =
-    [of::<Problem>, of::<Op>, of::<Difference>, of::<ItemDifference>, of::<NodeView>, of::<Rollout>];
+const BY_NAME: [Make; 7] =
+    [of::<Problem>, of::<PersonRole>, of::<Op>, of::<Difference>, of::<ItemDifference>, of::<NodeView>, of::<Rollout>];
 
 /// `paths`, `components` and `tags` of what the admin listener serves.
 pub fn fragment() -> Value {
@@ -63,6 +64,8 @@ pub fn fragment() -> Value {
             {"name": "configuration", "description": "The configuration as a whole, its history, the way back."},
             {"name": "resources", "description": "Every kind of resource, one at a time."},
             {"name": "fleet", "description": "The nodes, and how they join."},
+            {"name": "people", "description": "Who may sign in, with what, and who has."},
+            {"name": "aliases", "description": "The same under names that clients of other gateways know."},
             {"name": "records", "description": "What was asked, used and changed."},
         ],
         "paths": paths,
@@ -79,8 +82,9 @@ fn described(route: &Route, text: &Text, kind: Option<Kind>, generator: &mut Sch
     let mut described = json!({
         "operationId": text.id.replace("{Kind}", &kind_name),
         "summary": text.about.replace("{kind}", kind.map_or("", Kind::name)).replace("{kinds}", kind.map_or("", Kind::plural)),
+        "description": route.need.told(),
         "tags": [text.tag],
-        "security": if route.permission == Permission::Open { json!([]) } else { json!([{"masterKey": []}]) },
+        "security": if matches!(route.need, Need::Nothing | Need::Greeting) { json!([]) } else { json!([{"masterKey": []}]) },
     });
     let mut all = Vec::new();
     for name in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
@@ -98,7 +102,7 @@ fn described(route: &Route, text: &Text, kind: Option<Kind>, generator: &mut Sch
     }
     if let Some(body) = &text.body {
         let schema = body.schema(kind, generator);
-        described["requestBody"] = json!({"required": true, "content": {JSON: {"schema": schema}}});
+        described["requestBody"] = json!({"required": route.need != Need::Greeting || text.id != "signIn", "content": {JSON: {"schema": schema}}});
     }
     for Answer { status, media, shape, about } in text.answers {
         let mut answer = json!({"description": about});
@@ -108,7 +112,7 @@ fn described(route: &Route, text: &Text, kind: Option<Kind>, generator: &mut Sch
         }
         described["responses"][*status] = answer;
     }
-    if route.permission == Permission::Master {
+    if route.need != Need::Nothing {
         described["responses"]["default"] =
             json!({"description": "Refused", "content": {JSON: {"schema": reference("AdminError")}}});
     }

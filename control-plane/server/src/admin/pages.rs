@@ -1,14 +1,30 @@
-//! Pages for people and programs that look around, the same as on the data plane: files of `docs/api`.
+//! Pages for people and programs that look around: the dashboard, and files of `docs/api` as on the data plane.
 
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header;
+use http::{HeaderMap, header};
+
+use super::access::authority;
+use super::error::ApiError;
+use crate::app::App;
+use crate::dashboard;
 
 const DOCUMENT: &str = include_str!("../../../../docs/api/openapi.json");
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-pub(crate) async fn landing() -> Response {
-    page("text/html; charset=utf-8", include_str!("../../../../docs/api/landing.html"))
+pub(crate) async fn dashboard(State(app): State<Arc<App>>, request: Request) -> Response {
+    let authority = authority(request.headers(), request.uri());
+    // It goes into the policy: a name of ours, or none.
+    let host = authority.as_ref().map(|authority| authority.host()).filter(|host| app.hosts.allow(host));
+    dashboard::page(app.public_url.get().map(String::as_str), host, request.headers())
+}
+
+pub(crate) async fn asset(Path((folder, file)): Path<(String, String)>, headers: HeaderMap) -> Response {
+    let asset = dashboard::asset(&folder, &file, &headers);
+    asset.unwrap_or_else(|| ApiError::not_found("the dashboard has no such file; load it anew").into_response())
 }
 
 pub(crate) async fn docs() -> Response {

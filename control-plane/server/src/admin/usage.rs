@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use gateway_model::kind::Kind;
 use gateway_store::ItemKind;
-use gateway_store::usage::{Group, Tokens, Totals, Units, UsageRow};
+use gateway_store::spend::{Dimension, Sum, Wanted};
+use gateway_store::usage::{Tokens, Totals, Units, UsageRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,8 +21,8 @@ use crate::clock;
 #[serde(deny_unknown_fields)]
 pub(crate) struct UsageParams {
     #[schemars(range(min = 1, max = 500))]
-    limit: Option<usize>,
-    after: Option<String>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) after: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,10 +60,13 @@ pub(crate) async fn summary(
     Params(params): Params<SummaryParams>,
 ) -> Result<Json<Value>, ApiError> {
     let limit = limit(params.limit)?;
-    let rows = app.store.usage_summary(params.group_by.group(), params.after.as_deref(), limit + 1).await?;
-    let (rows, next) = page(rows, limit, |(name, _)| name.clone());
-    let mut shown = Vec::with_capacity(rows.len());
-    for (name, totals) in rows {
+    let wanted = Wanted { by: vec![params.group_by.dimension()], ..Wanted::default() };
+    let after = params.after.map(|after| [after]);
+    let groups = app.store.spend(&wanted, after.as_ref().map(<[String; 1]>::as_slice), limit + 1).await?.sums;
+    let (groups, next) = page(groups, limit, |sum| sum.names.concat());
+    let mut shown = Vec::with_capacity(groups.len());
+    for Sum { names, totals } in groups {
+        let name = names.concat();
         let mut row = sums(&totals);
         match params.group_by {
             GroupBy::Key => {
@@ -79,7 +83,7 @@ pub(crate) async fn summary(
     Ok(Json(json!({"data": shown, "next": next})))
 }
 
-fn event(row: &UsageRow) -> Value {
+pub(crate) fn event(row: &UsageRow) -> Value {
     json!({
         "id": row.id,
         "node_id": row.node_id,
@@ -94,9 +98,13 @@ fn event(row: &UsageRow) -> Value {
         "settled_by": row.settled_by,
         "cost_nano_usd": row.cost_nano_usd,
         "priced": row.priced,
+        "price": row.price,
         "status": row.status,
         "topology_revision": row.topology_revision,
         "tags": serde_json::from_str::<Value>(&row.tags).unwrap_or_else(|_| json!([])),
+        "user": row.user,
+        "team": row.team,
+        "organization": row.organization,
     })
 }
 
@@ -110,7 +118,7 @@ fn sums(totals: &Totals) -> Value {
     })
 }
 
-fn tokens(tokens: &Tokens) -> Value {
+pub(crate) fn tokens(tokens: &Tokens) -> Value {
     json!({
         "input": tokens.input,
         "cache_read": tokens.cache_read,
@@ -125,7 +133,7 @@ fn tokens(tokens: &Tokens) -> Value {
     })
 }
 
-fn units(units: &Units) -> Value {
+pub(crate) fn units(units: &Units) -> Value {
     json!({
         "pictures_made": units.pictures_made,
         "pictures_read": units.pictures_read,
@@ -138,12 +146,12 @@ fn units(units: &Units) -> Value {
 // === impl GroupBy ===
 
 impl GroupBy {
-    fn group(self) -> Group {
+    fn dimension(self) -> Dimension {
         match self {
-            Self::Key => Group::Key,
-            Self::Model => Group::Model,
-            Self::Provider => Group::Provider,
-            Self::Day => Group::Day,
+            Self::Key => Dimension::Key,
+            Self::Model => Dimension::Model,
+            Self::Provider => Dimension::Provider,
+            Self::Day => Dimension::Day,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_model::kind::Class;
+use gateway_model::kind::{Class, Kind};
 use gateway_model::unit::Span;
 use gateway_store::revisions::Committed;
 use schemars::JsonSchema;
@@ -29,8 +29,10 @@ pub(crate) struct WriteParams {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Wait {
-    /// Every connected node has applied or rejected the revision.
+    /// Every connected node has applied or rejected the revision. Of keys this is the default.
     Applied,
+    /// It is stored.
+    Stored,
 }
 
 /// A change that was made, and how the nodes took it.
@@ -90,6 +92,20 @@ fn label(outcome: &Result<Outcome, Refusal>, dry_run: bool) -> &'static str {
 /// `{"topology": 7, "identity": 3}`
 pub(crate) fn revision(revision: Committed) -> Value {
     json!({"topology": revision.topology, "identity": revision.identity})
+}
+
+// === impl WriteParams ===
+
+impl WriteParams {
+    /// Changes of keys are waited for whoever asks: what was revoked is refused when that is answered, and what was made works.
+    pub(super) fn of(&self, kind: Kind) -> Self {
+        let wait = if kind == Kind::Key { Some(Wait::Applied) } else { None };
+        Self { wait: self.wait.or(wait), ..self.clone() }
+    }
+
+    pub(super) const fn waiting(wait: Wait) -> Self {
+        Self { dry_run: false, wait: Some(wait), timeout: None, expected_revision: None }
+    }
 }
 
 // === impl Written ===

@@ -39,6 +39,7 @@ impl Keys {
                 }
             }
             Wish::Edit(Edit::Delete { kind: Kind::Key, name }) => keys.insert(store.item(KEY, name).await?, vault)?,
+            Wish::Edit(Edit::Rotate { name, .. }) => keys.insert(store.item(KEY, name).await?, vault)?,
             Wish::Apply(apply) => {
                 let resources = apply.resources.iter().map(|draft| &draft.resource);
                 keys.of_resources(resources, store, pepper, vault).await?;
@@ -47,7 +48,7 @@ impl Keys {
                 }
             }
             // Of other kinds, or of topology.
-            Wish::Edit(Edit::Patch { .. } | Edit::Delete { .. }) | Wish::Rollback(_) => {}
+            Wish::Edit(Edit::Patch { .. } | Edit::Delete { .. }) | Wish::Rollback(_) | Wish::Switch(_) => {}
         }
         Ok(keys)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use gateway_model::document::Resource;
 use gateway_model::kind::key::Key;
+use gateway_model::kind::model::Model;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::{Code, Problem};
 use gateway_model::secret::Secret;
@@ -62,6 +63,9 @@ pub(super) struct Step {
     pub(super) minted: Option<Secret>,
 }
 
+/// Earlier secrets that a key may have at once.
+const MAX_EARLIER: usize = 4;
+
 // === impl Plan ===
 
 impl<'a> Plan<'a> {
@@ -76,6 +80,21 @@ impl<'a> Plan<'a> {
             Kind::Key => self.keys.by_name(name),
             _ => self.state.find(kind, name),
         }
+    }
+
+    /// What it comes to so far.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Every model as it is before the change.
+    pub(super) fn models(&self) -> Vec<&'a Model> {
+        let resources = self.state.of_kind(Kind::Model).map(|entry| &entry.resource);
+        let models = resources.filter_map(|resource| match resource {
+            Resource::Model(model) => Some(&**model),
+            _ => None,
+        });
+        models.collect()
     }
 
     /// Makes the item what the draft says; `owner` is the source that now manages it, `None` leaves that as it is.
@@ -104,7 +123,11 @@ impl<'a> Plan<'a> {
             revision: old.map_or(0, |item| item.revision),
             document: resource.to_document().to_string(),
             sealed,
-            secret_facts: serde_json::to_string(&facts).expect("texts and numbers are JSON"),
+            secret_facts: match old {
+                // A key that keeps its secret keeps the earlier ones; one that is given another has that alone.
+                Some(old) if kind == Kind::Key && old.digest == digest => old.secret_facts.clone(),
+                _ => serde_json::to_string(&facts).expect("texts and numbers are JSON"),
+            },
             pepper_version: if digest.is_some() { self.means.pepper.version() } else { 0 },
             digest,
             created_at_ms: old.map_or(self.means.now_ms, |item| item.created_at_ms),
@@ -112,6 +135,34 @@ impl<'a> Plan<'a> {
             owner: owner.map(str::to_owned).or_else(|| old.and_then(|item| item.owner.clone())),
         };
         self.add(before, Some(Entry { item, resource }), minted)
+    }
+
+    /// Gives a key a new secret. The one that it has is good for `overlap_ms` more; without any, none of its earlier ones is.
+    pub(super) fn rotate(&mut self, entry: &Entry, overlap_ms: i64) -> Result<(), Refusal> {
+        let mut after = entry.clone();
+        let mut minted = None;
+        if self.means.may_mint {
+            let (secret, now_ms) = (credential::mint(Prefix::VirtualKey), self.means.now_ms);
+            let mut earlier = credential::earlier(&entry.item);
+            earlier.retain(|one| one.until_ms > now_ms && overlap_ms > 0);
+            if let Some(digest) = entry.item.digest.as_deref().filter(|_| overlap_ms > 0) {
+                let until_ms = now_ms.saturating_add(overlap_ms);
+                earlier.push(credential::Earlier::new(digest, entry.item.pepper_version, until_ms));
+            }
+            if earlier.len() > MAX_EARLIER {
+                let message = format!(
+                    "it has {MAX_EARLIER} earlier secrets that are good yet; wait, or rotate with `overlap: 0s`"
+                );
+                let problem = Problem::error(Code::InvalidValue, format!("keys[{}]", entry.item.name), message);
+                return Err(Refusal::invalid(format!("key `{}` is not rotated", entry.item.name), vec![problem]));
+            }
+            after.item.digest = Some(self.means.pepper.digest(secret.expose()));
+            after.item.pepper_version = self.means.pepper.version();
+            after.item.secret_facts = credential::earlier_facts(earlier);
+            after.item.updated_at_ms = now_ms;
+            minted = Some(secret);
+        }
+        self.add(Some(entry.clone()), Some(after), minted)
     }
 
     pub(super) fn delete(&mut self, entry: &Entry) -> Result<(), Refusal> {
@@ -138,15 +189,16 @@ impl<'a> Plan<'a> {
         unnamed.into_iter().try_for_each(|entry| self.delete(entry))
     }
 
-    /// Checks what the change makes of the configuration. Keys were checked one by one: no key refers to anything, nothing
-    /// refers to a key, so only topology has to be judged as a whole, and only if it changes. Names are unique because each
+    /// Checks what the change makes of the configuration. Keys were checked one by one: nothing
+    /// refers to a key, and what a key refers to may go, which shuts the key, so only topology has to be judged as a whole, and only if it changes. Names are unique because each
     /// item is looked up by its own. The result is that of the validator for the whole.
-    pub(super) fn validate(self) -> Result<Sound, Refusal> {
+    pub(super) fn validate(mut self) -> Result<Sound, Refusal> {
         let moves_topology =
             self.steps.iter().any(|step| step.op != Op::Unchanged && step.kind.class() == Class::Topology);
         let of_topology = if moves_topology { self.topology().validate() } else { self.state.problems().to_vec() };
         // What an older version has let into topology holds no key back, least of all its revocation.
         let judged = if moves_topology { of_topology.as_slice() } else { &[] };
+        self.check_owners();
         if judged.iter().chain(&self.problems).any(Problem::is_error) {
             let title = self.title();
             return Err(Refusal::invalid(title, of_topology.into_iter().chain(self.problems).collect()));
@@ -162,6 +214,32 @@ impl<'a> Plan<'a> {
         let touched = self.steps.iter().filter(|step| step.kind.class() == Class::Topology);
         let touched = touched.filter_map(|step| step.after.as_ref());
         Set::from_resources(untouched.chain(touched).map(|entry| entry.resource.clone()))
+    }
+
+    /// Whoever a key is for is there when it is written. Gone later, the key is refused by the nodes.
+    fn check_owners(&mut self) {
+        let written = self.steps.iter().filter(|step| matches!(step.op, Op::Create | Op::Update));
+        let keys = written.filter_map(|step| match &step.after.as_ref()?.resource {
+            Resource::Key(key) => Some(key),
+            _ => None,
+        });
+        let mut missing = Vec::new();
+        for key in keys {
+            for (kind, named) in [(Kind::Team, &key.team), (Kind::User, &key.user)] {
+                let Some(named) = named.as_deref().filter(|named| !self.will_have(kind, named)) else { continue };
+                let message = format!("no {kind} is named `{named}`; make it first, or give it in the same file");
+                missing.push(Problem::error(Code::UnknownReference, format!("keys[{}].{kind}", key.name), message));
+            }
+        }
+        self.problems.extend(missing);
+    }
+
+    /// Whether it is there after the change.
+    fn will_have(&self, kind: Kind, name: &str) -> bool {
+        match self.steps.iter().find(|step| step.kind == kind && step.name() == name) {
+            Some(step) => step.after.is_some(),
+            None => self.state.find(kind, name).is_some(),
+        }
     }
 
     /// No two keys share a secret. The database would refuse it too, but only when it is written to, and without a name.
@@ -327,6 +405,11 @@ fn new_id(kind: Kind, now_ms: i64) -> String {
         Kind::Model => "mdl",
         Kind::Route => "rte",
         Kind::A2aAgent => "a2a",
+        Kind::Organization => "org",
+        Kind::Team => "team",
+        Kind::User => "user",
+        Kind::Budget => "bgt",
+        Kind::Limit => "lim",
         Kind::Key => "vk",
     };
     let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());

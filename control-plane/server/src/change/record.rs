@@ -5,7 +5,7 @@ use gateway_store::revisions::{self, Commit};
 use gateway_store::{Heads, StoredItem};
 
 use super::plan::Step;
-use super::{Earlier, Op, Request, Wish};
+use super::{Earlier, Edit, Op, Request, Wish};
 use crate::view;
 
 /// The transaction that makes the steps.
@@ -35,6 +35,8 @@ fn audit(request: &Request, step: &Step, at_ms: i64) -> AuditRow {
     let shown = |entry: &Option<super::state::Entry>| entry.as_ref().map(|entry| view::item(&entry.item).to_string());
     let action = match (&request.wish, step.op) {
         (Wish::Rollback(_), _) => "rollback",
+        (Wish::Switch(switch), _) => switch.verb(),
+        (Wish::Edit(Edit::Rotate { .. }), _) => "rotate",
         (_, op) => op.name(),
     };
     AuditRow {
@@ -60,6 +62,7 @@ fn summary(request: &Request, changed: &[&Step]) -> String {
     match &request.wish {
         Wish::Edit(_) => what,
         Wish::Apply(apply) => format!("{}: {what}", apply.source),
+        Wish::Switch(switch) => format!("{} {}: {what}", switch.verb(), switch.which),
         Wish::Rollback(Earlier::Previous) => format!("rollback to the previous revision: {what}"),
         Wish::Rollback(Earlier::Revision(revision)) => format!("rollback to revision {revision}: {what}"),
     }

@@ -1,8 +1,10 @@
 //! Why a change was not made. Nothing was written.
 
+use gateway_model::kind::Kind;
 use gateway_model::problem::Problem;
 use gateway_store::StoredItem;
 
+use crate::permission::Permission;
 use crate::vault;
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum Refusal {
     NothingBefore,
     #[error("others keep changing the configuration; try again")]
     Busy,
+    /// Who asks may not.
+    #[error("{message}")]
+    Forbidden { message: String },
     /// The configuration would not be valid.
     #[error("{message}")]
     Invalid { message: String, problems: Vec<Problem> },
@@ -41,6 +46,12 @@ pub enum Refusal {
 impl Refusal {
     pub(super) fn invalid(message: String, problems: Vec<Problem>) -> Self {
         Self::Invalid { message, problems }
+    }
+
+    pub(super) fn forbidden(kind: Kind, name: &str, missing: Permission) -> Self {
+        let message =
+            format!("to change {kind} `{name}` takes the permission `{}`, which your role has not", missing.name());
+        Self::Forbidden { message }
     }
 
     pub(super) fn unreadable(item: &StoredItem) -> Self {

@@ -1,8 +1,10 @@
 //! Messages as rows of the store.
 
+use gateway_store::ledger::Charge;
 use gateway_store::logs::LogRow;
+use gateway_store::traffic::{Sample, Try};
 use gateway_store::usage::{Tokens, Units, UsageRow};
-use gateway_wire::v1::{self, LogRecord, TokenUsage, UsageEvent};
+use gateway_wire::v1::{self, Attempt, LogRecord, TokenUsage, UsageEvent};
 
 pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
     let settled_by = event.settled_by().word().unwrap_or(UNKNOWN).to_owned();
@@ -24,7 +26,16 @@ pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
         priced: event.priced,
         status: event.status,
         topology_revision: event.topology_revision,
+        charges: event.charges.into_iter().map(charge).collect(),
+        user: event.user,
+        team: event.team,
+        organization: event.organization,
+        price: event.price,
     }
+}
+
+fn charge(charge: v1::Charge) -> Charge {
+    Charge { budget: charge.budget, start_ms: charge.window_start_ms, nano_usd: charge.nano_usd }
 }
 
 pub(super) fn log(record: &LogRecord) -> LogRow {
@@ -38,6 +49,36 @@ pub(super) fn log(record: &LogRecord) -> LogRow {
         status: record.status,
         // Numbers and texts are JSON, whatever is in them.
         record: serde_json::to_string(record).unwrap_or_default(),
+        sample: Some(sample(record)),
+    }
+}
+
+/// How a reply ended that was begun and not finished, through no doing of the caller's.
+const CUT: [&str; 3] = ["upstream_cut", "failed", "timeout"];
+
+fn sample(record: &LogRecord) -> Sample {
+    let was_asked = !record.attempts.is_empty();
+    let tokens = record.tokens.unwrap_or_default();
+    Sample {
+        failed: record.status >= 500 || record.status < 400 && CUT.contains(&record.ending.as_str()),
+        refused: (400..500).contains(&record.status),
+        input: tokens.input.saturating_add(tokens.cache_read).saturating_add(tokens.cache_write),
+        output: tokens.output,
+        cost_nano_usd: record.cost_nano_usd,
+        first_byte_us: if was_asked { record.first_byte_us } else { 0 },
+        total_us: if was_asked { record.total_us } else { 0 },
+        attempts: record.attempts.iter().map(attempt).collect(),
+    }
+}
+
+/// What a provider says of the caller (400, 404 …) is no failure of its own; 401 to 403 and 429 are about the account.
+fn attempt(attempt: &Attempt) -> Try {
+    let refused = (400..500).contains(&attempt.status) && ![401, 402, 403, 408, 429].contains(&attempt.status);
+    Try {
+        provider: attempt.provider.clone(),
+        failed: !refused && (attempt.status >= 400 || attempt.status == 0 || !attempt.error_code.is_empty()),
+        refused,
+        total_us: attempt.ended_us.saturating_sub(attempt.started_us),
     }
 }
 

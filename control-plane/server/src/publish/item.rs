@@ -2,10 +2,11 @@
 
 use gateway_model::kind::key::Key;
 use gateway_model::kind::{Class, Kind};
+use gateway_model::limits::{Limits, Measure, Period, Rate};
 use gateway_store::{ItemKind, StoredItem};
 use gateway_wire::v1::{self, item::Body};
 
-use crate::credential::Pepper;
+use crate::credential::{self, Earlier, Pepper};
 use crate::vault::{self, Vault};
 
 /// Why an item cannot be sent.
@@ -54,6 +55,7 @@ fn fill(item: &mut v1::Item, stored: &StoredItem, vault: &Vault) -> Result<(), W
             Body::Pepper(v1::Pepper { version: pepper.version(), value: pepper.expose().to_vec() })
         }
         ItemKind::Resource(Kind::Key) => Body::Key(key(stored)?),
+        ItemKind::Resource(Kind::Setting) => Body::Document(settings(&stored.document)?.into_bytes().into()),
         ItemKind::Resource(_) => {
             if let Some(sealed) = &stored.sealed {
                 let secrets = vault.open(&vault::aad(stored.kind, &stored.id), sealed)?;
@@ -66,6 +68,18 @@ fn fill(item: &mut v1::Item, stored: &StoredItem, vault: &Vault) -> Result<(), W
     Ok(())
 }
 
+/// Without whom the control plane tells of budgets, which is no affair of nodes, and holds all of the settings' secrets.
+fn settings(document: &str) -> Result<String, serde_json::Error> {
+    if !document.contains("\"alerts\"") {
+        return Ok(document.to_owned());
+    }
+    let mut settings: serde_json::Value = serde_json::from_str(document)?;
+    if let Some(members) = settings.as_object_mut() {
+        members.remove("alerts");
+    }
+    serde_json::to_string(&settings)
+}
+
 /// What a node needs of a key: never its secret, only the digest.
 fn key(stored: &StoredItem) -> Result<v1::Key, Why> {
     let key: Key = serde_json::from_str(&stored.document)?;
@@ -76,9 +90,45 @@ fn key(stored: &StoredItem) -> Result<v1::Key, Why> {
         enabled: key.enabled,
         expires_at_ms: key.expires_at.map_or(0, |at| at.0),
         models: key.models,
-        limits: Some(v1::KeyLimits { rpm: key.limits.rpm }),
+        limits: Some(limits(&key.limits)),
         tags: key.tags,
         metadata: key.metadata.into_iter().collect(),
         passthrough: key.passthrough,
+        roles: key.roles.iter().map(|role| role.name().to_owned()).collect(),
+        endpoints: key.endpoints.iter().map(ToString::to_string).collect(),
+        ips: key.ips.iter().map(ToString::to_string).collect(),
+        user: key.user.unwrap_or_default(),
+        team: key.team.unwrap_or_default(),
+        budget: key.budget.map(|budget| serde_json::to_vec(&budget)).transpose()?.unwrap_or_default(),
+        earlier: credential::earlier(stored).iter().filter_map(earlier).collect(),
     })
+}
+
+fn earlier(earlier: &Earlier) -> Option<v1::EarlierSecret> {
+    let Earlier { pepper_version, until_ms, .. } = *earlier;
+    Some(v1::EarlierSecret { pepper_version, digest: earlier.digest()?, until_ms })
+}
+
+fn limits(limits: &Limits) -> v1::KeyLimits {
+    let others = limits.rates().filter(|rate| (rate.measure, rate.period) != (Measure::Requests, Period::Minute));
+    let rate = |rate: Rate| v1::RateLimit {
+        measure: measure(rate.measure).into(),
+        period_seconds: u32::try_from(rate.period.seconds()).unwrap_or(u32::MAX),
+        amount: rate.amount,
+    };
+    v1::KeyLimits {
+        rpm: limits.rpm,
+        rates: others.map(rate).collect(),
+        concurrency: limits.concurrency,
+        max_tokens: limits.max_tokens,
+    }
+}
+
+fn measure(measure: Measure) -> v1::rate_limit::Measure {
+    match measure {
+        Measure::Requests => v1::rate_limit::Measure::Requests,
+        Measure::Tokens => v1::rate_limit::Measure::Tokens,
+        Measure::InputTokens => v1::rate_limit::Measure::InputTokens,
+        Measure::OutputTokens => v1::rate_limit::Measure::OutputTokens,
+    }
 }

@@ -160,6 +160,8 @@ impl Line {
 
     pub(super) fn bookmark(&self, min_resumable: u64) -> Bookmark {
         Bookmark {
+            // Who sends it knows.
+            live_nodes: 0,
             class: self.class.into(),
             epoch: self.epoch.clone(),
             revision: self.revision,
@@ -216,11 +218,25 @@ impl Line {
     }
 }
 
-/// Whether a key may do less than before. Another list of models counts as less: only a comparison of patterns could tell.
+/// Whether a key may do less than before. Other lists count as less: only a comparison of patterns could tell. So do other
+/// limits, but for one that is known to be wider.
 fn is_less(before: &v1::Key, after: &v1::Key) -> bool {
     let expires = |key: &v1::Key| if key.expires_at_ms == 0 { i64::MAX } else { key.expires_at_ms };
-    let rpm = |key: &v1::Key| key.limits.and_then(|limits| limits.rpm).unwrap_or(u64::MAX);
-    !after.enabled || expires(after) < expires(before) || rpm(after) < rpm(before) || after.models != before.models
+    let rpm = |key: &v1::Key| key.limits.as_ref().and_then(|limits| limits.rpm).unwrap_or(u64::MAX);
+    let others = |key: &v1::Key| v1::KeyLimits { rpm: None, ..key.limits.clone().unwrap_or_default() };
+    let rights = |key: &v1::Key| {
+        let v1::Key { models, roles, endpoints, ips, user, team, .. } = key.clone();
+        (models, roles, endpoints, ips, user, team)
+    };
+    // A secret that was good and is not any more.
+    let is_good = |digest: &[u8]| *after.digest == *digest || after.earlier.iter().any(|one| *one.digest == *digest);
+    let lost = !is_good(&before.digest) || before.earlier.iter().any(|earlier| !is_good(&earlier.digest));
+    !after.enabled
+        || lost
+        || expires(after) < expires(before)
+        || rpm(after) < rpm(before)
+        || others(after) != others(before)
+        || rights(after) != rights(before)
 }
 
 fn key(item: &Item) -> Key {
@@ -278,7 +294,8 @@ mod tests {
             Edit::Upsert(Arc::new(Item { kind: KEY_KIND.to_owned(), id: "k".to_owned(), body, ..Item::default() }))
         };
         let free = || v1::Key { enabled: true, models: vec!["*".to_owned()], ..v1::Key::default() };
-        let rpm = |rpm| v1::Key { limits: Some(v1::KeyLimits { rpm: Some(rpm) }), ..free() };
+        let rpm =
+            |rpm| v1::Key { limits: Some(v1::KeyLimits { rpm: Some(rpm), ..v1::KeyLimits::default() }), ..free() };
         let expiring = |expires_at_ms| v1::Key { expires_at_ms, ..free() };
         let narrow = || v1::Key { models: vec!["m".to_owned()], ..free() };
         let deleted = || Edit::Delete((KEY_KIND.to_owned(), "k".to_owned()));
@@ -288,12 +305,20 @@ mod tests {
             ("new and disabled", None, of(v1::Key { enabled: false, ..free() }), true),
             ("disabled", Some(free()), of(v1::Key { enabled: false, ..free() }), true),
             ("enabled", Some(v1::Key { enabled: false, ..free() }), of(free()), false),
+            ("rotated at once", Some(free()), of(v1::Key { digest: vec![1], ..free() }), true),
+            (
+                "rotated with overlap",
+                Some(free()),
+                of(v1::Key { digest: vec![1], earlier: vec![v1::EarlierSecret::default()], ..free() }),
+                false,
+            ),
             ("deleted", Some(free()), deleted(), true),
             ("limited", Some(free()), of(rpm(10)), true),
             ("limited more", Some(rpm(10)), of(rpm(5)), true),
             ("limited less", Some(rpm(5)), of(rpm(10)), false),
             ("expiring", Some(free()), of(expiring(5)), true),
             ("expiring later", Some(expiring(5)), of(expiring(9)), false),
+            ("for readers", Some(free()), of(v1::Key { roles: vec!["read-only".to_owned()], ..free() }), true),
             ("for fewer models", Some(free()), of(narrow()), true),
             ("a provider", None, Edit::Upsert(Arc::new(item("a", "1"))), false),
         ] {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Above the share; few nodes are never spread by force.
 const MARGIN: usize = 8;
@@ -15,6 +15,8 @@ const MARGIN: usize = 8;
 pub(super) struct Balance {
     places: Mutex<Places>,
     limit_moved: Notify,
+    /// Nodes of all replicas together.
+    n_nodes: watch::Sender<u32>,
 }
 
 #[derive(Debug)]
@@ -45,12 +47,16 @@ impl Balance {
     /// Without a limit, until somebody tells of other replicas.
     pub(super) fn new() -> Self {
         let places = Places { taken: BTreeSet::new(), last: 0, limit: usize::MAX };
-        Self { places: Mutex::new(places), limit_moved: Notify::new() }
+        Self { places: Mutex::new(places), limit_moved: Notify::new(), n_nodes: watch::Sender::new(0) }
     }
 
     /// Nodes connected to all replicas together, and how many replicas there are, this one included.
     pub(super) fn share(&self, n_nodes: usize, n_replicas: usize) {
-        self.places().limit = limit(n_nodes, n_replicas);
+        let mut places = self.places();
+        places.limit = limit(n_nodes, n_replicas);
+        // What others say of themselves is some seconds old; those that are here are here.
+        self.counts(n_nodes.max(places.taken.len()));
+        drop(places);
         self.limit_moved.notify_waiters();
     }
 
@@ -59,7 +65,21 @@ impl Balance {
         places.last += 1;
         let number = places.last;
         places.taken.insert(number);
+        // One more takes a part of every limit at once; one less gives it back when that is certain.
+        let n_known = usize::try_from(*self.n_nodes.borrow()).unwrap_or(usize::MAX);
+        self.counts(n_known.max(places.taken.len()));
+        drop(places);
         Place { balance: Arc::clone(self), number }
+    }
+
+    /// Nodes of all replicas together, as far as is known.
+    pub(super) fn n_nodes(&self) -> watch::Receiver<u32> {
+        self.n_nodes.subscribe()
+    }
+
+    fn counts(&self, n_nodes: usize) {
+        let n_nodes = u32::try_from(n_nodes).unwrap_or(u32::MAX);
+        self.n_nodes.send_if_modified(|known| std::mem::replace(known, n_nodes) != n_nodes);
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {

@@ -10,7 +10,9 @@ use gateway_model::kind;
 use gateway_wire::SCHEMA;
 use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::node_msg::Msg as Received;
-use gateway_wire::v1::{Ack, BucketRequest, Class, ControlMsg, Heartbeat, Hello, Incompatible, NodeMsg, Redirect};
+use gateway_wire::v1::{
+    Ack, Bookmark, BucketRequest, Class, ControlMsg, Heartbeat, Hello, Incompatible, NodeMsg, Redirect,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::sync::{Semaphore, mpsc};
@@ -124,6 +126,7 @@ impl Stream {
         bookmark.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end_at = Instant::now() + MAX_AGE.mul_f64(self.chance.random_range(0.8..1.2));
         let replaced = self.seat.replaced();
+        let mut n_nodes = self.context.balance.n_nodes();
         loop {
             // Before it is looked at what there is, so that nothing comes in between.
             let mut news = pin!(publisher.news());
@@ -146,6 +149,8 @@ impl Stream {
                 // Not at once: what is new goes first.
                 _ = bookmark.tick() => self.untold = kind::Class::ALL.to_vec(),
                 () = tokio::time::sleep(ASK_AGAIN), if self.holds_back => {}
+                // The balance outlives its streams.
+                _ = n_nodes.changed() => self.untold = kind::Class::ALL.to_vec(),
                 () = news => {}
                 received = inbound.message() => match received? {
                     Some(NodeMsg { msg: Some(received) }) => self.receive(received).await?,
@@ -227,8 +232,8 @@ impl Stream {
                 Standing::Elsewhere => false,
             };
             if is_true && self.session.is_quiet(wire(class)) {
-                let bookmark = publisher.bookmark(class);
-                self.send(Msg::Bookmark(bookmark)).await?;
+                let live_nodes = *self.context.balance.n_nodes().borrow();
+                self.send(Msg::Bookmark(Bookmark { live_nodes, ..publisher.bookmark(class) })).await?;
             } else {
                 untold.push(class);
             }

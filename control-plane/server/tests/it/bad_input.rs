@@ -55,8 +55,8 @@ async fn names_that_do_not_agree_are_refused() {
     for source in ["", &"x".repeat(300)] {
         world.call("POST", "/admin/apply", json!({"source": source, "resources": []})).await.refused(400, "malformed");
     }
-    let teams = json!({"source": "f", "resources": [{"kind": "team", "spec": {}}]});
-    world.call("POST", "/admin/apply", teams).await.refused(400, "malformed");
+    let guardrails = json!({"source": "f", "resources": [{"kind": "guardrail", "spec": {}}]});
+    world.call("POST", "/admin/apply", guardrails).await.refused(400, "malformed");
     for path in ["/admin/providers/%ff", "/admin/providers/%00"] {
         let answer = world.call("GET", path, Value::Null).await;
         assert!([400, 404].contains(&answer.status.as_u16()), "{}", answer.text);

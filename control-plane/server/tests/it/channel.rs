@@ -79,7 +79,7 @@ async fn a_new_node_gets_everything_then_only_what_changed() {
     let Msg::Delta(delta) = node.next().await else { panic!("no change") };
     assert_eq!(node_view(&world).await["lag"], json!({"topology": 0, "identity": 1}));
     let Some(Body::Key(sent)) = &delta.upsert[0].body else { panic!("a key") };
-    assert_eq!((sent.name.as_str(), sent.limits.unwrap().rpm, sent.digest.len()), ("k", Some(7), 32));
+    assert_eq!((sent.name.as_str(), sent.limits.as_ref().unwrap().rpm, sent.digest.len()), ("k", Some(7), 32));
     node.applied(Class::Identity, delta.nonce, delta.to_revision).await;
     let revoke = format!("/admin/keys/{}", key["id"].as_str().unwrap());
     world.call("DELETE", &revoke, Value::Null).await.expect(204);

@@ -89,7 +89,18 @@ impl Spec {
                 let url = ["https://agent.example.com", "https://agent.example.com/rpc", "ftp://agent.example.com"];
                 json!({"name": own, "url": url[self.choice % 3]})
             }
-            Kind::Route => json!({"name": own, "model": model}),
+            Kind::Organization => json!({"name": own, "limits": {"rpm": self.choice}}),
+            Kind::Team | Kind::User => {
+                json!({"name": own, "organization": name(Kind::Organization, self.refers_to % 4)})
+            }
+            Kind::Limit => {
+                json!({"name": own, "match": {"models": ["*"]}, "limits": {"rpm": self.choice}})
+            }
+            Kind::Budget => {
+                json!({"name": own, "match": {"models": ["*"]}, "amount_usd": self.choice, "window": "monthly"})
+            }
+            // In the order of their names, wherever they were made.
+            Kind::Route => json!({"name": own, "order": self.name, "model": model}),
             Kind::Price => {
                 json!({"name": own, "provider": provider, "model": "x", "input_per_1m": 1, "output_per_1m": 2})
             }

@@ -2,18 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
+mod alerts;
 mod world;
 mod node;
+mod people;
+mod oidc;
 mod machine;
 mod access;
+mod aliases;
 mod apply;
 mod audit;
 mod bad_input;
 mod channel;
+mod explain;
 mod history;
 mod incremental;
 mod keys;
 mod membership;
 mod resources;
+mod session;
+mod spend;
 mod start;
 mod telemetry;
+mod traffic;

@@ -83,7 +83,7 @@ async fn settings_are_one_map() {
     assert_eq!(less["spec"], json!({"chat": {"default_stream": true}}));
     world.call("PUT", "/admin/settings", json!({})).await.expect(200);
     assert_eq!(world.get("/admin/settings").await.expect(200)["spec"], json!({}));
-    let refused = world.call("PUT", "/admin/settings", json!({"cache": {}})).await.refused(422, "invalid");
+    let refused = world.call("PUT", "/admin/settings", json!({"guardrails": {}})).await.refused(422, "invalid");
     assert_eq!(refused["problems"][0]["code"], "unsupported_yet");
 }
 
@@ -168,7 +168,7 @@ async fn a_refusal_names_the_field_and_changes_nothing() {
     let world = World::new().await;
     for (plural, document, code, path) in [
         ("providers", json!({"name": "p", "kind": "openai", "api_ky": "x"}), "unknown_field", "providers[p].api_ky"),
-        ("providers", json!({"name": "p", "kind": "openai", "limits": {}}), "unsupported_yet", "providers[p].limits"),
+        ("providers", json!({"name": "p", "kind": "openai", "capture": {}}), "unsupported_yet", "providers[p].capture"),
         (
             "providers",
             json!({"name": "p", "kind": "openai", "base_url": "http://example.com/v1"}),

@@ -238,3 +238,44 @@ async fn a_file_may_refer_to_what_is_stored() {
     let said = ready("routes:\n  - {name: r, model: nobody/m}\n").await.unwrap_err();
     assert!(said.contains("gateway.yaml:2:") && said.contains("nobody"), "{said}");
 }
+
+#[tokio::test]
+async fn the_master_key_comes_from_the_environment_or_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("key"), "the-master-key-of-a-file\n").unwrap();
+    for (name, environment, arguments, expected) in [
+        ("one", Some("the-master-key-of-the-environment"), None, "the-master-key-of-the-environment"),
+        ("two", None, Some(path("key")), "the-master-key-of-a-file"),
+        // Named on the command line is said last.
+        ("three", Some("the-master-key-of-the-environment"), Some(path("key")), "the-master-key-of-a-file"),
+    ] {
+        let ready_file = path(&format!("{name}.json"));
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gateway-control-plane"));
+        command.args(["--admin-listen", "127.0.0.1:0", "--fleet-listen", "127.0.0.1:0", "--data-dir"]).arg(path(name));
+        command.arg("--ready-file").arg(&ready_file).stderr(std::process::Stdio::piped()).kill_on_drop(true);
+        command.envs(environment.map(|key| ("GATEWAY_MASTER_KEY", key)));
+        command.args(arguments.iter().flat_map(|file| [std::ffi::OsStr::new("--master-key-file"), file.as_os_str()]));
+        let mut running = command.spawn().unwrap();
+        let mut lines = tokio::io::BufReader::new(running.stderr.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            assert!(!line.contains(expected), "{line}");
+            if line.starts_with("first virtual key") {
+                break;
+            }
+        }
+        let ready: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready_file).unwrap()).unwrap();
+        assert_eq!(ready["master_key"], expected, "{name}");
+        let address = ready["admin_url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        for (key, status) in [(expected, "200"), ("the-master-key-of-nobody", "401")] {
+            let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+            let request = format!(
+                "GET /admin/keys HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer}");
+        }
+    }
+}

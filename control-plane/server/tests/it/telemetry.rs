@@ -18,6 +18,7 @@ fn record(number: u32) -> LogRow {
         status: if number == 2 { 429 } else { 200 },
         record: json!({"id": format!("r{number}"), "started_unix_ms": 1_800_000_000_000_i64 + i64::from(number)})
             .to_string(),
+        ..LogRow::default()
     }
 }
 
@@ -118,8 +119,8 @@ async fn usage_is_listed_and_summed_up() {
     let list = world.get("/admin/usage?limit=1").await.expect(200);
     let expected = json!({
         "id": "r3", "node_id": "node_1", "started_unix_ms": 1_800_000_000_000_i64, "key_id": "vk_gone", "model": "m", "provider": "p",
-        "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "priced": false, "status": 200,
-        "topology_revision": 0, "tags": ["a"],
+        "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "priced": false, "price": "", "status": 200,
+        "topology_revision": 0, "tags": ["a"], "user": "", "team": "", "organization": "",
         "tokens": {"input": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 1, "reasoning": 0, "input_audio": 0, "output_audio": 0,
             "input_image": 0, "output_image": 0},
         "units": {"pictures_made": 0, "pictures_read": 0, "audio_ms": 0, "characters": 0, "searches": 3},

@@ -5,16 +5,28 @@ use std::collections::{BTreeMap, HashSet};
 use sqlx::{AnyConnection, Row};
 
 use super::{Sender, Totals, UsageRow};
-use crate::db::{Db, MAX_PARAMETERS, signed};
+use crate::db::{Db, MAX_PARAMETERS, short_key, signed};
 use crate::error::Error;
+use crate::last_used;
+use crate::ledger::{self, Holder};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Columns of `usage_event` and of `usage_counter`.
-const N_EVENT: usize = 30;
-const N_COUNTER: usize = 22;
+/// Columns of `usage_event` and of `spend_counter`.
+const N_EVENT: usize = 34;
+const N_COUNTER: usize = 27;
+/// Tags of one request that are counted; those beyond are in its event alone.
+const MAX_TAGS: usize = 64;
 
-/// Day, key, model, provider.
-type CounterKey<'a> = (i64, &'a str, &'a str, &'a str);
+/// Which sums.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CounterKey<'a> {
+    day: i64,
+    /// Key, model, provider, user, team, organization.
+    names: [&'a str; 6],
+    tag: String,
+    /// One of a request's sums holds it for those who do not look at tags.
+    is_first: bool,
+}
 
 pub(super) async fn events(
     db: &Db,
@@ -25,21 +37,28 @@ pub(super) async fn events(
     let mut rows: Vec<UsageRow> = rows.iter().map(UsageRow::storable).collect();
     // Two who write the same rows write them in one order, here and below, or they would wait for each other.
     rows.sort_by(|one, other| one.id.cmp(&other.id));
-    let mut counters = BTreeMap::new();
+    let (mut counters, mut charges) = (BTreeMap::new(), Vec::new());
+    let mut used = BTreeMap::new();
     for rows in rows.chunks(MAX_PARAMETERS / N_EVENT) {
         let mut inserted = insert(db, connection, from, rows).await?;
         for row in rows {
             // Taken out, so that one that is in the batch twice counts once.
             if inserted.remove(&row.id) {
                 count(&mut counters, row);
+                // No later than now, whatever the node's clock says.
+                let last = used.entry(row.key_id.as_str()).or_insert(0);
+                *last = row.started_ms.min(from.at_ms).max(*last);
+                charges.extend(&row.charges);
             }
         }
     }
+    last_used::note(db, connection, &used).await?;
     let counters: Vec<(CounterKey<'_>, Totals)> = counters.into_iter().collect();
     for counters in counters.chunks(MAX_PARAMETERS / N_COUNTER) {
         add(db, connection, counters).await?;
     }
-    Ok(())
+    let holder = Holder { node: from.node, boot: from.boot, at_ms: from.at_ms };
+    ledger::book(db, connection, holder, charges.into_iter()).await
 }
 
 /// Returns the ids that were not there before.
@@ -52,7 +71,8 @@ async fn insert(
     let statement = db.bulk(
         "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, \
          cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, \
-         pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, stored_ms) VALUES",
+         pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, stored_ms, \
+         user_name, team, organization, price) VALUES",
         N_EVENT,
         rows.len(),
         "ON CONFLICT (id) DO NOTHING RETURNING id",
@@ -79,51 +99,70 @@ async fn insert(
             .bind(i64::from(row.status))
             .bind(signed(row.topology_revision))
             .bind(row.tags.as_str())
-            .bind(from.at_ms);
+            .bind(from.at_ms)
+            .bind(row.user.as_str())
+            .bind(row.team.as_str())
+            .bind(row.organization.as_str())
+            .bind(row.price.as_str());
     }
     let inserted = query.fetch_all(connection).await?;
     Ok(inserted.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
 }
 
 fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow) {
-    let key = (row.started_ms.div_euclid(DAY_MS), row.key_id.as_str(), row.model.as_str(), row.provider.as_str());
-    let totals = counters.entry(key).or_default();
-    totals.requests += 1;
-    totals.tokens.add(&row.tokens);
-    totals.units.add(&row.units);
-    if row.priced {
-        totals.cost_nano_usd = totals.cost_nano_usd.saturating_add(row.cost_nano_usd);
-    } else {
-        totals.unpriced += 1;
+    let mut tags: Vec<String> = serde_json::from_str::<Vec<String>>(&row.tags).unwrap_or_default();
+    tags.truncate(MAX_TAGS);
+    tags.iter_mut().for_each(|tag| *tag = short_key(tag));
+    tags.sort_unstable();
+    tags.dedup();
+    if tags.is_empty() {
+        tags.push(String::new());
+    }
+    let names = [&row.key_id, &row.model, &row.provider, &row.user, &row.team, &row.organization].map(String::as_str);
+    for (position, tag) in tags.into_iter().enumerate() {
+        let key = CounterKey { day: row.started_ms.div_euclid(DAY_MS), names, tag, is_first: position == 0 };
+        let totals = counters.entry(key).or_default();
+        totals.requests += 1;
+        totals.tokens.add(&row.tokens);
+        totals.units.add(&row.units);
+        if row.priced {
+            totals.cost_nano_usd = totals.cost_nano_usd.saturating_add(row.cost_nano_usd);
+        } else {
+            totals.unpriced += 1;
+        }
     }
 }
 
 async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_>, Totals)]) -> Result<(), Error> {
     let statement = db.bulk(
-        "INSERT INTO usage_counter (day, key_id, model, provider, requests, input, cache_read, cache_write, cache_write_1h, output, \
+        "INSERT INTO spend_counter (day, key_id, model, provider, user_name, team, organization, tag, is_first, requests, input, cache_read, cache_write, cache_write_1h, output, \
          reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, searches, \
          cost_nano_usd, unpriced) VALUES",
         N_COUNTER,
         counters.len(),
-        "ON CONFLICT (day, key_id, model, provider) DO UPDATE SET requests = usage_counter.requests + excluded.requests, \
-         input = usage_counter.input + excluded.input, cache_read = usage_counter.cache_read + excluded.cache_read, \
-         cache_write = usage_counter.cache_write + excluded.cache_write, \
-         cache_write_1h = usage_counter.cache_write_1h + excluded.cache_write_1h, \
-         output = usage_counter.output + excluded.output, reasoning = usage_counter.reasoning + excluded.reasoning, \
-         input_audio = usage_counter.input_audio + excluded.input_audio, \
-         output_audio = usage_counter.output_audio + excluded.output_audio, \
-         input_image = usage_counter.input_image + excluded.input_image, \
-         output_image = usage_counter.output_image + excluded.output_image, \
-         pictures_made = usage_counter.pictures_made + excluded.pictures_made, \
-         pictures_read = usage_counter.pictures_read + excluded.pictures_read, \
-         audio_ms = usage_counter.audio_ms + excluded.audio_ms, \
-         characters = usage_counter.characters + excluded.characters, searches = usage_counter.searches + excluded.searches, \
-         cost_nano_usd = usage_counter.cost_nano_usd + excluded.cost_nano_usd, \
-         unpriced = usage_counter.unpriced + excluded.unpriced",
+        "ON CONFLICT (day, key_id, model, provider, user_name, team, organization, tag, is_first) DO UPDATE SET requests = spend_counter.requests + excluded.requests, \
+         input = spend_counter.input + excluded.input, cache_read = spend_counter.cache_read + excluded.cache_read, \
+         cache_write = spend_counter.cache_write + excluded.cache_write, \
+         cache_write_1h = spend_counter.cache_write_1h + excluded.cache_write_1h, \
+         output = spend_counter.output + excluded.output, reasoning = spend_counter.reasoning + excluded.reasoning, \
+         input_audio = spend_counter.input_audio + excluded.input_audio, \
+         output_audio = spend_counter.output_audio + excluded.output_audio, \
+         input_image = spend_counter.input_image + excluded.input_image, \
+         output_image = spend_counter.output_image + excluded.output_image, \
+         pictures_made = spend_counter.pictures_made + excluded.pictures_made, \
+         pictures_read = spend_counter.pictures_read + excluded.pictures_read, \
+         audio_ms = spend_counter.audio_ms + excluded.audio_ms, \
+         characters = spend_counter.characters + excluded.characters, searches = spend_counter.searches + excluded.searches, \
+         cost_nano_usd = spend_counter.cost_nano_usd + excluded.cost_nano_usd, \
+         unpriced = spend_counter.unpriced + excluded.unpriced",
     );
     let mut query = sqlx::query(statement).persistent(false);
-    for ((day, key_id, model, provider), totals) in counters {
-        query = query.bind(*day).bind(*key_id).bind(*model).bind(*provider).bind(signed(totals.requests));
+    for (CounterKey { day, names, tag, is_first }, totals) in counters {
+        query = query.bind(*day);
+        for name in names {
+            query = query.bind(*name);
+        }
+        query = query.bind(tag.as_str()).bind(i64::from(*is_first)).bind(signed(totals.requests));
         for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
             query = query.bind(signed(count));
         }

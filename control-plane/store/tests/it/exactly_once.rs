@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gateway_store::Store;
-use gateway_store::usage::{Group, Sender, Tokens, Totals, Units, UsageRow};
+use gateway_store::spend::{Dimension, Sum, Wanted};
+use gateway_store::usage::{Sender, Tokens, Totals, Units, UsageRow};
 use gateway_testing::Postgres;
 use gateway_testing::figure::note;
 use gateway_testing::postgres::Stop;
@@ -72,8 +73,9 @@ async fn ingest(engine: &str, url: &str, n_nodes: u64, n_events: u64, mut betwee
         cost_nano_usd: i64::try_from(7 * n_sent).unwrap(),
         unpriced: 0,
     };
-    let sums = stores[1].usage_summary(Group::Model, None, 10).await.unwrap();
-    assert_eq!(sums, [("m".to_owned(), sent)]);
+    let by_model = Wanted { by: vec![Dimension::Model], ..Wanted::default() };
+    let sums = stores[1].spend(&by_model, None, 10).await.unwrap().sums;
+    assert_eq!(sums, [Sum { names: vec!["m".to_owned()], totals: sent }]);
     let mut n_stored = 0;
     let mut after = None;
     loop {

@@ -15,6 +15,7 @@ fn record(number: u32) -> LogRow {
         provider: "p".to_owned(),
         status: if number.is_multiple_of(3) { 429 } else { 200 },
         record: format!(r#"{{"id":{number}}}"#),
+        ..LogRow::default()
     }
 }
 

@@ -7,6 +7,8 @@ mod audit;
 mod exactly_once;
 mod import;
 mod leases;
+mod ledger;
+mod alerts;
 mod logs;
 mod membership;
 mod nodes;
@@ -16,6 +18,9 @@ mod resources;
 mod revision_gap;
 mod revisions;
 mod server;
+mod sessions;
+mod traffic;
+mod spend;
 mod usage;
 
 /// Runs every test of the contract on one engine.
@@ -61,7 +66,6 @@ engines!(memory, file, postgres; {
     usage::{
         a_batch_counts_once,
         a_batch_before_its_predecessor_is_kept_but_not_acknowledged,
-        sums_come_by_every_group,
         every_class_is_kept_and_summed_up,
         events_are_paged_newest_first,
         unpriced_requests_cost_nothing_and_are_counted,
@@ -69,6 +73,7 @@ engines!(memory, file, postgres; {
         whatever_a_node_tells_can_be_stored,
         a_large_batch_fits,
     }
+    spend::{sums_agree_with_each_other_and_with_the_events, a_page_goes_on_after_the_last_group}
     logs::{
         records_are_filtered_and_paged,
         a_record_counts_once_and_losses_are_kept,
@@ -77,6 +82,18 @@ engines!(memory, file, postgres; {
         a_reader_that_was_away_catches_up,
     }
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
+    ledger::{
+        what_is_granted_stays_within_the_amount,
+        usage_moves_from_leased_to_spent_exactly_once,
+        what_was_spent_beyond_a_lease_is_booked,
+        windows_that_count_share_one_amount,
+        a_boot_that_is_over_gives_back_the_rest,
+        reseed_idempotent,
+        nodes_at_once_never_share_a_dollar,
+    }
+    alerts::{a_part_of_a_window_is_told_once, what_was_not_taken_is_sent_again, no_more_than_so_many_wait}
+    sessions::{a_session_lasts_until_its_end}
+    traffic::{minutes_are_summed_up_once}
     leases::{a_lease_has_one_holder, a_lease_that_is_over_goes_on_with_a_higher_number}
     membership::{
         the_first_authority_stays,

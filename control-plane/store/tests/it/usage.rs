@@ -2,11 +2,10 @@
 
 use gateway_store::Store;
 use gateway_store::retention::Pruned;
-use gateway_store::usage::{Cursor, Group, Sender, Tokens, Totals, Units, UsageRow};
+use gateway_store::spend::{Dimension, Wanted};
+use gateway_store::usage::{Cursor, Sender, Tokens, Totals, Units, UsageRow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-
-const DAY_MS: i64 = 86_400_000;
 
 fn event(number: u64) -> UsageRow {
     UsageRow {
@@ -39,8 +38,7 @@ fn events(numbers: std::ops::RangeInclusive<u64>) -> Vec<UsageRow> {
 }
 
 async fn total(store: &Store) -> Totals {
-    let sums = store.usage_summary(Group::Model, None, 10).await.unwrap();
-    sums.first().map(|(_, totals)| *totals).unwrap_or_default()
+    store.spend(&Wanted::default(), None, 1).await.unwrap().total
 }
 
 async fn check_holds_exactly(store: &Store, last: u64) {
@@ -99,30 +97,6 @@ pub(crate) async fn a_batch_before_its_predecessor_is_kept_but_not_acknowledged(
     assert_eq!(store.ingest_usage(sender("b"), 0, 1, &events(1..=5)).await.unwrap(), 5);
     assert_eq!(store.ingest_usage(sender("b"), 0, 6, &events(6..=10)).await.unwrap(), 10);
     check_holds_exactly(store, 10).await;
-}
-
-pub(crate) async fn sums_come_by_every_group(store: &Store) {
-    let mut rows = events(1..=6);
-    rows[5].started_ms = 3 * DAY_MS;
-    rows[5].provider = String::new();
-    store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap();
-    for (group, expected) in [
-        (Group::Key, vec![("vk_0", 2), ("vk_1", 2), ("vk_2", 2)]),
-        (Group::Model, vec![("m", 6)]),
-        (Group::Provider, vec![("", 1), ("p", 5)]),
-        (Group::Day, vec![("0", 5), ("3", 1)]),
-    ] {
-        let mut found = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = store.usage_summary(group, after.as_deref(), 1).await.unwrap();
-            let Some((name, totals)) = page.into_iter().next() else { break };
-            after = Some(name.clone());
-            found.push((name, totals.requests));
-        }
-        let expected: Vec<(String, u64)> = expected.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
-        assert_eq!(found, expected, "{group:?}");
-    }
 }
 
 pub(crate) async fn every_class_is_kept_and_summed_up(store: &Store) {
@@ -206,14 +180,21 @@ pub(crate) async fn whatever_a_node_tells_can_be_stored(store: &Store) {
     rows[1].model = "ü".repeat(5000);
     rows[1].provider = "p".repeat(5000);
     rows[1].id = "i".repeat(5000);
+    rows[1].key_id = "\0".repeat(5000);
+    rows[1].user = "u".repeat(5000);
+    rows[1].team = "\0".repeat(5000);
+    rows[1].organization = "ü".repeat(5000);
+    let tags: Vec<String> = (0..200).map(|number| format!("{}{number}", "t".repeat(number * 50))).collect();
+    rows[1].tags = format!("{tags:?}");
     rows[1].tokens = Tokens { input: u64::MAX, ..Tokens::default() };
     // The same event twice in one batch.
     rows[2] = rows[0].clone();
     assert_eq!(store.ingest_usage(sender("b"), 0, 1, &rows).await.unwrap(), 3);
-    let sums = store.usage_summary(Group::Model, None, 10).await.unwrap();
-    let found: Vec<(&str, u64)> = sums.iter().map(|(name, totals)| (name.as_str(), totals.requests)).collect();
+    let by_model = Wanted { by: vec![Dimension::Model], ..Wanted::default() };
+    let sums = store.spend(&by_model, None, 10).await.unwrap().sums;
+    let found: Vec<(&str, u64)> = sums.iter().map(|sum| (sum.names[0].as_str(), sum.totals.requests)).collect();
     assert_eq!(found, [("nul\u{fffd}nul", 1), ("ü".repeat(256).as_str(), 1)]);
-    assert!(store.usage_summary(Group::Model, Some("zz\0"), 10).await.unwrap().len() < 2);
+    assert!(store.spend(&by_model, Some(&["zz\0".to_owned()]), 10).await.unwrap().sums.len() < 2);
 }
 
 pub(crate) async fn a_large_batch_fits(store: &Store) {

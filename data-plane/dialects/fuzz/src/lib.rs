@@ -50,6 +50,7 @@ fn context() -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

@@ -41,7 +41,15 @@ struct Frame<'a> {
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
+    content_block: Option<Block<'a>>,
+    #[serde(borrow)]
     usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: std::borrow::Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +129,11 @@ impl Watch {
                 self.take_usage(frame.usage);
                 let delta = frame.delta.and_then(|raw| serde_json::from_str::<Delta<'_>>(raw.get()).ok());
                 self.seen.finished |= delta.is_some_and(|delta| delta.stop_reason.is_some());
+            }
+            // What a block is said to be holds for all of its deltas.
+            "content_block_start" => {
+                let kind = frame.content_block.map(|block| block.kind).unwrap_or_default();
+                self.seen.is_reasoning = matches!(kind.as_ref(), "thinking" | "redacted_thinking");
             }
             "message_stop" => self.seen.ended = true,
             "error" => {

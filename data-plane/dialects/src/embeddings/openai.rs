@@ -267,7 +267,7 @@ pub(super) fn encode_reply(reply: &Reply, encoding: Encoding, context: &Context<
                 data.object(|entry| {
                     entry.string("object", "embedding");
                     entry.unsigned("index", index);
-                    vector::write(vector, encoding, entry)
+                    vector::write("embedding", vector, encoding, entry)
                 })
             })
         })?;

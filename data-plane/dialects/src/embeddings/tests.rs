@@ -223,3 +223,83 @@ fn answers_of_every_form_read_alike() {
         }
     }
 }
+
+fn googles(form: Form, body: &Value) -> Result<Box<dyn Asked>, String> {
+    Embeddings.read(form, body.to_string().as_bytes()).map_err(|failure| failure.message.into_owned())
+}
+
+#[test]
+fn google_embeddings_for_clients() {
+    let one = |text: &str| {
+        json!({"model": "models/asked", "content": {"parts": [{"text": text}]}, "taskType": "RETRIEVAL_QUERY",
+            "title": "t", "output_dimensionality": 8})
+    };
+    let batch = googles(Form::GeminiEmbed, &json!({"requests": [one("a"), one("b"), one("c")]})).expect("a batch");
+    let encoded = |asked: &dyn Asked, form| {
+        let encoded = asked.encode(&upstream(form, Some(2))).map_err(|failure| failure.param.unwrap_or_default())?;
+        let sent: Vec<Value> = encoded.iter().map(|one| serde_json::from_slice(&one.body).expect("JSON")).collect();
+        Ok::<_, std::borrow::Cow<'static, str>>((sent, encoded[0].dropped.clone()))
+    };
+    // Google is asked as the client asked, in parts, by its own name for the model.
+    let (sent, dropped) = encoded(&*batch, Form::GeminiEmbed).expect("sayable");
+    let expected = json!({"model": "models/own", "content": {"parts": [{"text": "c"}]}, "taskType": "RETRIEVAL_QUERY",
+        "title": "t", "outputDimensionality": 8});
+    assert_eq!((sent[0]["requests"].as_array().map(Vec::len), &sent[1]["requests"][0]), (Some(2), &expected));
+    assert!(dropped.is_empty());
+    let (sent, dropped) = encoded(&*batch, Form::CohereEmbed).expect("sayable");
+    assert_eq!((&sent[0]["texts"], &sent[1]["texts"]), (&json!(["a", "b"]), &json!(["c"])));
+    assert_eq!((&sent[0]["input_type"], &sent[0]["output_dimension"]), (&json!("search_query"), &json!(8)));
+    assert_eq!(dropped, ["title"]);
+    let (sent, _) = encoded(&*batch, Form::OpenAiEmbeddings).expect("sayable");
+    assert_eq!(sent[0], json!({"model": "own", "input": ["a", "b"], "dimensions": 8, "encoding_format": "float"}));
+    let replies = [
+        json!({"data": [{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 3, "total_tokens": 3}}),
+        json!({"data": [{"index": 0, "embedding": "AACAPw=="}], "usage": {"prompt_tokens": 2, "total_tokens": 2}}),
+    ];
+    let replies = replies.map(|reply| Bytes::from(reply.to_string()));
+    let answer = batch.answer(&upstream(Form::OpenAiEmbeddings, Some(2)), &replies, &CONTEXT).expect("an answer");
+    let told: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
+    let expected = json!({"embeddings": [{"values": [1]}, {"values": [2]}, {"values": [1.0]}],
+        "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}});
+    assert_eq!((told, answer.usage.map(|usage| usage.input)), (expected, Some(5)));
+    // Without being a batch; several parts are one text, and what nobody counted is estimated.
+    let body = json!({"content": {"role": "user", "parts": [{"text": "a\n"}, {"text": "b"}]}});
+    let one = googles(Form::GeminiEmbedOne, &body).expect("a request");
+    let (sent, _) = encoded(&*one, Form::OllamaEmbed).expect("sayable");
+    assert_eq!(sent, [json!({"model": "own", "input": ["a\nb"]})]);
+    let reply = [Bytes::from(json!({"embeddings": [[0.5]]}).to_string())];
+    let answer = one.answer(&upstream(Form::OllamaEmbed, None), &reply, &CONTEXT).expect("an answer");
+    let told: Value = serde_json::from_slice(&answer.bytes).expect("JSON");
+    assert_eq!(
+        told,
+        json!({"embedding": {"values": [0.5]}, "usageMetadata": {"promptTokenCount": 42, "totalTokenCount": 42}})
+    );
+}
+
+#[test]
+fn what_only_google_can_be_asked_is_asked_of_nobody_else() {
+    let text = json!({"parts": [{"text": "a"}]});
+    let picture = json!({"parts": [{"inlineData": {"mimeType": "image/png", "data": ""}}]});
+    let cases = [
+        (json!([{"content": picture}]), "content"),
+        (json!([{"content": text, "taskType": "CLUSTERING"}, {"content": text}]), "taskType"),
+        (json!([{"content": text, "outputDimensionality": 3}, {"content": text}]), "outputDimensionality"),
+    ];
+    for (requests, param) in cases {
+        let asked = googles(Form::GeminiEmbed, &json!({"requests": requests})).expect("a batch");
+        assert!(asked.encode(&upstream(Form::GeminiEmbed, None)).is_ok(), "{requests}");
+        let failure = asked.encode(&upstream(Form::OpenAiEmbeddings, None)).expect_err("refused");
+        assert_eq!((failure.param.as_deref(), failure.retry), (Some(param), Retry::OnlyElsewhere), "{requests}");
+    }
+    for (form, body) in [
+        (Form::GeminiEmbed, json!({})),
+        (Form::GeminiEmbed, json!({"requests": []})),
+        (Form::GeminiEmbed, json!({"requests": [{}]})),
+        (Form::GeminiEmbed, json!({"requests": [{"content": {"parts": [{"text": 7}]}}]})),
+        (Form::GeminiEmbedOne, json!({"content": "a"})),
+        (Form::GeminiEmbedOne, json!({"content": {"parts": []}})),
+        (Form::GeminiEmbedOne, json!({"content": text, "outputDimensionality": 0})),
+    ] {
+        assert!(googles(form, &body).is_err(), "{body}");
+    }
+}

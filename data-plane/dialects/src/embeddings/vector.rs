@@ -26,13 +26,17 @@ pub(super) fn missing_in(body: &[u8]) -> Box<Failure> {
 }
 
 /// Writes a vector as the client wants it. What is in that form already is written as the upstream wrote it, digit by digit.
-pub(super) fn write(vector: &Vector, encoding: Encoding, object: &mut Object<'_>) -> Result<(), Box<Failure>> {
-    const NAME: &str = "embedding";
+pub(super) fn write(
+    name: &str,
+    vector: &Vector,
+    encoding: Encoding,
+    object: &mut Object<'_>,
+) -> Result<(), Box<Failure>> {
     match (vector, encoding) {
-        (Vector::Numbers(numbers), Encoding::Float) => object.raw(NAME, numbers.get()),
-        (Vector::Base64(text), Encoding::Base64) => object.string(NAME, text),
-        (Vector::Numbers(numbers), Encoding::Base64) => object.string(NAME, &base64(numbers)?),
-        (Vector::Base64(text), Encoding::Float) => object.raw(NAME, &numbers(text)?),
+        (Vector::Numbers(numbers), Encoding::Float) => object.raw(name, numbers.get()),
+        (Vector::Base64(text), Encoding::Base64) => object.string(name, text),
+        (Vector::Numbers(numbers), Encoding::Base64) => object.string(name, &base64(numbers)?),
+        (Vector::Base64(text), Encoding::Float) => object.raw(name, &numbers(text)?),
     }
     Ok(())
 }

@@ -110,6 +110,11 @@ impl StreamEncoder for Encoder {
         }
     }
 
+    fn goes_on(&mut self, by: &str, out: &mut BytesMut) {
+        self.inner.goes_on(by, &mut self.events);
+        self.write(out);
+    }
+
     fn end(&mut self, out: &mut BytesMut) {
         self.inner.end(&mut self.events);
         self.close(out);

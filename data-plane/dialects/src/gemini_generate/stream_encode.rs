@@ -228,6 +228,11 @@ impl StreamEncoder for Encoder {
         self.closed = true;
     }
 
+    /// Google's clients read nothing but data; what follows names another model.
+    fn goes_on(&mut self, by: &str, _: &mut BytesMut) {
+        by.clone_into(&mut self.model);
+    }
+
     fn fail(&mut self, failure: &Failure, out: &mut BytesMut) {
         if !std::mem::replace(&mut self.closed, true) {
             error::event(failure, out);

@@ -120,6 +120,7 @@ impl Watch {
             "content" => {
                 self.seen.content_events += 1;
                 self.seen.content_bytes += value.get().len() as u64;
+                self.seen.is_reasoning = is_thought(value);
             }
             _ => {}
         });
@@ -130,6 +131,20 @@ impl Watch {
             self.candidates.push((index, is_finished));
         }
     }
+}
+
+/// Whether the last part of a content is one of thinking.
+fn is_thought(content: &RawValue) -> bool {
+    let mut is_thought = false;
+    members_of(content, |name, parts| {
+        if name == "parts" {
+            elements(parts, |part| {
+                is_thought = false;
+                members_of(part, |name, value| is_thought |= name == "thought" && value.get() == "true");
+            });
+        }
+    });
+    is_thought
 }
 
 /// Whether what is left at the end is an event that lacks no more than its blank line.

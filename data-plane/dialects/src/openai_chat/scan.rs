@@ -13,6 +13,8 @@ pub(super) struct Choices {
     pub(super) finished: u128,
     /// Bytes between the quotes of content, reasoning, refusal and arguments, as written.
     pub(super) n_content_bytes: u64,
+    /// Those of reasoning among them.
+    pub(super) n_reasoning_bytes: u64,
 }
 
 struct Walk<'a> {
@@ -142,6 +144,9 @@ impl<'a> Walk<'a> {
             };
             if is_content {
                 self.choices.n_content_bytes += string.len() as u64;
+                if matches!(self.name, b"reasoning_content" | b"reasoning" | b"thinking") {
+                    self.choices.n_reasoning_bytes += string.len() as u64;
+                }
             }
         } else if self.depth == IN_CHOICE && self.name == b"finish_reason" && !string.is_empty() {
             self.is_finished = true;
@@ -170,13 +175,11 @@ mod tests {
     use super::*;
 
     fn check(chunk: &str, present: u128, finished: u128, n_content_bytes: u64) {
-        assert_eq!(Scanner::new().choices(chunk.as_bytes()), Choices { present, finished, n_content_bytes }, "{chunk}");
+        let n_reasoning_bytes = if chunk.contains("reasoning") { n_content_bytes } else { 0 };
+        let expected = Choices { present, finished, n_content_bytes, n_reasoning_bytes };
+        assert_eq!(Scanner::new().choices(chunk.as_bytes()), expected, "{chunk}");
         let spaced = chunk.replace(':', " : ").replace(',', " ,\n");
-        assert_eq!(
-            Scanner::new().choices(spaced.as_bytes()),
-            Choices { present, finished, n_content_bytes },
-            "{spaced}"
-        );
+        assert_eq!(Scanner::new().choices(spaced.as_bytes()), expected, "{spaced}");
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Watch {
         if choices.n_content_bytes > 0 {
             self.seen.content_events += 1;
             self.seen.content_bytes += choices.n_content_bytes;
+            self.seen.is_reasoning = choices.n_reasoning_bytes == choices.n_content_bytes;
         }
         if self.error.find(block).is_some() || block.starts_with(b"event:") {
             self.seen.error = sse::read_block(block).and_then(|event| error_in(&event));

@@ -20,6 +20,7 @@ fn context(include_usage: bool) -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Head {
     pub(super) created: i64,
     stored: bool,
     previous: Option<String>,
+    conversation: Option<String>,
 }
 
 // === impl Head ===
@@ -31,6 +32,7 @@ impl Head {
             created: created.unwrap_or(context.created),
             stored: context.stored,
             previous: context.previous.clone(),
+            conversation: context.conversation.clone(),
         }
     }
 
@@ -65,6 +67,10 @@ impl Head {
         object.array("output", |output| item::write_all(items, status, output));
         object.raw("parallel_tool_calls", "true");
         object.string_or_null("previous_response_id", self.previous.as_deref());
+        match &self.conversation {
+            Some(id) => object.object("conversation", |conversation| conversation.string("id", id)),
+            None => object.raw("conversation", "null"),
+        }
         object.raw("reasoning", r#"{"effort":null,"summary":null}"#);
         object.raw("store", if self.stored { "true" } else { "false" });
         object.raw("temperature", "null");

@@ -74,7 +74,13 @@ impl Watch {
         if memmem::find(block, b".delta\"").is_some() {
             self.seen.content_events += 1;
             self.seen.content_bytes += block.len() as u64;
+            self.seen.is_reasoning = memmem::find(block, b"response.reasoning").is_some();
             return Verdict::Keep;
+        }
+        // Some models think without a word of it: the item is all that is seen.
+        if memmem::find(block, b"response.output_item.added").is_some() {
+            let event = sse::read_block(block);
+            self.seen.is_reasoning = event.is_some_and(|event| item_type(&event.data).as_deref() == Some("reasoning"));
         }
         let may_end = [b"response.completed".as_slice(), b"response.incomplete", b"response.failed", b"error"];
         if may_end.iter().any(|word| memmem::find(block, word).is_some())
@@ -106,6 +112,21 @@ impl Watch {
             _ => {}
         }
     }
+}
+
+fn item_type(data: &[u8]) -> Option<String> {
+    let mut kind = None;
+    // What is no JSON object tells nothing.
+    let _ = members(data, |name, raw| {
+        if name == "item" {
+            members_of(raw, |name, value| {
+                if name == "type" {
+                    kind = text(value).map(std::borrow::Cow::into_owned);
+                }
+            });
+        }
+    });
+    kind
 }
 
 fn usage_of(response: &RawValue) -> Option<gateway_ir::usage::Usage> {

@@ -22,6 +22,7 @@ fn context() -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

@@ -103,6 +103,7 @@ fn a_call_is_told_in_the_form_in_which_functions_were_given() {
         functions: true,
         stored: false,
         previous: None,
+        conversation: None,
     };
     let call = |call: u32| Event::ToolCallStart { choice: 0, call, id: format!("c{call}"), name: "f".to_owned() };
     let piece = |call: u32, json: &str| Event::ToolCallArguments { choice: 0, call, json: json.to_owned() };

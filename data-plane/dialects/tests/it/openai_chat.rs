@@ -20,6 +20,7 @@ fn context() -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

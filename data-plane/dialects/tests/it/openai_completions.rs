@@ -67,6 +67,7 @@ fn recorded_replies_are_told_again() {
             functions: false,
             stored: false,
             previous: None,
+            conversation: None,
         };
         let whole = OpenAiCompletions.encode_reply(&reply, &context);
         let whole = std::str::from_utf8(&whole).expect("text");

@@ -101,15 +101,7 @@ fn a_discovered_name_that_is_configured_is_listed_once() {
 /// Names of the targets of each agent there is, in the order in which one request asks them.
 fn made_of(snapshot: &Snapshot) -> Vec<(String, Vec<String>)> {
     let headers = http::HeaderMap::new();
-    let ask = |model| Ask {
-        path: "/v1/chat/completions",
-        headers: &headers,
-        model,
-        forced_provider: None,
-        forced_model: None,
-        forced_route: None,
-        session: None,
-    };
+    let ask = |model| Ask::new("/v1/chat/completions", &headers, model);
     let agents = snapshot.auto_agents.iter().map(|agent| {
         let resolved = resolve(snapshot, &ask(&agent.name), &Caller::anonymous()).expect("it can be asked for");
         let plan = routing::plan(&resolved, routing::Shape::default(), std::time::Instant::now());

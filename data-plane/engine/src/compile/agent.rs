@@ -1,6 +1,5 @@
 //! Agents: each is called as a provider of its own is, that only its path leads to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use gateway_ir::dialect::Dialect;
@@ -40,6 +39,9 @@ pub(super) fn compile(agents: &[A2aAgent], of_settings: Overrides, problems: &mu
 fn one(agent: &A2aAgent, endpoint: Endpoint, row: &'static catalog::Row, of_settings: Overrides) -> Agent {
     let provider = Provider {
         name: format!("a2a:{}", agent.name).into(),
+        key: None,
+        account: format!("a2a:{}", agent.name).into(),
+        keys: None,
         kind: KIND.into(),
         dialect: Dialect::OpenAiChat,
         endpoint,
@@ -47,10 +49,16 @@ fn one(agent: &A2aAgent, endpoint: Endpoint, row: &'static catalog::Row, of_sett
         quirks: Quirks::default(),
         index: usize::MAX,
         overrides: Overrides::compile(None, agent.timeouts.as_ref()).or(of_settings),
-        prices: HashMap::default(),
+        prices: Arc::default(),
         other_price: None,
+        gate: None,
+        drains: false,
         breaker: None,
         healths: Arc::default(),
+        quota: None,
+        key_quota: None,
+        probe: None,
+        probes: Arc::default(),
         written: Arc::new(document(agent)),
         discoverable: Vec::new(),
         discovery: Some(false),
@@ -68,6 +76,7 @@ fn document(agent: &A2aAgent) -> ProviderDocument {
         kind: KIND.to_owned(),
         base_url: Some(agent.url.clone()),
         api_key: agent.api_key.clone(),
+        api_keys: Vec::new(),
         headers: agent.headers.clone(),
         allow_private_networks: agent.allow_private_networks,
         quirks: Vec::new(),
@@ -76,7 +85,12 @@ fn document(agent: &A2aAgent) -> ProviderDocument {
         gcp: None,
         retry: None,
         timeouts: agent.timeouts.clone(),
+        continuation: None,
         breaker: None,
+        concurrency: None,
+        on_client_gone: Default::default(),
+        limits: None,
+        probe: None,
         discovery: None,
     }
 }

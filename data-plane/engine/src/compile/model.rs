@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use gateway_ir::offer::Known;
 use gateway_ir::quirks::Quirks;
+use gateway_model::kind::model::trial::{Experiment as ExperimentDocument, Shadow as ShadowDocument};
 use gateway_model::kind::model::{Model as Document, Strategy};
 use gateway_model::problem::{Code, Problem};
 use gateway_providers::quirks;
@@ -12,7 +14,9 @@ use super::provider::unknown_quirk;
 use crate::known::configured;
 use crate::policy::Overrides;
 use crate::routing::{priority, weighted};
-use crate::snapshot::{Affinity, Declared, Group, Index, Model, Order, Provider, PublicModel, Target};
+use crate::snapshot::{
+    Affinity, Declared, Experiment, Group, Index, Model, Order, Provider, PublicModel, Shadow, Target, Variant,
+};
 
 /// Groups of one model, fallbacks included. A request makes ten attempts at most, so that nothing behind is ever reached, and
 /// long chains of fallbacks stay cheap.
@@ -31,21 +35,44 @@ pub(super) fn compile(
 ) -> Vec<(Arc<Model>, PublicModel)> {
     let mut own = HashMap::with_capacity(documents.len());
     for document in documents {
-        let groups = groups(document, providers, problems);
+        let facts = document.facts.as_ref().map(|facts| Arc::new(configured(facts)));
+        let groups = groups(document, facts.as_ref(), providers, problems);
         own.insert(document.name.as_str(), Own { document, groups });
     }
     let model = |document: &Document| {
+        let groups = with_fallbacks(document, &own, providers, problems);
         let model = Model {
-            name: document.name.as_str().into(),
-            affinity: None,
-            groups: with_fallbacks(document, &own, providers, problems),
-            overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()),
+            affinity: affinity(document, &groups),
+            overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref())
+                .hedged(document.hedge.as_ref())
+                .continued(document.continuation.as_ref()),
+            experiment: document.experiment.as_ref().map(|document| Arc::new(experiment(document))),
+            shadow: document.shadow.as_ref().map(|document| Arc::new(shadow(document))),
+            ..Model::plain(document.name.as_str().into(), groups)
         };
-        let model = Model { affinity: affinity(document, &model.groups), ..model };
         let shown = public(document, &model, &own[document.name.as_str()].groups);
         (Arc::new(model), shown)
     };
     documents.iter().map(model).collect()
+}
+
+fn experiment(document: &ExperimentDocument) -> Experiment {
+    let mut total = 0;
+    let variants = document.variants.iter().map(|variant| {
+        total += u64::from(variant.weight);
+        let model = variant.model.as_deref().map(Arc::from);
+        (total, Variant { name: variant.name.as_str().into(), model })
+    });
+    let variants = variants.collect();
+    Experiment { name: document.name.as_str().into(), by: document.by, variants }
+}
+
+fn shadow(document: &ShadowDocument) -> Shadow {
+    /// As the documentation has it.
+    const MAX_CONCURRENT: u32 = 8;
+    // Validated to be from 0 to 100.
+    let share = (document.percent * 100.0).round() as u32;
+    Shadow::new(document.model.as_str().into(), share, document.max_concurrent.unwrap_or(MAX_CONCURRENT))
 }
 
 /// As the list of models has it.
@@ -70,11 +97,16 @@ fn public(document: &Document, model: &Model, own: &[Arc<Group>]) -> PublicModel
 fn affinity(document: &Document, groups: &[Arc<Group>]) -> Option<Affinity> {
     let is_sticky = groups.iter().any(|group| matches!(group.order, Order::Sticky));
     let header = document.sticky_header.as_deref().and_then(|name| name.parse().ok());
-    is_sticky.then(|| header.map_or(Affinity::Session, Affinity::Header))
+    is_sticky.then_some(Affinity { header, by_opening: document.sticky_opening })
 }
 
 /// Enabled targets, lowest priority number first. One that is listed twice in a priority is one target with both weights.
-fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut Vec<Problem>) -> Vec<Arc<Group>> {
+fn groups(
+    document: &Document,
+    facts: Option<&Arc<Known>>,
+    providers: &Index<Arc<Provider>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Arc<Group>> {
     let mut by_priority: BTreeMap<u32, Vec<(Arc<Target>, u32)>> = BTreeMap::new();
     let mut places = HashMap::new();
     for (position, target) in document.targets.iter().enumerate().filter(|(_, target)| target.enabled) {
@@ -95,7 +127,8 @@ fn groups(document: &Document, providers: &Index<Arc<Provider>>, problems: &mut 
         match targets.get_mut(place) {
             Some((_, weight)) => *weight = weight.saturating_add(target.weight),
             None => {
-                let declared = Declared { quirks, breaker: document.breaker.as_ref() };
+                let vocabulary = document.facts.as_ref().and_then(|facts| facts.vocabulary);
+                let declared = Declared { quirks, breaker: document.breaker.as_ref(), facts, vocabulary };
                 targets.push((Target::new(provider, &target.model, declared), target.weight));
             }
         }
@@ -114,8 +147,11 @@ fn group(document: &Document, targets: Vec<(Arc<Target>, u32)>) -> Group {
         Strategy::LeastBusy => Order::LeastBusy,
         Strategy::Cheapest => Order::Cheapest,
         Strategy::Balanced => {
-            let (latency, cost) = document.balance.as_ref().map_or((1, 1), |balance| (balance.latency, balance.cost));
-            Order::Balanced { latency: f64::from(latency), cost: f64::from(cost) }
+            let (latency, cost, capability) = document
+                .balance
+                .as_ref()
+                .map_or((1, 1, 1), |balance| (balance.latency, balance.cost, balance.capability));
+            Order::Balanced { latency: f64::from(latency), cost: f64::from(cost), capability: f64::from(capability) }
         }
         Strategy::Sticky => Order::Sticky,
     };

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use gateway_model::kind::route::{HeaderMatch as HeaderDocument, HeaderRule, Route as Document};
+use gateway_ir::needs::Needs;
+use gateway_model::kind::route::{HeaderMatch as HeaderDocument, HeaderRule, Match, Need, Route as Document};
+use gateway_model::pattern::regex;
 use gateway_model::problem::{Code, Problem};
 use http::HeaderName;
-use regex::Regex;
 
 use crate::glob::Glob;
 use crate::policy::Overrides;
-use crate::snapshot::{HeaderMatch, PathMatch, Route, Snapshot};
+use crate::snapshot::{Clock, HeaderMatch, PathMatch, Route, Snapshot, Wants};
 
 /// `snapshot` has everything but the routes.
 pub(super) fn compile(documents: &[Document], snapshot: &Snapshot, problems: &mut Vec<Problem>) -> Vec<Route> {
@@ -30,21 +31,53 @@ fn one(document: &Document, snapshot: &Snapshot) -> Result<Route, Problem> {
             Problem::error(Code::UnknownReference, at(document, "model"), message)
         })
     });
-    let headers = document.matcher.headers.iter().map(|(name, wanted)| header(document, name, wanted));
     Ok(Route {
         name: Arc::from(document.name.as_str()),
-        path: document.matcher.path.as_deref().map(path),
-        headers: headers.collect::<Result<_, _>>()?,
-        asked: document.matcher.model.as_deref().map(Glob::new),
+        wants: wants(document)?,
         model: model.transpose()?,
-        overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref()),
+        overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref())
+            .hedged(document.hedge.as_ref())
+            .continued(document.continuation.as_ref()),
     })
 }
 
-fn path(text: &str) -> PathMatch {
+fn wants(document: &Document) -> Result<Wants, Problem> {
+    let Match { path, methods, kinds, headers, model, keys, key_tags, key_metadata, tags, needs, tokens, times } =
+        &document.matcher;
+    let boxed = |texts: &[String]| texts.iter().map(|text| Box::from(text.as_str())).collect();
+    let headers = headers.iter().map(|(name, wanted)| header(document, name, wanted));
+    let mut headers: Vec<_> = headers.collect::<Result<_, _>>()?;
+    headers.sort_by_key(|(_, wanted)| wanted.cost());
+    Ok(Wants {
+        methods: methods.iter().map(|method| method.to_ascii_uppercase().into()).collect(),
+        kinds: kinds.clone(),
+        path: path.as_deref().map(path_match),
+        asked: model.as_deref().map(Glob::new),
+        headers,
+        keys: keys.iter().map(|pattern| Glob::new(pattern)).collect(),
+        key_tags: boxed(key_tags),
+        key_metadata: key_metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        tags: boxed(tags),
+        needs: needs.iter().fold(Needs::NONE, |all, need| all.with(need_bit(*need))),
+        tokens: tokens.as_ref().map(|tokens| (tokens.min.unwrap_or(0), tokens.max.unwrap_or(u64::MAX))),
+        clock: times.as_ref().map(Clock::new),
+    })
+}
+
+fn need_bit(need: Need) -> Needs {
+    match need {
+        Need::Tools => Needs::TOOLS,
+        Need::Vision => Needs::VISION,
+        Need::Audio => Needs::AUDIO,
+        Need::Documents => Needs::DOCUMENTS,
+        Need::JsonSchema => Needs::JSON_SCHEMA,
+    }
+}
+
+fn path_match(text: &str) -> PathMatch {
     match text.strip_suffix('*') {
-        Some(prefix) => PathMatch::Prefix(prefix.to_owned()),
-        None => PathMatch::Exact(text.to_owned()),
+        Some(prefix) => PathMatch::Prefix(prefix.into()),
+        None => PathMatch::Exact(text.into()),
     }
 }
 
@@ -54,13 +87,12 @@ fn header(document: &Document, name: &str, wanted: &HeaderDocument) -> Result<(H
         .map_err(|_| Problem::error(Code::InvalidValue, at(document, &field), format!("`{name}` is no header name")))?;
     let matcher = match wanted {
         HeaderDocument::Equal(text) | HeaderDocument::Rule(HeaderRule { exact: Some(text), .. }) => {
-            HeaderMatch::Exact(text.clone())
+            HeaderMatch::Exact(text.as_str().into())
         }
-        HeaderDocument::Rule(HeaderRule { prefix: Some(text), .. }) => HeaderMatch::Prefix(text.clone()),
+        HeaderDocument::Rule(HeaderRule { prefix: Some(text), .. }) => HeaderMatch::Prefix(text.as_str().into()),
         HeaderDocument::Rule(HeaderRule { regex: Some(text), .. }) => {
-            let regex = Regex::new(text).map_err(|error| {
-                let path = at(document, &format!("{field}.regex"));
-                Problem::error(Code::InvalidValue, path, format!("this regex cannot be used: {error}"))
+            let regex = regex(text).map_err(|reason| {
+                Problem::error(Code::InvalidValue, at(document, &format!("{field}.regex")), reason)
             })?;
             HeaderMatch::Regex(regex)
         }

@@ -1,13 +1,18 @@
 //! Settings with every default filled in.
 
+use std::sync::Arc;
+
 use gateway_model::kind::settings::{
     Auth, AutoAgent, Background as BackgroundDocument, HeaderFamily, Passthrough as PassthroughDocument,
-    Settings as Document,
+    Settings as Document, Unpriced,
 };
+use gateway_model::problem::Problem;
 
+use super::auto;
+use crate::issuers::Issuers;
 use crate::snapshot::{Background, HeaderFamilies, Origins, Passthrough, Settings};
 
-pub(super) fn compile(document: &Document) -> Settings {
+pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Settings {
     let defaults = Settings::default();
     let families = document.header_families.as_ref().map(|families| HeaderFamilies {
         gateway: families.contains(&HeaderFamily::Gateway),
@@ -30,16 +35,21 @@ pub(super) fn compile(document: &Document) -> Settings {
         auth_off: document.auth == Some(Auth::Off),
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
         strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
+        refuses_unpriced: document.unpriced == Some(Unpriced::Refuse),
+        receipts: document.receipts.unwrap_or(defaults.receipts),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
         compressed_bodies: document.server.as_ref().and_then(|server| server.compressed_bodies).unwrap_or(false),
         origins,
+        trusted_proxies: document.server.as_ref().map(|server| server.trusted_proxies.clone()).unwrap_or_default(),
+        issuers: Issuers::compile(&document.jwt, problems),
         passthrough: document.passthrough.as_ref().map(passthrough).unwrap_or_default(),
         auto_agents: AutoAgent::ALL.into_iter().filter(|agent| agents.is_some_and(|some| some.has(*agent))).collect(),
         discovery: discovery.and_then(|discovery| discovery.enabled).unwrap_or(defaults.discovery),
         discovery_interval: interval.map_or(defaults.discovery_interval, |span| span.0),
         store_ttl: store_ttl.map_or(defaults.store_ttl, |span| span.0),
         background: behind.map(background).unwrap_or_default(),
+        auto: document.auto.as_ref().and_then(|document| auto::compile(document, problems)).map(Arc::new),
     }
 }
 
@@ -64,5 +74,6 @@ fn passthrough(document: &PassthroughDocument) -> Passthrough {
         allowed_prefixes: document.allowed_prefixes.clone(),
         blocked_prefixes: document.blocked_prefixes.clone(),
         max_attempts: max_attempts.unwrap_or(defaults.max_attempts),
+        batch_look: document.batch_look.map_or(defaults.batch_look, |span| span.0),
     }
 }

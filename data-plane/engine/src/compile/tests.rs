@@ -1,16 +1,22 @@
 //! Snapshots, whole.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
+use gateway_ir::failure::{Code as FailureCode, Failure};
 use gateway_ir::usage::Usage;
 use gateway_model::kind::provider::Provider as ProviderDocument;
 use gateway_model::problem::Code;
 use gateway_model::secret::Secret;
 
 use super::*;
+use crate::ask::Ask;
+use crate::health::Seat;
 use crate::identity::Caller;
 use crate::listing::listing;
 use crate::price::cost;
+use crate::resolve::resolve;
+use crate::routing::{Shape, plan};
 use crate::testing;
 
 #[test]
@@ -130,4 +136,65 @@ fn a_long_chain_of_fallbacks_is_cut_where_no_attempt_could_reach() {
     let snapshot = compile(&many(100, |n| (n < 99).then_some(n + 1)), 1).expect("valid");
     let groups = |name: &str| snapshot.model(name).expect("a model").groups.len();
     assert_eq!((groups("m0"), groups("m90"), groups("m99")), (32, 10, 1));
+}
+
+#[test]
+fn a_weight_changes_without_a_restart_and_nothing_is_forgotten() {
+    let yaml = |b: u32, c: u32| {
+        format!(
+            "providers:
+  - {{name: a, kind: openai, api_key: k, limits: {{rpm: 10}}}}
+  - {{name: b, kind: openai, api_key: k, limits: {{rpm: 100000}}}}
+  - {{name: c, kind: openai, api_key: k, timeouts: {{connect: {c}s}}}}
+models:
+  - {{name: m, targets: [{{provider: a, model: up}}, {{provider: b, model: up, weight: {b}}}, {{provider: c, model: up, weight: {c}}}]}}
+"
+        )
+    };
+    let before = testing::snapshot(&yaml(1, 1));
+    let now = Instant::now();
+    let broken = Failure::new(FailureCode::UpstreamError, "x");
+    let mut n_asked = 0;
+    // Turn by turn, until `a` is open.
+    while asked(&before, now).iter().any(|name| name == "a") {
+        n_asked += 1;
+        assert!(n_asked < 10);
+        let target = target(&before, "a");
+        Seat::force(&target.health, target.breaker, now).failed(&broken, now);
+    }
+    let served = target(&before, "b");
+    Seat::force(&served.health, served.breaker, now).answered(now + Duration::from_millis(100));
+    let left = |snapshot: &Snapshot| {
+        let quota = snapshot.provider("a").and_then(|provider| provider.quota.clone()).expect("limits");
+        quota.left(now)[0].remaining
+    };
+    let taken = left(&before);
+    assert!(taken < 10);
+
+    let after = compile_over(&testing::parsed(&yaml(3, 1)), 2, &before).expect("valid");
+    let (open, quick) = (target(&after, "a"), target(&after, "b"));
+    assert_eq!((open.health.state(now).name(), left(&after)), ("open", taken));
+    assert!(quick.health.latency_us(false, now) > 0.0);
+    let mut counts = std::collections::BTreeMap::new();
+    asked_often(&after, now, 500).into_iter().for_each(|name| *counts.entry(name).or_insert(0) += 1);
+    // One in five turns is that of `a`, which is passed over for the heavier one.
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("b".to_owned(), 400), ("c".to_owned(), 100)]);
+}
+
+fn target(snapshot: &Snapshot, provider: &str) -> Arc<Target> {
+    let model = snapshot.model("m").expect("a model");
+    let mut members = model.groups.iter().flat_map(|group| &group.members);
+    Arc::clone(members.find(|target| *target.provider.name == *provider).expect("a target"))
+}
+
+/// Who is asked first, in a round of turns.
+fn asked(snapshot: &Snapshot, now: Instant) -> Vec<String> {
+    asked_often(snapshot, now, 3)
+}
+
+fn asked_often(snapshot: &Snapshot, now: Instant, n_times: usize) -> Vec<String> {
+    let headers = http::HeaderMap::new();
+    let resolved = resolve(snapshot, &Ask::new("/", &headers, "m"), &Caller::anonymous()).expect("a model");
+    let first = |_| plan(&resolved, Shape::default(), now).next().expect("a target").target.provider.name.to_string();
+    (0..n_times).map(first).collect()
 }

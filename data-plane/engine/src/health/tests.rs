@@ -166,14 +166,16 @@ fn a_reply_from_before_does_not_close_it() {
 }
 
 #[test]
-fn the_time_to_the_first_byte_is_an_average_that_fades() {
+fn the_latency_is_an_average_that_fades_and_streams_have_their_own() {
     let mut course = Course::new();
-    assert_eq!(course.health.first_byte_us(course.now), 0.0);
+    assert_eq!(course.health.latency_us(false, course.now), 0.0);
     course.answers();
+    course.seat().expect("a place").begun(course.now + SECOND / 10);
     course.now += SECOND;
-    let fresh = course.health.first_byte_us(course.now);
-    assert!((999_000.0..=1_000_000.0).contains(&fresh), "{fresh}");
+    let fresh = |stream| course.health.latency_us(stream, course.now);
+    assert!((999_000.0..=1_000_000.0).contains(&fresh(false)), "{}", fresh(false));
+    assert!((98_000.0..=100_000.0).contains(&fresh(true)), "{}", fresh(true));
     course.now += 60 * SECOND;
-    let older = course.health.first_byte_us(course.now);
+    let older = course.health.latency_us(false, course.now);
     assert!((499_000.0..=501_000.0).contains(&older), "{older}");
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::glob::Glob;
 
 /// What a key may use and how it is labelled.
+#[derive(Clone)]
 pub(super) struct Lists {
     pub(super) tags: Arc<[Arc<str>]>,
     pub(super) models: Arc<[Glob]>,

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
+use gateway_model::limits::Limits as Document;
+
 use super::*;
+use crate::limits::{Asked, Scopes, admit};
 
 const SECRET: &str = "a-key-of-some-other-system";
 
@@ -71,9 +74,9 @@ fn one_credential_from_four_places() {
 fn who_is_let_in() {
     let peppers = peppers(&[1]);
     let keys = KeyTable::default();
-    keys.upsert(&entry("vk_good", SECRET, &peppers), Instant::now());
-    keys.upsert(&KeyEntry { enabled: false, ..entry("vk_off", "key-that-is-off", &peppers) }, Instant::now());
-    keys.upsert(&KeyEntry { expires_at_ms: Some(1000), ..entry("vk_old", "key-that-ends", &peppers) }, Instant::now());
+    keys.upsert(&entry("vk_good", SECRET, &peppers));
+    keys.upsert(&KeyEntry { enabled: false, ..entry("vk_off", "key-that-is-off", &peppers) });
+    keys.upsert(&KeyEntry { expires_at_ms: Some(1000), ..entry("vk_old", "key-that-ends", &peppers) });
     let at = |secret: &str, now_ms| identify(secret, &keys, &peppers, now_ms).map(|caller| caller.id.to_string());
     assert_eq!(at(SECRET, 5000).expect("known"), "vk_good");
     assert_eq!(at("key-that-ends", 999).expect("not expired yet"), "vk_old");
@@ -92,7 +95,7 @@ fn who_is_let_in() {
 #[test]
 fn keys_are_found_under_older_peppers() {
     let keys = KeyTable::default();
-    keys.upsert(&entry("vk_1", SECRET, &peppers(&[1])), Instant::now());
+    keys.upsert(&entry("vk_1", SECRET, &peppers(&[1])));
     for (versions, known) in [(&[1][..], true), (&[2, 1], true), (&[3, 1, 2], true), (&[2], false)] {
         assert_eq!(identify(SECRET, &keys, &peppers(versions), 0).is_ok(), known, "{versions:?}");
     }
@@ -104,18 +107,68 @@ fn keys_are_found_under_older_peppers() {
 fn a_changed_key_replaces_itself() {
     let peppers = peppers(&[1]);
     let keys = KeyTable::default();
-    let now = Instant::now();
-    keys.upsert(&entry("vk_1", SECRET, &peppers), now);
-    keys.upsert(&entry("vk_1", "another-secret", &peppers), now);
+    keys.upsert(&entry("vk_1", SECRET, &peppers));
+    keys.upsert(&entry("vk_1", "another-secret", &peppers));
     assert!(identify(SECRET, &keys, &peppers, 0).is_err(), "the old secret is gone");
     assert!(identify("another-secret", &keys, &peppers, 0).is_ok());
     // The same secret under a second id; removing the first leaves the second.
-    keys.upsert(&entry("vk_2", "another-secret", &peppers), now);
+    keys.upsert(&entry("vk_2", "another-secret", &peppers));
     assert!(keys.remove("vk_1") && !keys.remove("vk_1"));
     assert_eq!(identify("another-secret", &keys, &peppers, 0).expect("known").id.as_ref(), "vk_2");
-    keys.upsert(&entry("vk_3", SECRET, &peppers), now);
+    keys.upsert(&entry("vk_3", SECRET, &peppers));
     keys.retain(|id| id == "vk_3");
     assert_eq!((keys.len(), identify("another-secret", &keys, &peppers, 0).is_err()), (1, true));
+}
+
+#[test]
+fn a_rotated_key_has_two_secrets_until_the_overlap_ends() {
+    let peppers = peppers(&[1]);
+    let keys = KeyTable::default();
+    let digest = |secret: &str| peppers.digest(secret).expect("a pepper").1;
+    let limited = |secret: &str| KeyEntry {
+        limits: Document { rpm: Some(1), ..Document::default() },
+        ..entry("vk_1", secret, &peppers)
+    };
+    let earlier = |secret: &str, until_ms| Earlier { digest: digest(secret), pepper_version: 1, until_ms };
+    let who = |secret: &str, now_ms| identify(secret, &keys, &peppers, now_ms).ok().map(|caller| caller.id.to_string());
+    let known = Some("vk_1".to_owned());
+    keys.upsert(&limited("the-first-secret"));
+    let rotated = KeyEntry { earlier: vec![earlier("the-first-secret", 1000)], ..limited("the-second-secret") };
+    keys.upsert(&rotated);
+    for (secret, now_ms, expected) in [
+        ("the-first-secret", 999, &known),
+        ("the-first-secret", 1000, &None),
+        ("the-second-secret", 5000, &known),
+        ("the-third-secret", 0, &None),
+    ] {
+        assert_eq!(&who(secret, now_ms), expected, "{secret} at {now_ms}");
+    }
+    // One key: what it uses by either secret counts once, and it is there once.
+    let caller = |secret: &str| identify(secret, &keys, &peppers, 0).expect("known");
+    assert!(Arc::ptr_eq(caller("the-first-secret").limits(), caller("the-second-secret").limits()));
+    assert_eq!((keys.entries(), keys.len()), (vec![rotated.clone()], 1));
+    // Disabled, ended or rotated without overlap it is so for all of its secrets.
+    keys.upsert(&KeyEntry { enabled: false, ..rotated.clone() });
+    assert_eq!((who("the-first-secret", 0), who("the-second-secret", 0)), (None, None));
+    keys.upsert(&KeyEntry { expires_at_ms: Some(10), ..rotated.clone() });
+    assert_eq!((who("the-first-secret", 9), who("the-first-secret", 10)), (known.clone(), None));
+    keys.upsert(&limited("the-third-secret"));
+    assert_eq!(
+        (who("the-first-secret", 0), who("the-second-secret", 0), who("the-third-secret", 0)),
+        (None, None, known)
+    );
+    // What another key has imported since stays theirs.
+    keys.upsert(&KeyEntry { id: "vk_2".into(), ..limited("the-first-secret") });
+    keys.upsert(&rotated);
+    assert_eq!(who("the-first-secret", 0).as_deref(), Some("vk_2"));
+    assert!(keys.remove("vk_1"));
+    assert_eq!(
+        (who("the-first-secret", 0).as_deref(), who("the-second-secret", 0), keys.len()),
+        (Some("vk_2"), None, 1)
+    );
+    keys.upsert(&KeyEntry { earlier: vec![earlier("the-fourth-secret", 1000)], ..limited("the-second-secret") });
+    assert!(keys.remove("vk_1"));
+    assert_eq!((who("the-fourth-secret", 0), keys.entries().len()), (None, 1));
 }
 
 #[test]
@@ -123,16 +176,17 @@ fn what_was_used_stays_used_until_the_limit_changes() {
     let peppers = peppers(&[1]);
     let keys = KeyTable::default();
     let now = Instant::now();
-    let limited = |rpm| KeyEntry { limits: Spec { rpm: Some(rpm) }, ..entry("vk_1", SECRET, &peppers) };
+    let limits = |rpm| Document { rpm: Some(rpm), ..Document::default() };
+    let limited = |rpm| KeyEntry { limits: limits(rpm), ..entry("vk_1", SECRET, &peppers) };
     let fits = || {
         let caller = identify(SECRET, &keys, &peppers, 0).expect("known");
-        crate::limits::admit(&caller, now).is_ok()
+        admit(Scopes::of_key(Arc::clone(caller.limits())), Asked::default(), now).is_ok()
     };
-    keys.upsert(&limited(1), now);
+    keys.upsert(&limited(1));
     assert_eq!((fits(), fits()), (true, false));
-    keys.upsert(&KeyEntry { models: vec!["m".to_owned()], tags: vec!["t".to_owned()], ..limited(1) }, now);
+    keys.upsert(&KeyEntry { models: vec!["m".to_owned()], tags: vec!["t".to_owned()], ..limited(1) });
     assert!(!fits(), "an edit of something else is no fresh start");
-    keys.upsert(&KeyEntry { digest: peppers.digest(SECRET).expect("a pepper").1, ..limited(2) }, now);
+    keys.upsert(&KeyEntry { digest: peppers.digest(SECRET).expect("a pepper").1, ..limited(2) });
     assert_eq!((fits(), fits(), fits()), (true, true, false));
 }
 

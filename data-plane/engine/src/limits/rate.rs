@@ -1,43 +1,50 @@
 //! One rate limit: GCRA (a leaky bucket kept as one point in time) in one atomic. Exact under any number of threads; taking
 //! is a load and a compare-and-swap, and nothing runs in the background.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many requests at once, and then as many per period, evenly.
+/// So many requests at once, and then as many per period, evenly. Moments are nanoseconds of one [`Clock`].
 #[derive(Debug)]
 pub(crate) struct Rate {
     limit: u64,
     /// Nanoseconds that one request occupies. Rounded up: never more than `limit` per period.
     interval: u64,
-    /// Nanoseconds that may be occupied ahead of now: `limit` intervals.
-    burst: u64,
-    born: Instant,
-    /// Until when the past requests occupy the limit, in nanoseconds since `born`.
+    /// Until when the past requests occupy the limit.
     occupied_until: AtomicU64,
 }
+
+/// Counts from the first moment that it is asked for, so that a configuration can be compiled without knowing the time.
+#[derive(Debug, Default)]
+pub(crate) struct Clock(OnceLock<Instant>);
 
 // === impl Rate ===
 
 impl Rate {
     /// `limit` per `period`. A limit of 0 is taken as 1; the validator refuses it.
-    pub(crate) fn new(limit: u64, period: Duration, now: Instant) -> Self {
+    pub(crate) fn new(limit: u64, period: Duration) -> Self {
         let limit = limit.max(1);
-        let interval = nanos(period).div_ceil(limit).max(1);
-        Self { limit, interval, burst: interval.saturating_mul(limit), born: now, occupied_until: AtomicU64::new(0) }
+        Self { limit, interval: nanos(period).div_ceil(limit).max(1), occupied_until: AtomicU64::new(0) }
     }
 
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Takes one and says how many are left, or takes none and says after how long one will be free.
-    pub(crate) fn take(&self, now: Instant) -> Result<u64, Duration> {
-        let now = nanos(now.saturating_duration_since(self.born));
-        let latest = now.saturating_add(self.burst);
+    /// What may be occupied ahead of now: `limit` intervals.
+    fn burst(&self) -> u64 {
+        self.interval.saturating_mul(self.limit)
+    }
+
+    /// Takes `n` and says how many are left, or takes none and says after how long they will be free. More than the limit is taken
+    /// as the limit, which is free when nothing else is taken. None at all can be taken where nothing is owed.
+    pub(crate) fn take(&self, n: u64, now: u64) -> Result<u64, Duration> {
+        let latest = now.saturating_add(self.burst());
+        let wanted = self.interval.saturating_mul(n.min(self.limit));
         let mut occupied_until = self.occupied_until.load(Ordering::Relaxed);
         loop {
-            let next = occupied_until.max(now).saturating_add(self.interval);
+            let next = occupied_until.max(now).saturating_add(wanted);
             if next > latest {
                 return Err(Duration::from_nanos(next - latest));
             }
@@ -50,11 +57,64 @@ impl Rate {
         }
     }
 
-    /// Undoes one `take`, for a request that another limit refused.
-    pub(crate) fn give_back(&self) {
+    /// Undoes a `take` of so many, for a request that another limit refused.
+    pub(crate) fn give_back(&self, n: u64) {
+        self.correct(n, 0);
+    }
+
+    /// As if `used` had been taken in place of `taken`, which is no more than what was. What was used beyond the limit delays those who come.
+    pub(crate) fn correct(&self, taken: u64, used: u64) {
+        let (taken, used) = (self.interval.saturating_mul(taken), self.interval.saturating_mul(used));
+        let corrected = |until: u64| Some(until.saturating_add(used).saturating_sub(taken));
         self.occupied_until
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| Some(until.saturating_sub(self.interval)))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, corrected)
             .expect("the update always gives a value");
+    }
+
+    /// From now on each counts for `new` where it counted for `old`. As many as could be taken before can be taken now, or all there
+    /// are: what a larger part adds comes with time.
+    pub(crate) fn rescale(&self, old: u64, new: u64, now: u64) {
+        let burst = i128::from(self.burst());
+        let scaled = |until: u64| {
+            let free = i128::from(now) + burst - i128::from(until.max(now));
+            let free = (free * i128::from(new) / i128::from(old.max(1))).min(burst);
+            Some(u64::try_from((i128::from(now) + burst - free).max(0)).unwrap_or(u64::MAX))
+        };
+        self.occupied_until
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, scaled)
+            .expect("the update always gives a value");
+    }
+
+    /// As if all had been taken then, and nothing since.
+    pub(crate) fn fill_up(&self, since: Duration, now: u64) {
+        let occupied = self.burst().saturating_sub(nanos(since));
+        self.occupied_until.store(now.saturating_add(occupied), Ordering::Relaxed);
+    }
+
+    /// How many could be taken now.
+    pub(crate) fn left(&self, now: u64) -> u64 {
+        let occupied = self.occupied_until.load(Ordering::Relaxed).saturating_sub(now);
+        self.burst().saturating_sub(occupied) / self.interval
+    }
+
+    /// After how long `n` could be taken; zero: now.
+    pub(crate) fn wait(&self, n: u64, now: u64) -> Duration {
+        let wanted = self.interval.saturating_mul(n.min(self.limit));
+        let next = self.occupied_until.load(Ordering::Relaxed).max(now).saturating_add(wanted);
+        Duration::from_nanos(next.saturating_sub(now.saturating_add(self.burst())))
+    }
+
+    /// After how long all of it is free again.
+    pub(crate) fn reset(&self, now: u64) -> Duration {
+        Duration::from_nanos(self.occupied_until.load(Ordering::Relaxed).saturating_sub(now))
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(*self.0.get_or_init(|| now)))
     }
 }
 
@@ -70,47 +130,61 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+    const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn a_full_burst_then_one_per_interval() {
-        let born = Instant::now();
-        let rate = Rate::new(4, MINUTE, born);
-        assert_eq!((0..4).map(|_| rate.take(born)).collect::<Vec<_>>(), [Ok(3), Ok(2), Ok(1), Ok(0)]);
-        assert_eq!(rate.take(born), Err(Duration::from_secs(15)));
-        let later = born + Duration::from_secs(5);
-        assert_eq!(rate.take(later), Err(Duration::from_secs(10)), "the wait shrinks with time");
-        let free = born + Duration::from_secs(15);
-        assert_eq!(rate.take(free), Ok(0), "free at the very moment that was told");
-        assert_eq!(rate.take(free), Err(Duration::from_secs(15)));
-        assert_eq!(rate.take(born + 10 * MINUTE), Ok(3), "unused time does not add up beyond the burst");
-        assert!(rate.take(born).is_err(), "a thread that read its clock long ago gains nothing");
+        let rate = Rate::new(4, MINUTE);
+        assert_eq!((0..4).map(|_| rate.take(1, 0)).collect::<Vec<_>>(), [Ok(3), Ok(2), Ok(1), Ok(0)]);
+        assert_eq!((rate.take(1, 0), rate.reset(0)), (Err(Duration::from_secs(15)), MINUTE));
+        assert_eq!(rate.take(1, 5 * SECOND), Err(Duration::from_secs(10)), "the wait shrinks with time");
+        assert_eq!(rate.take(1, 15 * SECOND), Ok(0), "free at the very moment that was told");
+        assert_eq!(rate.take(1, 15 * SECOND), Err(Duration::from_secs(15)));
+        assert_eq!(rate.take(1, 600 * SECOND), Ok(3), "unused time does not add up beyond the burst");
+        assert!(rate.take(1, 0).is_err(), "a thread that read its clock long ago gains nothing");
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let now = Instant::now();
-        let rate = Rate::new(1, MINUTE, now);
-        rate.give_back();
-        assert_eq!((rate.take(now), rate.take(now).is_err()), (Ok(0), true), "nothing was gained");
-        rate.give_back();
-        assert_eq!(rate.take(now), Ok(0));
+        let rate = Rate::new(1, MINUTE);
+        rate.give_back(1);
+        assert_eq!((rate.take(1, 0), rate.take(1, 0).is_err()), (Ok(0), true), "nothing was gained");
+        rate.give_back(1);
+        assert_eq!(rate.take(1, 0), Ok(0));
+    }
+
+    #[test]
+    fn what_is_owed_is_waited_for() {
+        let rate = Rate::new(60, MINUTE);
+        assert_eq!((rate.take(1000, 0), rate.take(0, 0)), (Ok(0), Ok(0)), "more than all is all");
+        rate.correct(60, 90);
+        assert_eq!(rate.take(0, 0), Err(Duration::from_secs(30)), "not even nothing while something is owed");
+        assert_eq!(rate.take(1, 30 * SECOND), Err(Duration::from_secs(1)));
+        assert_eq!(rate.take(1, 31 * SECOND), Ok(0));
     }
 
     #[test]
     fn extreme_limits_hold() {
-        let now = Instant::now();
-        assert!(Rate::new(u64::MAX, MINUTE, now).take(now).is_ok());
-        let least = Rate::new(0, MINUTE, now);
-        assert_eq!((least.take(now), least.take(now)), (Ok(0), Err(MINUTE)));
+        assert!(Rate::new(u64::MAX, MINUTE).take(1, 0).is_ok());
+        let least = Rate::new(0, MINUTE);
+        assert_eq!((least.take(1, 0), least.take(1, 0)), (Ok(0), Err(MINUTE)));
+        least.correct(1, u64::MAX);
+        assert!(least.take(1, 1 << 60).is_err(), "debts do not overflow");
+    }
+
+    #[test]
+    fn a_clock_begins_when_it_is_asked() {
+        let (clock, now) = (Clock::default(), Instant::now());
+        let before = now.checked_sub(MINUTE).unwrap_or(now);
+        assert_eq!((clock.nanos(now), clock.nanos(now + MINUTE), clock.nanos(before)), (0, 60 * SECOND, 0));
     }
 
     #[test]
     fn threads_together_get_no_more_than_one_would() {
-        let now = Instant::now();
-        let rate = Rate::new(1000, MINUTE, now);
+        let rate = Rate::new(1000, MINUTE);
         let n_taken: usize = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..400).filter(|_| rate.take(now).is_ok()).count())).collect();
+                (0..4).map(|_| scope.spawn(|| (0..400).filter(|_| rate.take(1, 0).is_ok()).count())).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
         assert_eq!(n_taken, 1000);
@@ -120,23 +194,22 @@ mod tests {
         /// Over any span of the run: at most the burst and what the rate allows; and a wait that was told is exact.
         #[test]
         fn never_more_than_burst_and_rate(limit in 1_u64..200, gaps in prop::collection::vec(0_u64..2_000, 1..300)) {
-            let born = Instant::now();
-            let rate = Rate::new(limit, MINUTE, born);
-            let mut now = born;
-            let mut taken: Vec<Instant> = Vec::new();
+            let rate = Rate::new(limit, MINUTE);
+            let mut now = 0;
+            let mut taken: Vec<u64> = Vec::new();
             for gap in gaps {
-                now += Duration::from_millis(gap);
-                match rate.take(now) {
+                now += gap * 1_000_000;
+                match rate.take(1, now) {
                     Ok(_) => taken.push(now),
                     Err(wait) => {
                         prop_assert!(wait > Duration::ZERO);
-                        prop_assert!(rate.take(now + wait - Duration::from_nanos(1)).is_err());
+                        prop_assert!(rate.take(1, now + nanos(wait) - 1).is_err());
                     }
                 }
             }
             for (i, from) in taken.iter().enumerate() {
                 for (n_taken, to) in (1_u128..).zip(&taken[i..]) {
-                    let refilled = to.duration_since(*from).as_nanos() * u128::from(limit) / MINUTE.as_nanos();
+                    let refilled = u128::from(to - from) * u128::from(limit) / MINUTE.as_nanos();
                     prop_assert!(n_taken <= u128::from(limit) + refilled);
                 }
             }

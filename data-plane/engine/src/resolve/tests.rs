@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
 use super::*;
 use crate::testing;
@@ -46,7 +46,7 @@ fn resolved(words: &str, keys: &[&str]) -> Result<Resolved, Box<Failure>> {
         }
     }
     let (path, model, forced_provider, forced_model, forced_route) = ask;
-    let ask = Ask { path, headers: &headers, model, forced_provider, forced_model, forced_route, session: None };
+    let ask = Ask { forced_provider, forced_model, forced_route, ..Ask::new(path, &headers, model) };
     resolve(&snapshot, &ask, &testing::caller(keys))
 }
 
@@ -173,16 +173,7 @@ routes:
 ";
     let snapshot = testing::snapshot(yaml);
     let policy = |headers: &HeaderMap, stream| {
-        let ask = Ask {
-            path: "/",
-            headers,
-            model: "m",
-            forced_provider: None,
-            forced_model: None,
-            forced_route: None,
-            session: None,
-        };
-        let resolved = resolve(&snapshot, &ask, &Caller::anonymous()).expect("a model");
+        let resolved = resolve(&snapshot, &Ask::new("/", headers, "m"), &Caller::anonymous()).expect("a model");
         resolved.policy(&resolved.model.groups[0].members[0], stream)
     };
     let seconds = Duration::from_secs;
@@ -191,7 +182,9 @@ routes:
         connect: seconds(2),
         first_byte: seconds(30),
         idle: seconds(60),
+        idle_reasoning: Policy::STREAM.idle_reasoning,
         total: seconds(100),
+        ..Policy::PLAIN
     };
     let mut headers = HeaderMap::new();
     assert_eq!(policy(&headers, true), without);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::snapshot::{Group, Order, Target};
 
-/// A group of targets of the same priority, as listed. Weights mean nothing here.
-pub(crate) fn group(targets: Vec<(Arc<Target>, u32)>) -> Group {
+/// A group of targets of the same priority, as listed; those of weight 0 come last, and other weights mean nothing here.
+pub(crate) fn group(mut targets: Vec<(Arc<Target>, u32)>) -> Group {
+    targets.sort_by_key(|(_, weight)| *weight == 0);
     Group::new(targets, Order::Listed)
 }

@@ -15,15 +15,7 @@ use crate::testing;
 
 fn resolved(snapshot: &Snapshot, model: &str, forced_provider: Option<&str>) -> Resolved {
     let headers = HeaderMap::new();
-    let ask = Ask {
-        path: "/",
-        headers: &headers,
-        model,
-        forced_provider,
-        forced_model: None,
-        forced_route: None,
-        session: None,
-    };
+    let ask = Ask { forced_provider, ..Ask::new("/", &headers, model) };
     resolve(snapshot, &ask, &Caller::anonymous()).expect("a model")
 }
 
@@ -202,6 +194,29 @@ fn least_latency() {
     let firsts = firsts(&resolved, 100);
     assert_eq!(firsts, BTreeMap::from([("b".to_owned(), 100)]));
     assert_eq!(names(&resolved), ["openai/b", "claude/c", "openai/a"]);
+    // How soon whole replies come says nothing of streams.
+    let streaming = Shape::default().streaming(true);
+    let held: Vec<Choice> = (0..3).filter_map(|_| plan(&resolved, streaming, now).next()).collect();
+    for Choice { target, mut seat } in held {
+        seat.begun(now + Duration::from_millis(if &*target.model == "a" { 5 } else { 50 }));
+    }
+    let first = |shape| plan(&resolved, shape, now).next().map(|choice| name(&choice.target));
+    assert_eq!(first(streaming).as_deref(), Some("openai/a"));
+    assert_eq!(first(Shape::default()).as_deref(), Some("openai/b"));
+}
+
+/// Where everybody is busy and nobody was measured.
+#[test]
+fn no_strategy_leaves_anybody_out() {
+    let all = "weighted priority round-robin random least-latency least-busy cheapest balanced sticky";
+    for strategy in all.split(' ') {
+        let snapshot = three(&format!("strategy: {strategy}"), [", weight: 0", "", ""]);
+        let resolved = resolved(&snapshot, "m", None);
+        let _busy: Vec<Choice> = plan(&resolved, Shape::default(), Instant::now()).collect();
+        for names in (0..50).map(|_| names(&resolved)) {
+            assert!(names.len() == 3 && names[2] == "openai/a", "{strategy}: {names:?}");
+        }
+    }
 }
 
 const PRICES: &str = "prices:
@@ -225,7 +240,7 @@ fn cheapest_by_the_shape_of_the_request() {
 }
 
 #[test]
-fn balanced_between_latency_and_price() {
+fn balanced_latency_cost_capability() {
     // `a` is dear and quick, `b` cheap and slow.
     for (balance, expected) in [("{latency: 10, cost: 1}", "a"), ("{latency: 1, cost: 10}", "b")] {
         let models = format!(
@@ -242,6 +257,26 @@ fn balanced_between_latency_and_price() {
         let mut plan = plan(&resolved, Shape::new(10_000, 10), now);
         assert_eq!(&*plan.next().expect("a target").target.model, expected, "{balance}");
     }
+    // Both take as long and cost as much; one is known to see pictures and to call tools.
+    let facts = "facts: {supports_vision: true, supports_tool_calls: true}";
+    let models = format!(
+        "models:\n  - {{name: m, strategy: balanced, targets: [{{provider: openai, model: x}}], fallbacks: [able]}}\n  \
+         - {{name: able, {facts}, targets: [{{provider: openai, model: y}}]}}\n"
+    );
+    let snapshot = with_models(&models.replace("models:\n", ""));
+    let member = |name: &str| Arc::clone(&snapshot.model(name).expect("a model").groups[0].members[0]);
+    let order = Order::Balanced { latency: 1.0, cost: 1.0, capability: 1.0 };
+    let group = Group::new(vec![(member("m"), 1), (member("able"), 1)], order);
+    let scores =
+        |needs| rank::scores(&group, &Shape::new(10, 10).needing(needs), Instant::now(), || 0.5).expect("scores");
+    let apart = |needs: Needs| {
+        let scores = scores(needs);
+        ((scores[0] - scores[1]) * 10.0).round() as i64
+    };
+    assert_eq!(apart(Needs::NONE), 0);
+    assert_eq!(apart(Needs::VISION), 2, "a tenth more for one, a tenth less for the other");
+    assert_eq!(apart(Needs::VISION.with(Needs::TOOLS)), 4);
+    assert_eq!(apart(Needs::VISION.with(Needs::AUDIO)), 3);
 }
 
 #[test]
@@ -249,16 +284,7 @@ fn sticky_session() {
     let snapshot = three("strategy: sticky, sticky_header: x-user", ["", ", weight: 2", ""]);
     let ask = |user: &str| {
         let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-user"), user.parse().expect("a value"))]);
-        let ask = Ask {
-            path: "/",
-            headers: &headers,
-            model: "m",
-            forced_provider: None,
-            forced_model: None,
-            forced_route: None,
-            session: None,
-        };
-        resolve(&snapshot, &ask, &Caller::anonymous()).expect("a model")
+        resolve(&snapshot, &Ask::new("/", &headers, "m"), &Caller::anonymous()).expect("a model")
     };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for user in 0..2000 {
@@ -273,7 +299,10 @@ fn sticky_session() {
     let before: Vec<Vec<String>> = (0..100).map(|user| names(&ask(&format!("user-{user}")))).collect();
     fail(&lost, Code::UpstreamError, 5, Instant::now());
     for (user, before) in before.iter().enumerate() {
-        let first = plan(&ask(&format!("user-{user}")), Shape::default(), Instant::now()).next().expect("another");
+        let resolved = ask(&format!("user-{user}"));
+        let mut plan = plan(&resolved, Shape::default(), Instant::now());
+        let first = plan.next().expect("another");
+        assert_eq!(plan.keeps(&first.target), Some(before[0] != name(&lost)), "user-{user}");
         let expected = before.iter().find(|target| **target != name(&lost)).expect("two others");
         assert_eq!(name(&first.target), *expected, "user-{user}");
     }
@@ -306,7 +335,13 @@ fn when_all_are_open_all_are_asked() {
     let snapshot = three("strategy: priority", ["", "", ""]);
     let resolved = resolved(&snapshot, "m", None);
     (0..3).for_each(|place| fail(&member(&resolved, place), Code::UpstreamError, 5, now));
-    assert_eq!(names(&resolved), ["openai/a", "openai/b", "claude/c"]);
+    let mut firsts = BTreeSet::new();
+    for _ in 0..100 {
+        let asked = names(&resolved);
+        assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), 3, "{asked:?}");
+        firsts.extend(asked.into_iter().take(1));
+    }
+    assert_eq!(firsts.len(), 3, "each comes first at times, or it would not be found when it is back");
     // A lone target is left alone all the same: there is nothing to choose.
     let lone = with_models("  - {name: m, targets: [{provider: openai, model: z}]}");
     let lone = self::resolved(&lone, "m", None);
@@ -349,6 +384,63 @@ fn health_outlives_the_configuration() {
     assert_eq!(names(&resolved(&served, "openai/a", None)).len(), 0);
 }
 
+/// Who is asked for a conversation, and why the others are not, in the order in which they come up.
+fn asked(snapshot: &Snapshot, needs: Needs, n_input: u64) -> (Vec<String>, Vec<String>) {
+    let resolved = resolved(snapshot, "m", None);
+    let mut plan = plan(&resolved, Shape::new(n_input, 1).needing(needs), Instant::now());
+    let asked = plan.by_ref().map(|choice| name(&choice.target)).collect();
+    let skipped = plan.skipped.iter().map(|(target, skip)| format!("{} {}", name(target), skip.name()));
+    (asked, skipped.collect())
+}
+
+#[test]
+fn who_is_not_up_to_it_is_passed_over() {
+    let snapshot = with_models(
+        "  - {name: m, strategy: priority, targets: [{provider: openai, model: small}], fallbacks: [blind, able]}
+  - {name: blind, targets: [{provider: openai, model: blind}], facts: {context_window: 9000, supports_vision: false}}
+  - {name: able, targets: [{provider: openai, model: able}]}
+",
+    );
+    let (vision, none) = (Needs::VISION.with(Needs::TOOLS), Needs::NONE);
+    let everybody = ["openai/small", "openai/blind", "openai/able"];
+    assert_eq!(asked(&snapshot, none, 9000).0, everybody);
+    assert_eq!(asked(&snapshot, vision, 0).0, ["openai/small", "openai/able"]);
+    assert_eq!(
+        asked(&snapshot, none, 9001),
+        (vec!["openai/small".to_owned(), "openai/able".to_owned()], vec!["openai/blind context_too_small".to_owned()],)
+    );
+}
+
+#[test]
+fn nobody_is_refused_on_a_guess() {
+    let model = |facts: &str| {
+        with_models(&format!(
+            "  - {{name: m, targets: [{{provider: openai, model: a}}, {{provider: openai, model: b}}], facts: {facts}}}\n"
+        ))
+    };
+    let refusal = |snapshot: &Snapshot, needs, n_input| {
+        let resolved = resolved(snapshot, "m", None);
+        let mut plan = plan(&resolved, Shape::new(n_input, 1).needing(needs), Instant::now());
+        match plan.next() {
+            Some(_) => None,
+            None => nobody_fits("m", &plan.skipped).map(|failure| failure.status),
+        }
+    };
+    let small = model("{context_window: 1000}");
+    for (n_input, expected) in [(1000, None), (2001, None), (2002, Some(413)), (1 << 50, Some(413))] {
+        assert_eq!(refusal(&small, Needs::NONE, n_input), expected, "{n_input}");
+    }
+    let plain = model("{supports_tool_calls: false}");
+    assert_eq!(refusal(&plain, Needs::TOOLS, 0), Some(400));
+    assert_eq!(refusal(&plain, Needs::VISION, 0), None);
+    // Both are as unwell as can be: that is no reason to say that they are not up to it.
+    let snapshot = model("{context_window: 1000}");
+    for place in 0..2 {
+        fail(&member(&resolved(&snapshot, "m", None), place), Code::UpstreamError, 5, Instant::now());
+    }
+    assert_eq!(refusal(&snapshot, Needs::NONE, 1), None);
+}
+
 /// A target by its upstream name, weight, priority and whether it is enabled.
 type Drawn = (u8, u32, u32, bool);
 
@@ -366,6 +458,12 @@ fn yaml(models: &[Vec<Drawn>], edges: &[(usize, usize)]) -> String {
         yaml.push_str(&format!("  - {{name: m{index}, targets: [{targets}], fallbacks: [{fallbacks}]}}\n"));
     }
     yaml
+}
+
+/// The same with a share for somebody in each model.
+fn with_shares(mut models: Vec<Vec<Drawn>>) -> Vec<Vec<Drawn>> {
+    models.iter_mut().for_each(|targets| targets[0].1 = targets[0].1.max(1));
+    models
 }
 
 /// Upstream names of the enabled targets that can be reached from `m0`.
@@ -387,7 +485,8 @@ proptest! {
     /// However models fall back on each other: a plan has every enabled target that can be reached, each once.
     #[test]
     fn every_target_once(
-        models in prop::collection::vec(prop::collection::vec((0_u8..5, 0_u32..4, 0_u32..3, any::<bool>()), 1..4), 1..6),
+        models in prop::collection::vec(prop::collection::vec((0_u8..5, 0_u32..4, 0_u32..3, any::<bool>()), 1..4), 1..6)
+            .prop_map(with_shares),
         edges in prop::collection::vec((0_usize..6, 0_usize..6), 0..8),
     ) {
         let snapshot = with_models(&yaml(&models, &edges));

@@ -29,6 +29,15 @@ fn by_turns(weights: &[u32]) -> Order {
     Turns::new(round).map_or(Order::Listed, Order::Turns)
 }
 
+/// Turns by weight where order matters: places keep their numbers, and weight 0 has no turn. Where nothing weighs anything all
+/// have the same. `None` for no places.
+pub(crate) fn turns(weights: &[u32]) -> Option<Turns> {
+    let is_even = weights.iter().all(|weight| *weight == 0);
+    let places = (0_u32..).zip(weights).filter(|(_, weight)| is_even || **weight > 0);
+    let (places, weights): (Vec<u32>, Vec<u32>) = places.map(|(place, weight)| (place, (*weight).max(1))).unzip();
+    Turns::new(round(&weights).into_iter().map(|turn| places[turn as usize]).collect())
+}
+
 /// One round of turns: place `i` occurs in proportion to `weights[i]`, exactly if the round is short enough. All weights are
 /// above 0.
 fn round(weights: &[u32]) -> Vec<u32> {

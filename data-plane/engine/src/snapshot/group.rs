@@ -31,6 +31,7 @@ pub(crate) enum Order {
     Balanced {
         latency: f64,
         cost: f64,
+        capability: f64,
     },
     Sticky,
 }
@@ -44,16 +45,16 @@ pub(crate) struct Turns {
 
 /// What keeps requests together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Affinity {
-    /// The session, or the key of those that name none.
-    Session,
-    /// The value of a header, or else as above.
-    Header(HeaderName),
+pub(crate) struct Affinity {
+    /// The value of this header; of requests without it the session.
+    pub(crate) header: Option<HeaderName>,
+    /// Of those that name none either how the conversation begins, else the key.
+    pub(crate) by_opening: bool,
 }
 
 /// FNV-1a and the mixer of SplitMix64. The same on every node and after every start, so that sessions find their target wherever
 /// they come in; nothing here needs to withstand those who look for collisions.
-pub(crate) fn steady_hash<const N: usize>(seed: u64, pieces: [&[u8]; N]) -> u64 {
+pub(crate) fn steady_hash<'a>(seed: u64, pieces: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let bytes = pieces.into_iter().flatten();
     let hash =
         bytes.fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
@@ -77,9 +78,9 @@ impl Group {
         Self::new(vec![(target, 1)], Order::Listed)
     }
 
-    /// The same members, by turns that go on, at the prices that hold with these lists.
-    pub(crate) fn charged(self: &Arc<Self>, discovered: &Discovered) -> Arc<Self> {
-        let members: Box<[_]> = self.members.iter().map(|target| Arc::clone(target).charged(discovered)).collect();
+    /// The same members, by turns that go on, as these lists have them.
+    pub(crate) fn listed(self: &Arc<Self>, discovered: &Discovered) -> Arc<Self> {
+        let members: Box<[_]> = self.members.iter().map(|target| Arc::clone(target).listed(discovered)).collect();
         if members.iter().zip(&self.members).all(|(new, old)| Arc::ptr_eq(new, old)) {
             return Arc::clone(self);
         }
@@ -90,6 +91,20 @@ impl Group {
 // === impl Order ===
 
 impl Order {
+    /// As configurations have it; turns are `weighted` or `round-robin`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Listed => "as listed",
+            Self::Turns(_) => "turns",
+            Self::Random => "random",
+            Self::LeastLatency => "least-latency",
+            Self::LeastBusy => "least-busy",
+            Self::Cheapest => "cheapest",
+            Self::Balanced { .. } => "balanced",
+            Self::Sticky => "sticky",
+        }
+    }
+
     fn again(&self) -> Self {
         match self {
             Self::Listed => Self::Listed,
@@ -101,7 +116,9 @@ impl Order {
             Self::LeastLatency => Self::LeastLatency,
             Self::LeastBusy => Self::LeastBusy,
             Self::Cheapest => Self::Cheapest,
-            Self::Balanced { latency, cost } => Self::Balanced { latency: *latency, cost: *cost },
+            Self::Balanced { latency, cost, capability } => {
+                Self::Balanced { latency: *latency, cost: *cost, capability: *capability }
+            }
             Self::Sticky => Self::Sticky,
         }
     }

@@ -1,5 +1,6 @@
 //! The tools prove themselves: what a script says is what arrives, and a link does what it is told.
 
+mod dead;
 mod link;
 mod upstream;
 

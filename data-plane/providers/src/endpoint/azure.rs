@@ -41,6 +41,12 @@ pub(super) fn api(provider: &Provider, base: &Base) -> (String, Option<String>) 
     (format!("{}{tail}", base.path()), Some(query(given.unwrap_or(API_VERSION))))
 }
 
+/// The resource's root, whichever form of the API stands behind it.
+pub(super) fn resource(base_url: &str) -> &str {
+    let url = base_url.trim_end_matches('/');
+    ["/openai/v1", "/models"].iter().find_map(|form| url.strip_suffix(form)).unwrap_or(url)
+}
+
 /// Whether this form of the API has an operation of `dialect` beside chat.
 pub(super) fn has(base: &Base, dialect: Dialect) -> bool {
     match dialect {

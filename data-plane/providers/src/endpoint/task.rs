@@ -69,6 +69,7 @@ fn tail(form: Form) -> &'static str {
         }
         Form::CohereEmbed => "/v2/embed",
         Form::GeminiEmbed => ":batchEmbedContents",
+        Form::GeminiEmbedOne => ":embedContent",
         Form::OllamaEmbed => "/api/embed",
         Form::BedrockCohereEmbed | Form::BedrockTitanEmbed | Form::BedrockNovaEmbed => "/invoke",
         Form::JinaRerank | Form::VoyageRerank => "/rerank",

@@ -14,6 +14,7 @@ fn provider(kind: &str, base_url: Option<&str>) -> Provider {
         kind: kind.to_owned(),
         base_url: base_url.map(str::to_owned),
         api_key: Some(gateway_model::secret::Secret::new("the-secret")),
+        api_keys: Vec::new(),
         headers: BTreeMap::new(),
         allow_private_networks: base_url.is_some_and(|url| url.starts_with("http:")),
         quirks: Vec::new(),
@@ -22,7 +23,12 @@ fn provider(kind: &str, base_url: Option<&str>) -> Provider {
         gcp: (kind == "vertex").then(|| vertex::gcp("global")),
         retry: None,
         timeouts: None,
+        continuation: None,
         breaker: None,
+        concurrency: None,
+        on_client_gone: Default::default(),
+        limits: None,
+        probe: None,
         discovery: None,
     }
 }

@@ -30,7 +30,7 @@ impl Outbound<'_> {
     ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
         let client = ingress::counted(self.inbound.id());
         let Some((dialect, uri)) = target.provider.endpoint.count_uri(&target.model) else {
-            let bytes = client.encode_counted(count::prompt(self.counted()?));
+            let bytes = client.encode_counted(count::prompt(self.counted()?, target.tokenizer, rand::random()));
             return Ok((Answer::Counted { bytes, is_exact: false }, 200, Vec::new()));
         };
         let counter = registry::counter(dialect).expect("endpoints name only dialects whose upstreams count");
@@ -81,10 +81,13 @@ impl Outbound<'_> {
         Ok(Sent::translated(counter.encode_count(request, &upstream)?, request))
     }
 
-    fn counted(&mut self) -> Result<&ChatRequest, Box<Failure>> {
-        match &mut self.decoded {
+    fn counted(&self) -> Result<&ChatRequest, Box<Failure>> {
+        match self.decoded.get() {
             Some(request) => Ok(request),
-            slot => Ok(slot.insert(ingress::counted(self.inbound.id()).decode_count(self.body)?)),
+            None => {
+                let request = ingress::counted(self.inbound.id()).decode_count(self.body)?;
+                Ok(self.decoded.get_or_init(|| Box::new(request)))
+            }
         }
     }
 }

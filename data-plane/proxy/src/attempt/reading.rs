@@ -7,7 +7,7 @@ use gateway_dialects::dialect::{Dialect, StreamDecoder};
 use gateway_dialects::fitting::answer_tool::{Unwrapping, UnwrappingDecoder};
 use gateway_engine::snapshot::Target;
 use gateway_ir::event::Event;
-use gateway_ir::failure::{Code, Failure};
+use gateway_ir::failure::{Code, Failure, Retry};
 use gateway_ir::fold::{Fold, Reply};
 use gateway_ir::legal::{Legality, Verdict};
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
@@ -80,11 +80,20 @@ impl Reading<'_> {
         Ok((all.into(), false))
     }
 
-    pub(super) async fn fold_stream(&self, mut body: UpstreamBody) -> Result<Reply, Box<Failure>> {
+    /// A stream as one reply; waits `idle_reasoning` for what comes next while the model is reasoning.
+    pub(super) async fn fold_stream(
+        &self,
+        mut body: UpstreamBody,
+        idle_reasoning: Duration,
+    ) -> Result<Reply, Box<Failure>> {
         let mut decoder = self.decoder();
         let (mut events, mut legality, mut fold) = (Vec::new(), Legality::default(), Fold::default());
-        let mut keep = |events: &mut Vec<Event>| {
+        let mut patient = Self { idle: self.idle, ..*self };
+        let mut keep = |events: &mut Vec<Event>, idle: &mut Duration| {
             for event in events.drain(..) {
+                if let Some(is_reasoning) = event.is_reasoning() {
+                    *idle = if is_reasoning { idle_reasoning } else { self.idle };
+                }
                 match legality.judge(&event) {
                     Verdict::Legal | Verdict::Open => fold.push(event),
                     Verdict::Drop(_) => {}
@@ -94,16 +103,16 @@ impl Reading<'_> {
             Ok(())
         };
         let mut n_bytes = 0;
-        while let Some(bytes) = self.next(&mut body).await? {
+        while let Some(bytes) = patient.next(&mut body).await? {
             n_bytes += bytes.len();
             if n_bytes > MAX_TRANSLATED_REPLY {
                 return Err(self.garbage("is larger than 32 MiB"));
             }
             decoder.push(&bytes, &mut events)?;
-            keep(&mut events)?;
+            keep(&mut events, &mut patient.idle)?;
         }
         decoder.finish(&mut events)?;
-        keep(&mut events)?;
+        keep(&mut events, &mut patient.idle)?;
         self.complete(fold.finish())
     }
 
@@ -120,6 +129,13 @@ impl Reading<'_> {
         let message = format!("the reply of `{}` {what}", self.target.provider.name);
         Box::new(Failure::new(Code::UpstreamGarbage, message))
     }
+}
+
+/// What a provider lacks, another one may have.
+pub(super) fn no_such_operation(operation: &str, target: &Target) -> Box<Failure> {
+    let message = format!("`{}` has no {operation}; ask for a model of a provider that has them", target.provider.name);
+    let failure = Failure::new(Code::UnsupportedParameter, message).at("model");
+    Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
 }
 
 pub(super) fn total_timeout(provider: &str) -> Box<Failure> {

@@ -11,7 +11,7 @@ use gateway_dialects::task::{Asked, Context, Upstream};
 use gateway_engine::count;
 use gateway_engine::snapshot::{Policy, Target};
 use gateway_ir::facts::Rewrite;
-use gateway_ir::failure::{Code, Failure, Retry};
+use gateway_ir::failure::{Failure, Retry};
 use gateway_ir::json;
 use gateway_ir::task::Form;
 use gateway_providers::endpoint::Operation;
@@ -19,7 +19,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
-use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Reading, refusal};
+use super::reading::{Reading, no_such_operation, refusal};
+use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound};
 use crate::body::{Pieces, RequestBody, Upload};
 use crate::upstream::UpstreamBody;
 
@@ -57,7 +58,8 @@ impl Outbound<'_> {
             .provider
             .endpoint
             .task(form.task(), &target.model)
-            .is_some_and(|operation| operation.form == form && operation.at_once.is_none_or(is_in_one));
+            .filter(|operation| operation.form == form && !form.names_models_within())
+            .is_some_and(|operation| operation.at_once.is_none_or(is_in_one));
         if passes { Lane::Pass } else { Lane::Translate }
     }
 
@@ -186,12 +188,4 @@ impl Calls<'_> {
         let dialect = registry::dialect(self.target.provider.dialect);
         Reading { target: self.target, dialect, by_tool: false, idle: self.policy.idle, deadline: self.deadline }
     }
-}
-
-/// Another target of the model may have it.
-/// What a provider lacks, another one may have.
-pub(super) fn no_such_operation(operation: &str, target: &Target) -> Box<Failure> {
-    let message = format!("`{}` has no {operation}; ask for a model of a provider that has them", target.provider.name);
-    let failure = Failure::new(Code::UnsupportedParameter, message).at("model");
-    Box::new(Failure { retry: Retry::OnlyElsewhere, ..failure })
 }

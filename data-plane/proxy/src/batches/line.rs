@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io;
 
 use bytes::Bytes;
+use gateway_engine::count;
 use gateway_engine::identity::Caller;
 use gateway_engine::resolve::{self, Ask};
 use gateway_engine::snapshot::Snapshot;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 use super::object::Fault;
+use crate::clock;
 use crate::ingress::Errand;
 
 /// Requests of one batch, <https://platform.openai.com/docs/guides/batch>.
@@ -205,13 +207,11 @@ impl Judge<'_> {
         }
         let headers = HeaderMap::new();
         let ask = Ask {
-            path: self.endpoint,
-            headers: &headers,
-            model: &facts.model,
+            needs: facts.needs,
+            n_input: count::estimated(&facts, body.len()),
+            unix_ms: clock::unix_ms(),
             forced_provider: self.provider,
-            forced_model: None,
-            forced_route: None,
-            session: None,
+            ..Ask::new(self.endpoint, &headers, &facts.model)
         };
         resolve::resolve(self.snapshot, &ask, self.caller).map(drop)
     }

@@ -288,14 +288,14 @@ impl Work {
         let sinks = Arc::clone(&self.gateway.sinks);
         let mut record = Record::begin(sinks, Instant::now(), id.clone(), "POST", &path);
         record.dialect(errand.language(dialect));
-        let head = Head { path, headers, id: id.clone(), form: StreamForm::Events, connection: None, run: None };
+        let (form, here) = (StreamForm::Events, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let head = Head { path, headers, from: here.ip(), id: id.clone(), form, connection: None, run: None };
         // What says nothing of streams may mean one; nothing but a conversation can be told that none is wanted.
         let may_stream = dialect == Dialect::OpenAiChat && errand == Errand::Chat;
         let body = if may_stream { wanted.unstreamed() } else { wanted.body.clone() };
         let body = Said::For(batch.owner.as_str().into(), body);
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let answering = self.gateway.converse((errand, dialect), &head, body, record);
-        let response = self.gateway.guarded(dialect, here, answering).await;
+        let response = self.gateway.guarded(dialect, here, Box::pin(answering)).await;
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::TOO_MANY_REQUESTS && headers.contains_key(&LIMIT_KIND) {
             let after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());

@@ -15,6 +15,7 @@ use http::{Method, Request, Uri};
 use tokio::time::timeout;
 
 use crate::body::{Pieces, RequestBody};
+use crate::clock;
 use crate::tokens::Tokens;
 use crate::upstream::{Client, Origin};
 
@@ -54,7 +55,8 @@ impl Asker {
     /// The models of a provider, or why there are none: a sentence for people, without the provider's name.
     pub(super) async fn ask(&self, provider: &Provider) -> Result<Vec<Offer>, String> {
         let Some(listing) = provider.endpoint.listing() else { return Ok(Vec::new()) };
-        let origin = Origin::of(&provider.endpoint);
+        let (host, authority) = (Arc::clone(listing.host()), listing.authority().clone());
+        let origin = Origin { host, authority, ..Origin::of(&provider.endpoint) };
         let round = Round { client: Client::new(Arc::clone(&self.tls)), tokens: &self.tokens, provider, origin };
         let asked = timeout(PATIENCE, round.offers(listing)).await;
         asked.unwrap_or_else(|_| Err(format!("no whole answer within {PATIENCE:?}")))
@@ -117,7 +119,12 @@ impl Round<'_> {
             let token = self.tokens.get(source).await.map_err(|failure| failure.message.to_string())?;
             request.headers_mut().insert(AUTHORIZATION, token);
         }
-        let response = self.client.send(&self.origin, request, CONNECT).await;
+        if let Some(signer) = self.provider.endpoint.signer() {
+            let slices = request.body().as_slices();
+            let signature = signer.sign(request.method(), request.uri(), slices, clock::unix_seconds());
+            request.headers_mut().extend(signature);
+        }
+        let response = self.client.send(&self.origin, Box::new(request), CONNECT).await;
         let response = response.map_err(|failure| failure.message.to_string())?;
         let status = response.status();
         if !status.is_success() {

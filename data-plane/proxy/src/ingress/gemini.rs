@@ -2,6 +2,7 @@
 //! of a stream in the query.
 
 use gateway_dialects::framing::array::StreamForm;
+use gateway_ir::task::Form;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Errand, percent_decoded};
@@ -30,6 +31,8 @@ pub(crate) fn asked(path: &str) -> Option<Asked> {
         "generateContent" => (Errand::Chat, false),
         "streamGenerateContent" => (Errand::Chat, true),
         "countTokens" => (Errand::CountTokens, false),
+        "batchEmbedContents" => (Errand::Task(Form::GeminiEmbed), false),
+        "embedContent" => (Errand::Task(Form::GeminiEmbedOne), false),
         _ => return None,
     };
     let model = model.strip_prefix(MODELS).unwrap_or(model);
@@ -75,7 +78,9 @@ mod tests {
             ("/v1beta/models/ollama/llama3:8b:generateContent", chat("ollama/llama3:8b", false)),
             ("/v1beta/models/g:countTokens", Some(("g".to_owned(), Errand::CountTokens, false))),
             ("/v1beta/models/:generateContent", None),
-            ("/v1beta/models/g:embedContent", None),
+            ("/v1beta/models/a/g:embedContent", Some(("a/g".to_owned(), Errand::Task(Form::GeminiEmbedOne), false))),
+            ("/v1/models/g:batchEmbedContents", Some(("g".to_owned(), Errand::Task(Form::GeminiEmbed), false))),
+            ("/v1beta/models/g:predict", None),
             ("/v1/models/ollama/llama3:8b", None),
             ("/v1beta/g:generateContent", None),
         ];

@@ -21,6 +21,7 @@ use http_body_util::{BodyExt as _, Limited};
 use super::batch;
 use super::meter::{self, Kind, Metered};
 use crate::body::{Pieces, RequestBody, Upload};
+use crate::clock;
 use crate::headers::Hints;
 use crate::ingress::pass::{Way, checked};
 use crate::ingress::percent_decoded;
@@ -94,7 +95,7 @@ impl Asking<'_> {
     }
 
     async fn kept(&self, service: Service, id: Option<&str>, tail: &str, body: Said) -> Result<Aim, Box<Failure>> {
-        let forced = Hints::read(self.headers).provider;
+        let forced = Hints::read(self.headers)?.provider;
         let handle = id.and_then(|id| self.open(id));
         let content = self.content(body).await?;
         let files = file_members(&content)?;
@@ -169,15 +170,15 @@ impl Asking<'_> {
 
     /// What serves a model by a name of the gateway's.
     fn target(&self, model: &str) -> Result<Arc<Target>, Box<Failure>> {
-        let hints = Hints::read(self.headers);
+        let hints = Hints::read(self.headers)?;
         let ask = Ask {
-            path: self.uri.path(),
-            headers: self.headers,
-            model,
+            method: self.method.as_str(),
+            unix_ms: clock::unix_ms(),
             forced_provider: hints.provider,
             forced_model: hints.model,
             forced_route: hints.route,
             session: hints.session,
+            ..Ask::new(self.uri.path(), self.headers, model)
         };
         let resolved = resolve::resolve(&self.config.snapshot, &ask, self.caller)?;
         let mut plan = routing::plan(&resolved, routing::Shape::default(), std::time::Instant::now());
@@ -214,7 +215,7 @@ impl Asking<'_> {
             let metered = metered.map(|metered| metered.kind);
             return self.bound(provider, Reach::Account, uri, metered, target.model.to_string(), content).await;
         }
-        let Some(name) = Hints::read(self.headers).provider.or(policy.default_provider.as_deref()) else {
+        let Some(name) = Hints::read(self.headers)?.provider.or(policy.default_provider.as_deref()) else {
             let message = "no provider is named: send `x-gateway-provider` or a `model`, or set \
                 `settings.passthrough.default_provider`";
             return Err(Box::new(Failure::invalid(message)));

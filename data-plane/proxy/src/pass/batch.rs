@@ -18,6 +18,10 @@ const OWNER: &str = "gateway_key";
 /// Pairs that metadata may have, <https://platform.openai.com/docs/api-reference/batch/create>.
 const MAX_PAIRS: usize = 16;
 
+/// How a batch may end, and the member that says when.
+const OVER: [(&str, &str); 4] =
+    [("completed", "completed_at"), ("failed", "failed_at"), ("expired", "expired_at"), ("cancelled", "cancelled_at")];
+
 /// A batch that is over, however it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finished {
@@ -104,6 +108,13 @@ pub(super) fn shown(body: &Bytes) -> Bytes {
     told.to_string().into()
 }
 
+/// The vendor's id of a batch that is not over.
+pub(super) fn open(body: &[u8]) -> Option<String> {
+    let told = serde_json::from_slice::<Value>(body).ok().filter(|told| told["object"] == "batch")?;
+    let is_over = OVER.iter().any(|(status, _)| told["status"] == *status);
+    told["id"].as_str().filter(|id| !id.is_empty() && !is_over).map(str::to_owned)
+}
+
 /// Those that are over, of a batch or of a list of them.
 pub(super) fn finished(body: &[u8], peppers: &Peppers, provider: &str) -> Vec<Finished> {
     let Ok(told) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
@@ -119,13 +130,8 @@ pub(super) fn finished(body: &[u8], peppers: &Peppers, provider: &str) -> Vec<Fi
 impl Finished {
     fn read(batch: &Value, peppers: &Peppers, provider: &str) -> Option<Self> {
         let text = |name: &str| batch[name].as_str().filter(|text| !text.is_empty());
-        let ended_at = match (text("object")?, text("status")?) {
-            ("batch", "completed") => "completed_at",
-            ("batch", "failed") => "failed_at",
-            ("batch", "expired") => "expired_at",
-            ("batch", "cancelled") => "cancelled_at",
-            _ => return None,
-        };
+        let (object, status) = (text("object")?, text("status")?);
+        let (_, ended_at) = OVER.iter().find(|(over, _)| object == "batch" && status == *over)?;
         let created_ms = batch["created_at"].as_i64()?.checked_mul(1000)?;
         let ended_ms = batch[ended_at].as_i64().and_then(|seconds| seconds.checked_mul(1000));
         Some(Self {

@@ -1,17 +1,19 @@
 //! What a batch at a provider cost, counted when the gateway first hears that it is over: from a client that asks for it, or for a
-//! list. Nobody gets at a batch's answers without having been told so here.
+//! list, or because it looked. Nobody gets at a batch's answers without having been told so here.
 //!
 //! The record's id is made of the batch's, and the store takes a record once, so that several nodes, or one after a restart,
 //! may hear of a batch as often as they like. What this node has settled it remembers for a while, only to write less.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant as Arrival;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gateway_dialects::registry;
 use gateway_engine::identity::Caller;
-use gateway_engine::limits::{self, Limited as _, Limits};
+use gateway_engine::limits::bill::Bill;
+use gateway_engine::limits::{self, Limits, Owner, Scopes};
 use gateway_engine::pass::Reach;
 use gateway_engine::snapshot::{Provider, Target};
 use gateway_ir::failure::Failure;
@@ -25,15 +27,15 @@ use tokio::time::{Instant, timeout};
 
 use super::batch::{self, Finished};
 use super::meter::{self, Kind};
+use super::watch::{MAX_AGE_MS, Open, Watch};
+use crate::account::Account;
 use crate::body::Pieces;
 use crate::pipeline::Gateway;
 use crate::record::{Ending, Record};
 use crate::state::Config;
-use crate::{attempt, clock, task};
+use crate::warnings::Warnings;
+use crate::{attempt, billing, clock, task};
 
-/// A batch that ended longer ago is not settled: records are kept for longer, so that none is ever taken for new again. Vendors
-/// keep a batch's answers no longer either.
-const MAX_AGE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Batches that are remembered as settled.
 const MAX_SEEN: usize = 16 * 1024;
 /// Files of answers that are read at once, and that wait to be.
@@ -49,6 +51,7 @@ pub(crate) struct Settled {
     seen: Mutex<Seen>,
     reading: Semaphore,
     waiting: Arc<Semaphore>,
+    pub(super) watch: Watch,
 }
 
 #[derive(Default)]
@@ -69,9 +72,10 @@ struct Owed {
 // === impl Settled ===
 
 impl Settled {
-    pub(crate) fn new() -> Self {
+    /// With what was not over when the node was here last, where it has a disk.
+    pub(crate) fn open(data_dir: Option<&Path>, warnings: &Warnings) -> Self {
         let (reading, waiting) = (Semaphore::new(MAX_READING), Arc::new(Semaphore::new(MAX_WAITING)));
-        Self { seen: Mutex::default(), reading, waiting }
+        Self { seen: Mutex::default(), reading, waiting, watch: Watch::below(data_dir, warnings) }
     }
 
     /// Whether it is the first to ask.
@@ -120,8 +124,11 @@ pub(super) fn heard(
             continue;
         }
         match (&owed.batch.used, &owed.batch.output) {
-            (Some((model, usage)), _) => owed.settle(gateway, model, *usage),
-            (None, None) => {}
+            (Some((model, usage)), _) => {
+                owed.settle(gateway, model, *usage);
+                owed.is_settled(gateway);
+            }
+            (None, None) => owed.is_settled(gateway),
             (None, Some(_)) => match Arc::clone(&gateway.settled.waiting).try_acquire_owned() {
                 Ok(waiting) => {
                     let gateway = Arc::clone(gateway);
@@ -136,11 +143,44 @@ pub(super) fn heard(
     }
 }
 
+/// Looks after a batch that was made through this node, until it is over.
+pub(super) async fn made(gateway: &Gateway, config: &Config, provider: &Provider, caller: &Caller, body: &[u8]) {
+    let first = config.snapshot.settings.passthrough.batch_look;
+    let Some(id) = batch::open(body).filter(|_| !first.is_zero()) else { return };
+    let (account, owner) = (provider.account.as_ref().to_owned(), caller.id.as_ref().to_owned());
+    gateway.settled.watch.add(Open { account, id, owner, made_ms: clock::unix_ms() }, first).await;
+}
+
+/// Settles a batch that was looked at, if it is over.
+pub(super) async fn looked(gateway: &Gateway, open: &Open, body: &[u8]) {
+    let config = gateway.live.pin();
+    let Some(provider) = config.snapshot.provider(&open.account) else { return };
+    let mut finished = batch::finished(body, &config.peppers, &provider.name).into_iter();
+    let Some(batch) = finished.find(|batch| batch.id == open.id) else { return };
+    let owed =
+        Owed { provider: Arc::clone(provider), batch, owner: open.owner.clone(), revision: config.snapshot.revision };
+    if !gateway.settled.claim(&owed.name()) {
+        return;
+    }
+    match (&owed.batch.used, &owed.batch.output) {
+        (Some((model, usage)), _) => {
+            owed.settle(gateway, model, *usage);
+            owed.is_settled(gateway);
+        }
+        (None, None) => owed.is_settled(gateway),
+        (None, Some(_)) => owed.settle_by_answers(gateway).await,
+    }
+}
+
 // === impl Owed ===
 
 impl Owed {
     fn name(&self) -> String {
         format!("{}/{}", self.provider.name, self.batch.id)
+    }
+
+    fn is_settled(&self, gateway: &Gateway) {
+        gateway.settled.watch.over(&self.provider.account, &self.batch.id);
     }
 
     /// One record, on the day on which the batch was made.
@@ -150,19 +190,29 @@ impl Owed {
         let mut record = Record::begin(Arc::clone(&gateway.sinks), Arrival::now(), id, "POST", &path);
         record.dialect("batch");
         record.since(self.batch.created_ms);
-        let limits = match gateway.live.keys.by_id(&self.owner) {
-            Some(caller) => {
-                record.caller(&caller);
-                Arc::clone(caller.limits())
+        let tenants = &gateway.live.load().snapshot.tenants;
+        let caller = gateway.live.keys.by_id(&self.owner);
+        // Whoever may not ask any more pays for what was asked before.
+        let client =
+            caller.map(|caller| Account::new(Arc::clone(&caller), tenants).unwrap_or_else(|_| Account::alone(caller)));
+        let as_model = format!("proxy:{}", self.provider.name);
+        let scopes = match client {
+            Some(client) => {
+                record.caller(&client);
+                let snapshot = &gateway.live.load().snapshot;
+                let purses = billing::purses(snapshot, &client, [&as_model, model]);
+                record.billed(Bill::owed(&purses, clock::unix_ms()), &gateway.leases);
+                client.scopes()
             }
             None => {
                 record.key(&self.owner);
-                Arc::new(Limits::unlimited(self.owner.as_str().into()))
+                let owner = Owner::key(&self.owner.as_str().into());
+                Scopes::of_key(Arc::new(Limits::new(owner, &gateway_model::limits::Limits::default())))
             }
         };
-        record.asked(&format!("proxy:{}", self.provider.name), false, self.revision, 0);
+        record.asked(&as_model, false, self.revision, 0);
         record.served_by(Target::in_batches(&self.provider, model));
-        record.admitted(limits::owed(&limits));
+        record.admitted(limits::owed(scopes));
         record.used(usage);
         record.status(StatusCode::OK.as_u16());
         record.ended(Ending::Finished);
@@ -171,7 +221,10 @@ impl Owed {
     async fn settle_by_answers(&self, gateway: &Gateway) {
         let Ok(_reading) = gateway.settled.reading.acquire().await else { return };
         match self.sums(gateway).await {
-            Ok(sums) => sums.iter().for_each(|(model, usage)| self.settle(gateway, model, *usage)),
+            Ok(sums) => {
+                sums.iter().for_each(|(model, usage)| self.settle(gateway, model, *usage));
+                self.is_settled(gateway);
+            }
             Err(failure) => {
                 let (batch, message) = (self.name(), &failure.message);
                 tracing::warn!("what the batch `{batch}` used is not known yet, its answers cannot be read: {message}");
@@ -194,7 +247,7 @@ impl Owed {
         let deadline = Instant::now() + policy.total;
         let target = Target::passing(&self.provider, "");
         let clients = (&gateway.client, &*gateway.tokens);
-        let response = attempt::send(clients, &target, request, &policy, deadline).await?;
+        let response = attempt::send(clients, &target, Box::new(request), &policy, deadline).await?;
         if !response.status().is_success() {
             let message = format!("the upstream answered with {}", response.status());
             return Err(Box::new(Failure::from_upstream_status(response.status().as_u16(), message)));
@@ -291,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_was_settled_is_forgotten_in_turn() {
-        let settled = Settled::new();
+        let settled = Settled::open(None, &Warnings::default());
         assert!(settled.claim("a") && !settled.claim("a"));
         settled.disclaim("a");
         assert!(settled.claim("a") && settled.claim("b"));

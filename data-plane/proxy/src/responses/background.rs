@@ -73,6 +73,7 @@ pub(crate) fn start(
     let head = Head {
         path: head.path.clone(),
         headers,
+        from: head.from,
         id: head.id.clone(),
         form: StreamForm::Events,
         connection: None,
@@ -166,6 +167,7 @@ impl Run {
         let mut context = reply_context(id, model, true, false);
         context.stored = true;
         context.previous.clone_from(&thread.previous);
+        context.conversation.clone_from(&thread.conversation);
         let object = ingress::spoken(DIALECT).encode_reply(&Reply::default(), &context);
         let ttl_ms = i64::try_from(settings.store_ttl.as_millis()).unwrap_or(i64::MAX);
         gateway.runs.add(self);

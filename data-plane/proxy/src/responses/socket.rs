@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use gateway_dialects::framing::array::StreamForm;
 use gateway_dialects::framing::sse;
+use gateway_engine::identity::Call;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::header::{HeaderValue, TE, UPGRADE};
@@ -26,6 +27,7 @@ use crate::conversations::{Bounds, Key, Memory};
 use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand};
 use crate::pipeline::{Gateway, Head, Said, request_id};
+use crate::presented::Presented;
 use crate::record::Record;
 use crate::websocket::{self, End, MAX_MESSAGE, Socket};
 use crate::{clock, receive, refusal, task};
@@ -85,15 +87,20 @@ fn accepted(
 ) -> Result<(Response<ReplyBody>, OnUpgrade, Connection), Box<Failure>> {
     let config = gateway.live.pin();
     let (response, upgrade) = websocket::accept(request, &config.snapshot.settings.origins)?;
-    let caller = gateway.identified(&config, request.headers())?;
+    let caller = gateway.identified(&config, presented(request.headers(), peer))?;
     let mut headers = std::mem::take(request.headers_mut());
     headers.remove(TE);
-    if Hints::read(&headers).session.is_none() {
+    if Hints::read(&headers)?.session.is_none() {
         headers::set_session(&mut headers, &format!("wsresp_{}", request_id()));
     }
     let memory = Arc::new(Memory::new(1, Bounds::CONNECTION));
     let gateway = Arc::clone(gateway);
     Ok((response, upgrade, Connection { gateway, peer, headers, owner: Arc::clone(&caller.id), memory }))
+}
+
+/// What a socket is for is to ask for responses: whoever may do that may open one.
+fn presented(headers: &HeaderMap, peer: SocketAddr) -> Presented<'_> {
+    Presented { headers, call: Call { method: "POST", path: PATH, from: peer.ip() } }
 }
 
 // === impl Connection ===
@@ -162,13 +169,14 @@ impl Connection {
         let head = Head {
             path: PATH.to_owned(),
             headers: self.headers.clone(),
+            from: self.peer.ip(),
             id,
             form: StreamForm::Events,
             connection: Some(Arc::clone(&self.memory)),
             run: None,
         };
         let asked = self.gateway.converse((ERRAND, DIALECT), &head, Said::Here(create.body), record);
-        let mut asked = Box::pin(self.gateway.guarded(DIALECT, self.peer, asked));
+        let mut asked = Box::pin(self.gateway.guarded(DIALECT, self.peer, Box::pin(asked)));
         let response = loop {
             tokio::select! {
                 response = &mut asked => break response,
@@ -237,7 +245,7 @@ impl Connection {
     /// Nobody is asked; what the message says can be gone on from under a new id.
     async fn warmed_up(&self, create: &Create) -> Result<[Value; 2], Box<Failure>> {
         let config = self.gateway.live.pin();
-        let caller = self.gateway.identified(&config, &self.headers)?;
+        let caller = self.gateway.identified(&config, presented(&self.headers, self.peer))?;
         let (store, connection) = (&self.gateway.conversations, Some(&self.memory));
         let (_, thread) = Thread::find((store, &self.gateway.busy), connection, &config, &caller, &create.body).await?;
         let mut response = json!({
@@ -250,6 +258,7 @@ impl Connection {
             "model": create.model,
             "output": [],
             "previous_response_id": thread.previous,
+            "conversation": thread.conversation.as_ref().map(|id| json!({"id": id})),
             "store": false,
             "usage": null,
         });

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gateway_engine::identity::Caller;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
 use http::{Request, Response, StatusCode};
@@ -16,14 +15,14 @@ use super::items::{self, Page};
 use crate::body::ReplyBody;
 use crate::clock;
 use crate::conversations::{Entry, Kept, Key, Turn};
-use crate::headers::Writer;
 use crate::ingress::pass::Way;
 use crate::ingress::percent_decoded;
 use crate::ingress::stored::{Act, Stored};
 use crate::ops::json_response;
-use crate::pipeline::{Gateway, Said, request_id};
-use crate::state::Config;
-use crate::{pass, refusal};
+use crate::own::Own;
+use crate::pass;
+use crate::pipeline::{Gateway, Said};
+use crate::presented::Presented;
 
 /// Answers what is asked about a response.
 pub(crate) async fn answer(
@@ -33,55 +32,51 @@ pub(crate) async fn answer(
     arrived: Instant,
 ) -> Response<ReplyBody> {
     let config = gateway.live.pin();
-    let found = find(gateway, &config, &stored, &request).await;
-    let (key, entry) = match found {
-        Ok(found) => found,
-        Err(failure) => return refused(&config, &failure),
+    let account = gateway.identified(&config, Presented::of(&request));
+    let found = match &account {
+        Ok(account) => find(gateway, Key::new(&account.id, &stored.id), &stored.id).await,
+        Err(failure) => Err(failure.clone()),
     };
-    let told = match &entry.kept {
-        Kept::At { provider } => {
-            let way = Way::Held { provider: Arc::clone(provider), tail: stored.tail() };
-            let response = pass::answer(gateway, way, request.map(Said::Coming), arrived).await;
-            if stored.act == Act::Delete && response.status().is_success() {
-                gateway.conversations.remove(&key).await;
-            }
-            return response;
+    if let Ok((key, entry)) = &found
+        && let Kept::At { provider } = &entry.kept
+    {
+        let way = Way::Held { provider: Arc::clone(provider), tail: stored.tail() };
+        let response = pass::answer(gateway, way, request.map(Said::Coming), arrived).await;
+        if stored.act == Act::Delete && response.status().is_success() {
+            gateway.conversations.remove(key).await;
         }
-        Kept::Here(turn) => told(gateway, &stored, &key, turn, request.uri().query()).await,
-        Kept::Running(turn) => running(gateway, &stored, &key, turn, request.uri().query()).await,
-    };
-    match told {
-        Ok(mut response) => {
-            Writer::new(response.headers_mut(), config.families()).request_id(&request_id());
-            response
-        }
-        Err(failure) => refused(&config, &failure),
+        return response;
     }
+    let mut own = Own::begin(gateway, &config, Presented::of(&request), arrived, "responses");
+    let told = async {
+        own.admit(account)?;
+        let (key, entry) = found?;
+        let query = request.uri().query();
+        match &entry.kept {
+            Kept::Here(turn) => told(gateway, &stored, &key, turn, query).await,
+            Kept::Running(turn) => running(gateway, &stored, &key, turn, query).await,
+            Kept::At { .. } => Err(not_found(gateway, &stored.id)),
+        }
+    };
+    let told = told.await;
+    own.over(told, Dialect::OpenAiResponses)
 }
 
-async fn find(
-    gateway: &Gateway,
-    config: &Config,
-    stored: &Stored,
-    request: &Request<Incoming>,
-) -> Result<(Key, Arc<Entry>), Box<Failure>> {
-    let caller: Arc<Caller> = gateway.identified(config, request.headers())?;
-    let key = Key::new(&caller.id, &stored.id);
-    match gateway.conversations.get(&key, clock::unix_ms()).await? {
-        Some(entry) => Ok((key, entry)),
-        None => {
-            // In OpenAI's words, and why it may be so.
-            let message = match gateway.conversations.place() {
-                "node" => format!(
-                    "Response with id '{}' not found. `store` is local to the gateway node that answered, and another node, or the \
-                     same after `responses.store_ttl`, does not know it",
-                    stored.id
-                ),
-                _ => format!("Response with id '{}' not found.", stored.id),
-            };
-            Err(Box::new(Failure::new(Code::NotFound, message).at("id")))
-        }
-    }
+async fn find(gateway: &Gateway, key: Key, id: &str) -> Result<(Key, Arc<Entry>), Box<Failure>> {
+    let entry = gateway.conversations.get(&key, clock::unix_ms()).await?;
+    entry.map(|entry| (key, entry)).ok_or_else(|| not_found(gateway, id))
+}
+
+/// In OpenAI's words, and why it may be so.
+fn not_found(gateway: &Gateway, id: &str) -> Box<Failure> {
+    let message = match gateway.conversations.place() {
+        "node" => format!(
+            "Response with id '{id}' not found. `store` is local to the gateway node that answered, and another node, or the same \
+             after `responses.store_ttl`, does not know it"
+        ),
+        _ => format!("Response with id '{id}' not found."),
+    };
+    Box::new(Failure::new(Code::NotFound, message).at("id"))
 }
 
 /// Of a response that was being made when it was last written down.
@@ -221,8 +216,4 @@ pub(super) fn page(query: Option<&str>) -> Result<Page, Box<Failure>> {
         }
     }
     Ok(page)
-}
-
-fn refused(config: &Config, failure: &Failure) -> Response<ReplyBody> {
-    refusal::response(failure, Dialect::OpenAiResponses, &request_id(), config.families())
 }

@@ -1,6 +1,7 @@
 //! `/v1/conversations`: made, told, changed and forgotten, and their items, <https://platform.openai.com/docs/api-reference/conversations>.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_ir::dialect::Dialect;
@@ -14,21 +15,29 @@ use super::items;
 use super::stored::page;
 use crate::body::ReplyBody;
 use crate::conversations::Key;
-use crate::headers::Writer;
 use crate::ingress::conversations::Wanted;
 use crate::ops::json_response;
-use crate::pipeline::{Gateway, request_id};
-use crate::{receive, refusal};
+use crate::own::Own;
+use crate::pipeline::Gateway;
+use crate::presented::Presented;
+use crate::receive;
 
 /// Items of one request.
 const MAX_ITEMS: usize = 20;
 
 /// Answers what is asked about conversations.
-pub(crate) async fn converse(gateway: &Gateway, wanted: Wanted, request: Request<Incoming>) -> Response<ReplyBody> {
+pub(crate) async fn converse(
+    gateway: &Gateway,
+    wanted: Wanted,
+    request: Request<Incoming>,
+    arrived: Instant,
+) -> Response<ReplyBody> {
     let config = gateway.live.pin();
+    let (head, body) = request.into_parts();
+    let presented = Presented::of_parts(&head);
+    let mut own = Own::begin(gateway, &config, presented, arrived, "conversations");
     let told = async {
-        let caller = gateway.identified(&config, request.headers())?;
-        let (head, body) = request.into_parts();
+        let caller = own.admit(gateway.identified(&config, presented))?;
         let bounds = receive::Bounds::of(&config.snapshot.settings);
         let body = match wanted {
             Wanted::Create | Wanted::Update { .. } | Wanted::AddItems { .. } => {
@@ -44,16 +53,10 @@ pub(crate) async fn converse(gateway: &Gateway, wanted: Wanted, request: Request
         }
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let asking = Asking { gateway, owner: &caller.id, ttl_ms, query: head.uri.query() };
-        asking.answer(&wanted, &body).await
+        Ok(json_response(StatusCode::OK, &asking.answer(&wanted, &body).await?))
     };
-    match told.await {
-        Ok(value) => {
-            let mut response = json_response(StatusCode::OK, &value);
-            Writer::new(response.headers_mut(), config.families()).request_id(&request_id());
-            response
-        }
-        Err(failure) => refusal::response(&failure, Dialect::OpenAiChat, &request_id(), config.families()),
-    }
+    let told = told.await;
+    own.over(told, Dialect::OpenAiChat)
 }
 
 struct Asking<'a> {

@@ -18,6 +18,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::conversation::{self, Busy, Conversation, Talk};
 use super::items;
+use super::part::Part;
 use super::request::Asked;
 use crate::attempt::{Answer, Answered, Lane};
 use crate::body::{Aborted, Chunk, ReplyBody, ReplyStream};
@@ -31,6 +32,8 @@ pub(crate) struct Thread {
     /// To be kept for later requests.
     pub(crate) stored: bool,
     pub(crate) previous: Option<String>,
+    /// The conversation that it is a part of, where that is one of ours.
+    pub(crate) conversation: Option<String>,
     /// Who keeps the previous response, if it is not in the body by now.
     provider: Option<Arc<str>>,
     /// Nothing is known of the previous response.
@@ -67,6 +70,7 @@ impl Thread {
             owner: Arc::clone(&caller.id),
             stored: asked.stored && !config.snapshot.settings.store_ttl.is_zero(),
             previous: asked.previous.clone(),
+            conversation: None,
             provider: None,
             is_unknown: false,
             input: None,
@@ -139,6 +143,7 @@ impl Thread {
             self.elsewhere = Some(id.to_owned());
             return Ok((None, self));
         };
+        self.conversation = Some(id.to_owned());
         let input = asked.input(body);
         let all = items::joined(&[&conversation.input(), &input]);
         let whole = asked.with_items(body, &all);
@@ -174,6 +179,17 @@ impl Thread {
             (Some(id), _) => Err(not_found(id)),
             (None, id) => Err(conversation::not_found(id.as_deref().unwrap_or_default(), place)),
         }
+    }
+
+    /// Nobody keeps anything of it: it goes on from nothing, and nothing will go on from it.
+    pub(crate) fn is_free(&self) -> bool {
+        let is_kept = self.stored || self.connection.is_some() || self.talk.is_some() || self.elsewhere.is_some();
+        !is_kept && self.previous.is_none() && self.behind.is_none()
+    }
+
+    /// No vendor keeps what it goes on from, so that any may go on with it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.provider.is_none() && !self.is_unknown && self.elsewhere.is_none()
     }
 
     /// The client need not stay.
@@ -222,7 +238,7 @@ impl Thread {
         let mut whole: Vec<(Arc<dyn Store>, i64)> = Vec::new();
         let mut at = None;
         match (self.stored, is_vendors) {
-            (true, true) => at = Some((Arc::clone(store), Arc::clone(&answered.target.provider.name), until_ms)),
+            (true, true) => at = Some((Arc::clone(store), Arc::clone(&answered.target.provider.account), until_ms)),
             (true, false) => whole.push((Arc::clone(store), until_ms)),
             (false, _) => {}
         }
@@ -234,12 +250,14 @@ impl Thread {
             whole.clear();
         }
         let is_needed = at.is_some() || !whole.is_empty() || self.talk.is_some();
+        let part = self.conversation.filter(|_| is_vendors).map(Part::of);
         is_needed.then(|| Keeper {
             owner: self.owner,
             input,
             whole,
             at,
             talk: self.talk,
+            part,
             events: sse::Parser::default(),
         })
     }
@@ -273,6 +291,8 @@ pub(crate) struct Keeper {
     /// Who takes down which provider keeps it.
     at: Option<(Arc<dyn Store>, Arc<str>, i64)>,
     talk: Option<Talk>,
+    /// What the vendor does not know of its own words.
+    part: Option<Part>,
     events: sse::Parser,
 }
 
@@ -280,6 +300,7 @@ struct Watched {
     reply: Pin<Box<dyn ReplyStream>>,
     /// Until it has seen all that it needs.
     keeper: Option<Keeper>,
+    part: Option<Part>,
 }
 
 // === impl Keeper ===
@@ -308,9 +329,15 @@ impl Keeper {
                     true => drop(self.saw(&all)),
                     false => self.keep(&all),
                 }
-                ReplyBody::Whole(pieces)
+                match self.part.take() {
+                    Some(mut part) => ReplyBody::whole(if is_stream { part.events(&all) } else { part.response(&all) }),
+                    None => ReplyBody::Whole(pieces),
+                }
             }
-            ReplyBody::Stream(reply) if is_stream => ReplyBody::Stream(Box::pin(Watched { reply, keeper: Some(self) })),
+            ReplyBody::Stream(reply) if is_stream => {
+                let part = self.part.take();
+                ReplyBody::Stream(Box::pin(Watched { reply, keeper: Some(self), part }))
+            }
             // Too large to be held, and so to be kept.
             other => other,
         };
@@ -386,12 +413,20 @@ fn id(response: &[u8]) -> Option<String> {
 
 impl ReplyStream for Watched {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Chunk, Aborted>>> {
-        let next = ready!(self.reply.as_mut().poll_next(context));
-        if let (Some(Ok(Chunk::Data(bytes))), Some(keeper)) = (&next, &mut self.keeper)
-            && !keeper.saw(bytes)
-        {
-            self.keeper = None;
+        loop {
+            let next = ready!(self.reply.as_mut().poll_next(context));
+            let Some(Ok(Chunk::Data(bytes))) = &next else { return Poll::Ready(next) };
+            if let Some(keeper) = &mut self.keeper
+                && !keeper.saw(bytes)
+            {
+                self.keeper = None;
+            }
+            let Some(part) = &mut self.part else { return Poll::Ready(next) };
+            let events = part.events(bytes);
+            // No event may be whole yet.
+            if !events.is_empty() {
+                return Poll::Ready(Some(Ok(Chunk::Data(events))));
+            }
         }
-        Poll::Ready(next)
     }
 }

@@ -1,10 +1,11 @@
 //! How far the configuration of this node has come, how safe it is and how current: for `/ready`, metrics and heartbeats.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gateway_wire::v1::Class;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Written by `sync`, read by `ops`.
@@ -15,6 +16,9 @@ pub struct Standing {
     damaged: AtomicU64,
     quarantined: AtomicU64,
     is_unkept: AtomicU64,
+    /// Nodes that share limits; 0 before anybody has said.
+    n_nodes: AtomicU32,
+    n_nodes_moved: Notify,
 }
 
 /// One class.
@@ -63,6 +67,22 @@ impl Standing {
             damaged: read(&self.damaged),
             quarantined: read(&self.quarantined),
             unkept: read(&self.is_unkept),
+        }
+    }
+
+    /// Nodes that share rates and places, this one among them, as far as was said last.
+    pub fn n_nodes(&self) -> u32 {
+        self.n_nodes.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it has changed since this was called last; for one task.
+    pub(crate) async fn n_nodes_moved(&self) {
+        self.n_nodes_moved.notified().await;
+    }
+
+    pub(crate) fn shares_with(&self, n_nodes: u32) {
+        if self.n_nodes.swap(n_nodes, Ordering::Relaxed) != n_nodes {
+            self.n_nodes_moved.notify_one();
         }
     }
 

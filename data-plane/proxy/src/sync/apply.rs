@@ -8,7 +8,6 @@ mod keys;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use gateway_engine::compile::compile_over;
 use gateway_engine::identity::{KeyEntry, Peppers};
@@ -111,7 +110,7 @@ impl Applier {
 
     /// Changes of identity. Returns what could not be read.
     pub(crate) fn identity(&mut self, upsert: &[Item], removed: &[ItemId]) -> Vec<ConfigError> {
-        let (mut quarantined, now) = (Vec::new(), Instant::now());
+        let mut quarantined = Vec::new();
         for id in removed {
             if id.kind == KEY_KIND {
                 self.live.keys.remove(&id.id);
@@ -122,7 +121,7 @@ impl Applier {
         self.live.keys.reserve(upsert.len().saturating_sub(self.live.keys.len()));
         for item in upsert.iter().filter(|item| item.kind != PEPPER_KIND) {
             match keys::entry(item, |version| self.peppers.contains_key(&version)) {
-                Ok(entry) => self.key(item, &entry, now),
+                Ok(entry) => self.key(item, &entry),
                 Err(error) => {
                     self.live.keys.remove(&item.id);
                     self.aside.insert(aside_key(item), item.clone());
@@ -146,9 +145,8 @@ impl Applier {
     pub(crate) fn keys(&mut self, entries: &[KeyEntry], peppers: Arc<Peppers>) {
         let kept: HashSet<&str> = entries.iter().map(|entry| &*entry.id).collect();
         self.live.keys.retain(|id| kept.contains(id));
-        let now = Instant::now();
         for entry in entries {
-            self.live.keys.upsert(entry, now);
+            self.live.keys.upsert(entry);
         }
         self.has_identity = true;
         let snapshot = Arc::clone(&self.live.load().snapshot);
@@ -186,8 +184,8 @@ impl Applier {
         }
     }
 
-    fn key(&mut self, item: &Item, entry: &KeyEntry, now: Instant) {
-        if keys::is_plain(item) {
+    fn key(&mut self, item: &Item, entry: &KeyEntry) {
+        if keys::is_plain(item, entry) {
             // Of a hundred thousand keys hardly one is there.
             if !self.aside.is_empty() {
                 self.aside.remove(&aside_key(item));
@@ -195,7 +193,7 @@ impl Applier {
         } else {
             self.aside.insert(aside_key(item), item.clone());
         }
-        if let Some(displaced) = self.live.keys.upsert(entry, now) {
+        if let Some(displaced) = self.live.keys.upsert(entry) {
             let displaced = keys::item(displaced);
             self.aside.entry(aside_key(&displaced)).or_insert(displaced);
         }

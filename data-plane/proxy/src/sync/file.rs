@@ -14,8 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use gateway_engine::identity::{KeyEntry, Peppers};
-use gateway_engine::limits::Spec;
+use gateway_engine::identity::{Access, Belongs, KeyEntry, Peppers};
 use gateway_model::file::{self, Parsed};
 use gateway_model::kind::key::Key;
 use gateway_model::problem::{Code, Problem};
@@ -122,6 +121,18 @@ impl FileSource {
                 )),
             }
         }
+        for key in &parsed.set.keys {
+            let teams = || parsed.set.teams.iter().map(|team| team.name.as_str());
+            let users = || parsed.set.users.iter().map(|user| user.name.as_str());
+            let missing_team = key.team.as_deref().filter(|named| !teams().any(|team| team == *named));
+            let missing_user = key.user.as_deref().filter(|named| !users().any(|user| user == *named));
+            for (kind, named) in
+                missing_team.map(|team| ("team", team)).into_iter().chain(missing_user.map(|user| ("user", user)))
+            {
+                let message = format!("no {kind} is named `{named}`");
+                problems.push(Problem::error(Code::UnknownReference, format!("keys[{}].{kind}", key.name), message));
+            }
+        }
         if problems.is_empty() {
             return Ok(entries);
         }
@@ -163,7 +174,14 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
         passthrough: key.passthrough.clone(),
         enabled: key.enabled,
         expires_at_ms: key.expires_at.as_ref().map(|at| at.0),
-        limits: Spec { rpm: key.limits.rpm },
+        limits: key.limits.clone(),
+        access: Access {
+            roles: key.roles.clone(),
+            endpoints: key.endpoints.iter().map(ToString::to_string).collect(),
+            ips: key.ips.clone(),
+            belongs: Belongs { user: key.user.as_deref().map(Into::into), team: key.team.as_deref().map(Into::into) },
+            budget: key.budget,
+        },
         tags: key.tags.clone(),
         ..KeyEntry::default()
     }

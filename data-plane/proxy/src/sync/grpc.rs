@@ -282,3 +282,18 @@ impl<T: Target> Subscriber<T> {
 fn message(msg: Sent) -> NodeMsg {
     NodeMsg { msg: Some(msg) }
 }
+
+#[cfg(test)]
+mod tests {
+    use gateway_model::kind::Kind;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_announced() {
+        // What is not announced is not sent: the node would stay on the revision before.
+        for kind in Kind::ALL {
+            assert!(FEATURES.contains(&kind.name()), "{kind}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use gateway_wire::tree::Tree;
 use gateway_wire::v1::control_msg::Msg as Received;
 use gateway_wire::v1::node_msg::Msg as Sent;
-use gateway_wire::v1::{Class, ClassState, ConfigError, Item};
+use gateway_wire::v1::{Bookmark, Class, ClassState, ConfigError, Item};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -191,6 +191,11 @@ impl<T: Target> Holder<T> {
 
     /// Answers to one message.
     pub(super) fn receive(&mut self, received: Received) -> Result<Vec<Sent>, Leave> {
+        if let Received::Bookmark(Bookmark { live_nodes: live_nodes @ 1.., .. }) = received
+            && let Some(standing) = self.target.standing()
+        {
+            standing.shares_with(live_nodes);
+        }
         // The state machine goes by what serves, so that has to be settled first.
         let mut replies = if is_about_identity(&received) { Vec::new() } else { self.serve_pending() };
         match self.replica.receive(received) {

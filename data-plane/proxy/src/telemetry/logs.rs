@@ -6,6 +6,7 @@
 mod files;
 mod counts;
 mod backlog;
+mod line;
 mod sink;
 
 #[cfg(test)]

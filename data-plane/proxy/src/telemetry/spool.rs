@@ -94,6 +94,7 @@ impl Spool {
                     quota,
                     n_dropped: AtomicU64::new(0),
                     uncollected: AtomicBool::new(false),
+                    owed: Mutex::new(found.iter().map(|file| file.name.boot.clone()).collect()),
                     directory_dirty: AtomicBool::new(false),
                     warnings: Arc::clone(warnings),
                 });
@@ -156,6 +157,11 @@ impl Spool {
                 + self.disk.as_ref().map_or(0, |disk| disk.shared.n_dropped.load(Ordering::Relaxed)),
             ..SpoolState::default()
         }
+    }
+
+    /// Whether usage of an earlier boot may still be delivered. What never reached a disk is not known to be delivered.
+    pub(crate) fn owes(&self, boot: &str) -> bool {
+        self.disk.as_ref().is_none_or(|disk| lock(&disk.shared.owed).contains(boot))
     }
 
     /// Writes everything to the disk; blocks for as long as that takes. Nothing may be written afterwards.

@@ -128,20 +128,23 @@ impl Pool {
 // === impl Lease ===
 
 impl Lease {
-    pub(super) async fn send(&mut self, mut request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &mut self,
+        mut request: Box<Request<RequestBody>>,
+    ) -> Result<Response<Incoming>, SendError> {
         let sent = match &mut self.connection {
             Connection::H1(h1) => {
                 to_origin_form(&mut request, &self.origin);
                 if h1.sender.ready().await.is_err() {
-                    return Err(SendError::NotSent(Box::new(request)));
+                    return Err(SendError::NotSent(request));
                 }
-                h1.sender.try_send_request(request).await
+                h1.sender.try_send_request(*request).await
             }
             Connection::H2(h2) => {
                 if h2.sender.ready().await.is_err() {
-                    return Err(SendError::NotSent(Box::new(request)));
+                    return Err(SendError::NotSent(request));
                 }
-                h2.sender.try_send_request(request).await
+                h2.sender.try_send_request(*request).await
             }
         };
         sent.map_err(|mut error| match error.take_message() {

@@ -53,6 +53,11 @@ fn events(text: &str) -> Vec<Value> {
     data.map(|data| serde_json::from_str(data).expect("JSON")).collect()
 }
 
+/// The records of what asked for responses; what is asked about them has its own.
+async fn settled(gateway: &Gateway, n: usize) -> Vec<Value> {
+    gateway.records_of(n, |record| record["method"] == "POST" && record["path"] == PATH).await
+}
+
 #[tokio::test]
 async fn a_response_is_made_behind_its_request() {
     let (upstream, gate) = gated("hello there").await;
@@ -77,7 +82,7 @@ async fn a_response_is_made_behind_its_request() {
     let cancelled = asked(&gateway, KEY, "POST", &format!("{path}/cancel"), None).await;
     assert_eq!((cancelled.status, cancelled.json()), (200, made), "it is over, and stays what it is");
     // The first record is of the refusal, the other of the response.
-    let records = gateway.records(2).await;
+    let records = settled(&gateway, 2).await;
     let record = records.iter().find(|record| record["status"] == 200).expect("the response's");
     assert_eq!((&record["ending"], &record["settled_by"]), (&json!("finished"), &json!("exact")), "{record}");
     upstream.push(Script::json(200, &anthropic::reply("own-name", "again", 7)));
@@ -99,8 +104,8 @@ async fn a_cancelled_response_lets_its_upstream_go() {
     assert!(matches!(upstream.ending(0).await, Ending::ClientLeft), "the upstream is let go");
     assert_eq!(asked(&gateway, KEY, "POST", &cancel, None).await.json(), cancelled.json(), "once is as good as twice");
     assert_eq!(standing(&gateway, &path).await, cancelled.json());
-    gateway.chat(&json!({"model": "none", "messages": []})).await;
-    let records = gateway.records(2).await;
+    asked(&gateway, KEY, "POST", PATH, Some(json!({"model": "none", "input": "x"}))).await;
+    let records = settled(&gateway, 2).await;
     assert_eq!(records.len(), 2, "it is settled once: {records:?}");
     assert_eq!(records[0]["settled_by"], "exact", "{}", records[0]);
 }
@@ -283,7 +288,7 @@ async fn a_vendor_makes_its_own_in_the_background() {
             assert_eq!(response.json::<Value>().await.expect("JSON")["status"], "queued");
         }
         assert_eq!(upstream.request(0).await.json()["background"], true);
-        let records = gateway.records(1).await;
+        let records = settled(&gateway, 1).await;
         let (tokens, settled) = (&records[0]["tokens"], &records[0]["settled_by"]);
         let found = (tokens["input"].as_u64(), tokens["output"].as_u64(), settled.as_str());
         assert_eq!(found, (Some(3), Some(5), Some("exact")), "stream: {stream}, {}", records[0]);

@@ -13,13 +13,13 @@ use crate::pass::{OTHER, PLAIN, asked, config};
 
 const CHAT: &str = "/v1/chat/completions";
 
-fn line(id: &str, text: &str) -> String {
+pub(crate) fn line(id: &str, text: &str) -> String {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
     json!({"custom_id": id, "method": "POST", "url": CHAT, "body": body}).to_string()
 }
 
 /// An Anthropic upstream: says what it was told; refuses what says `no`; waits at the gate with what says `wait`.
-fn echo(upstream: &Upstream, gate: &Gate) {
+pub(crate) fn echo(upstream: &Upstream, gate: &Gate) {
     let gate = gate.clone();
     upstream.respond_with(move |received| {
         let content = received.json()["messages"][0]["content"].to_string();
@@ -35,7 +35,7 @@ fn echo(upstream: &Upstream, gate: &Gate) {
     });
 }
 
-async fn uploaded(gateway: &Gateway, key: &str, purpose: &str, content: &str) -> Answer {
+pub(crate) async fn uploaded(gateway: &Gateway, key: &str, purpose: &str, content: &str) -> Answer {
     let form = format!(
         "--x\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n--x\r\n\
          Content-Disposition: form-data; name=\"file\"; filename=\"in.jsonl\"\r\nContent-Type: application/jsonl\r\n\r\n\
@@ -46,7 +46,7 @@ async fn uploaded(gateway: &Gateway, key: &str, purpose: &str, content: &str) ->
 }
 
 /// A batch over these lines; its id.
-async fn made(gateway: &Gateway, lines: &[String], window: &str) -> String {
+pub(crate) async fn made(gateway: &Gateway, lines: &[String], window: &str) -> String {
     let file = uploaded(gateway, PLAIN, "batch", &lines.join("\n")).await;
     assert_eq!((file.status, &file.json()["object"]), (200, &json!("file")), "{}", file.text);
     let file = file.json()["id"].clone();
@@ -57,7 +57,7 @@ async fn made(gateway: &Gateway, lines: &[String], window: &str) -> String {
 }
 
 /// The batch, once it is `status`.
-async fn when(gateway: &Gateway, id: &str, status: &str) -> Value {
+pub(crate) async fn when(gateway: &Gateway, id: &str, status: &str) -> Value {
     within(status, || async {
         let batch = asked(gateway, PLAIN, "GET", &format!("/v1/batches/{id}"), None).await.json();
         let is_over = ["completed", "failed", "expired", "cancelled"].map(Value::from).contains(&batch["status"]);

@@ -12,8 +12,8 @@ use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as NodeSays;
 use gateway_wire::v1::{
-    Ack, Bookmark, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LogBatch, LogRecord,
-    MetricFrame, NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
+    Ack, Bookmark, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LeaseAsk, LeaseGrant,
+    LogBatch, LogRecord, MetricFrame, NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -66,6 +66,7 @@ impl Fleet for Service {
     type UsageStream = Acks;
     type LogsStream = Acks;
     type MetricsStream = Acks;
+    type LeaseStream = ReceiverStream<Result<LeaseGrant, Status>>;
 
     async fn sync(&self, request: Request<Streaming<NodeMsg>>) -> Result<Response<Self::SyncStream>, Status> {
         let (outbound, messages) = mpsc::channel(64);
@@ -114,6 +115,11 @@ impl Fleet for Service {
             }
         });
         Ok(Response::new(ReceiverStream::new(acks)))
+    }
+
+    /// As one of an older version.
+    async fn lease(&self, _: Request<Streaming<LeaseAsk>>) -> Result<Response<Self::LeaseStream>, Status> {
+        Err(Status::unimplemented("no leases"))
     }
 }
 
@@ -197,8 +203,13 @@ impl Stream {
     }
 
     pub(crate) async fn bookmark(&self, class: Class, revision: u64, items: &[Item]) {
+        self.lives(class, revision, items, 0).await;
+    }
+
+    /// The same, and so many nodes share the limits.
+    pub(crate) async fn lives(&self, class: Class, revision: u64, items: &[Item], live_nodes: u32) {
         let (epoch, root_hash) = (EPOCH.to_owned(), Tree::of(items).root().to_vec());
-        let bookmark = Bookmark { class: class.into(), epoch, revision, root_hash, min_resumable: 0 };
+        let bookmark = Bookmark { class: class.into(), epoch, revision, root_hash, min_resumable: 0, live_nodes };
         self.send(Msg::Bookmark(bookmark)).await;
     }
 

@@ -97,15 +97,21 @@ async fn a_response_is_part_of_its_conversation() {
         body
     };
     let responses = "/v1/responses";
-    told(&gateway, "POST", responses, Some(ask("two", json!({"conversation": {"id": id}})))).await;
+    let part_of = json!({"id": id});
+    let made = told(&gateway, "POST", responses, Some(ask("two", json!({"conversation": part_of})))).await;
+    assert_eq!(made["conversation"], part_of, "as the client said it or not, it is told as an object: {made}");
     let streamed = ask("three", json!({"stream": true, "store": false}));
-    assert_eq!(asked(&gateway, KEY, "POST", responses, Some(streamed)).await.status, 200);
+    let streamed = asked(&gateway, KEY, "POST", responses, Some(streamed)).await;
+    let told_so = format!("\"conversation\":{part_of}");
+    assert_eq!((streamed.status, streamed.text.matches(&told_so).count()), (200, 3), "{}", streamed.text);
     let behind = told(&gateway, "POST", responses, Some(ask("four", json!({"background": true})))).await;
+    assert_eq!(behind["conversation"], part_of, "{behind}");
     let behind = format!("{responses}/{}", behind["id"].as_str().expect("an id"));
-    within("the response in the background", || async {
-        (told(&gateway, "GET", &behind, None).await["status"] == "completed").then_some(())
-    })
-    .await;
+    let over = within("the response in the background", || async {
+        let made = told(&gateway, "GET", &behind, None).await;
+        (made["status"] == "completed").then_some(made)
+    });
+    assert_eq!(over.await["conversation"], part_of);
     told(&gateway, "POST", responses, Some(ask("five", json!({})))).await;
     let expected = "user: one; assistant: answer 0; user: two; assistant: answer 1; user: three; assistant: answer 2; \
         user: four; assistant: answer 3; user: five";
@@ -189,7 +195,9 @@ async fn a_conversation_over_a_provider_of_the_same_api() {
     let gateway = Gateway::start(&provider_at("openai", &format!("{}/v1", upstream.url()), "")).await;
     let id = told(&gateway, "POST", PATH, None).await["id"].clone();
     for text in ["one", "two"] {
-        told(&gateway, "POST", "/v1/responses", Some(json!({"model": "m", "input": text, "conversation": id}))).await;
+        let body = json!({"model": "m", "input": text, "conversation": id});
+        let made = told(&gateway, "POST", "/v1/responses", Some(body)).await;
+        assert_eq!(made["conversation"], json!({"id": id}), "the vendor does not know that it has been a part of one");
     }
     let sent = upstream.request(1).await.json();
     assert_eq!(sent["conversation"], Value::Null);

@@ -1,9 +1,10 @@
 //! How many tokens a request is: asked of vendors that say so, estimated for the others, never charged.
 
+use gateway_fake::reply::openai;
 use gateway_fake::{Script, Upstream};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, anthropic_at, openai_at, provider_at, read};
+use crate::gateway::{Gateway, anthropic_at, client, openai_at, provider_at, read};
 
 fn question() -> Value {
     json!({
@@ -115,4 +116,33 @@ async fn counting_is_checked_and_recorded_like_a_reply_but_free() {
         "{}",
         records[1]
     );
+}
+
+/// The row of the usage is by the vendor's own vocabulary where a limit needs it; the upstream says nothing of what it has used.
+#[tokio::test]
+async fn token_count_bpe() {
+    // 3 for the reply's beginning, 4 around the message, and its own: as `tiktoken` counts them.
+    let cases = [
+        ("up", "o200k", "漢字かな交じり文とカタカナ。漢A漢B漢CDE", 3 + 4 + 20),
+        ("gpt-4", "cl100k", "漢字かな交じり文とカタカナ。漢A漢B漢CDE", 3 + 4 + 25),
+    ];
+    for (model, vocabulary, text, expected) in cases {
+        let upstream = Upstream::start().await;
+        let mut silent = openai::reply(model, "yes", 0);
+        silent.as_object_mut().expect("an object").remove("usage");
+        upstream.push(Script::json(200, &silent));
+        let yaml = openai_at(&upstream.url()).replace("model: own-name", &format!("model: {model}"));
+        let yaml = yaml.replace("kind: openai-compatible", "kind: openai");
+        let limited = "keys:\n  - {name: limited, secret: sk-limited-0123456789abcdef, limits: {tpm: 100000}}\n";
+        let gateway = Gateway::start(&format!("{yaml}\n{limited}")).await;
+        let question = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
+        let asked = client().post(gateway.url("/v1/chat/completions")).bearer_auth("sk-limited-0123456789abcdef");
+        let answer = read(asked.json(&question)).await;
+        assert_eq!(answer.status, 200, "{vocabulary}: {}", answer.text);
+        let log = gateway.records(1).await.remove(0);
+        assert_eq!(log["tokens"]["input"], expected, "{vocabulary}: {log}");
+        let told = read(client().get(gateway.url("/statsz"))).await.json();
+        assert_eq!(told["models"]["m"]["input_tokens"], expected, "{vocabulary}: {}", told["models"]);
+        gateway.stop().await;
+    }
 }

@@ -93,6 +93,21 @@ async fn each_vendors_list_is_read() {
             "/api/show" if received.json()["model"] == "llama3:8b" => {
                 json!({"capabilities": ["completion", "vision"], "model_info": {"llama.context_length": 8192}})
             }
+            "/v1/models?page_size=1000" => json!({"models": [{"name": "command", "endpoints": ["chat"], "context_length": 7}]}),
+            "/openai/deployments?api-version=2023-03-15-preview" if received.header("api-key") == Some("k") => {
+                json!({"data": [{"id": "mine", "model": "gpt-x", "status": "succeeded"}]})
+            }
+            "/foundation-models?byInferenceType=ON_DEMAND" => {
+                let signed = received.header("authorization").unwrap_or_default().starts_with("AWS4-HMAC-SHA256 Credential=AKID/");
+                let models = json!([{"modelId": "vendor.text-v1:0", "outputModalities": ["TEXT"]}]);
+                json!({"modelSummaries": if signed { models } else { json!(null) }})
+            }
+            "/v1beta1/publishers/google/models?pageSize=200" => {
+                json!({"publisherModels": [{"name": "publishers/google/models/gem-a"}], "nextPageToken": "2"})
+            }
+            "/v1beta1/publishers/google/models?pageSize=200&pageToken=2" => {
+                json!({"publisherModels": [{"name": "publishers/google/models/gem-b"}]})
+            }
             other => return Script::json(404, &json!({"unexpected": other})),
         };
         Script::json(200, &answer)
@@ -101,14 +116,22 @@ async fn each_vendors_list_is_read() {
     let provider = |name: &str, kind: &str| {
         format!("  - {{name: {name}, kind: {kind}, base_url: \"{url}\", api_key: k, allow_private_networks: true}}\n")
     };
+    let aws = "aws: {region: us-east-1, access_key_id: AKID, secret_access_key: s}";
+    let bedrock = provider("aws", "bedrock").replace("api_key: k", aws);
+    let vertex = provider("garden", "vertex").replace("api_key: k", "api_key: k, gcp: {project: p, location: l}");
     let config = format!(
-        "settings: {{discovery: {{enabled: true}}}}\nproviders:\n{}{}{}",
+        "settings: {{discovery: {{enabled: true}}}}\nproviders:\n{}{}{bedrock}{vertex}{}{}{}",
+        provider("azure", "azure"),
+        provider("co", "cohere"),
         provider("claude", "anthropic"),
         provider("google", "gemini"),
         provider("local", "ollama"),
     );
     let gateway = Gateway::start(&config).await;
-    let list = listed(&gateway, "local/llama3:8b").await;
+    let mut list = listed(&gateway, "local/llama3:8b").await;
+    let others = ["aws/vendor.text-v1:0", "azure/mine", "co/command", "garden/gem-a", "garden/gem-b"];
+    assert!(others.iter().all(|id| ids(&list).contains(id)), "{:?}", ids(&list));
+    list.retain(|model| others.iter().all(|id| model["id"] != *id));
     assert_eq!(ids(&list), ["claude/claude-new", "claude/claude-old", "google/gem", "google/ini", "local/llama3:8b"]);
     assert_eq!((&list[2]["context_window"], &list[3]["context_window"]), (&json!(9), &json!(8)));
     let llama = &list[4];
@@ -142,4 +165,22 @@ async fn auto_agents() {
     }
     let unmade = gateway.chat(&json!({"model": "auto_large", "messages": [{"role": "user", "content": "hi"}]})).await;
     assert_eq!(unmade.status, 404, "there is nothing to make it of");
+}
+
+#[tokio::test]
+async fn selectors_follow_what_is_listed() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| match received.target.as_str() {
+        "/v1/models" => Script::json(200, &json!({"data": [{"id": "small-1"}, {"id": "big-1"}, {"id": "big-2"}]})),
+        _ => openai::answer(received, "hello"),
+    });
+    let config = provider_at("openai-compatible", &format!("{}/v1", upstream.url()), "discovery: {enabled: true}");
+    let config = config.replace(
+        "models:\n",
+        "models:\n  - {name: large, strategy: priority, selectors: [{provider: up, model_regex: '^big-'}]}\n",
+    );
+    let gateway = Gateway::start(&config).await;
+    listed(&gateway, "up/big-1").await;
+    let answer = gateway.chat(&json!({"model": "large", "messages": [{"role": "user", "content": "hi"}]})).await;
+    assert_eq!((answer.status, answer.header("x-gateway-decision")), (200, Some("up/big-1")), "{}", answer.text);
 }

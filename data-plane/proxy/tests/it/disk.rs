@@ -36,7 +36,7 @@ fn many_keys() -> Vec<Item> {
             enabled: true,
             expires_at_ms: 2_051_222_400_000,
             models: vec!["openai/*".to_owned(), "smart".to_owned()],
-            limits: Some(KeyLimits { rpm: Some(600) }),
+            limits: Some(KeyLimits { rpm: Some(600), ..KeyLimits::default() }),
             tags: vec!["load".to_owned()],
             ..Key::default()
         };

@@ -81,10 +81,16 @@ impl Gateway {
 
     /// Log records so far; waits until there are `n`.
     pub(crate) async fn records(&self, n: usize) -> Vec<Value> {
+        self.records_of(n, |_| true).await
+    }
+
+    /// The same of those that are `wanted`.
+    pub(crate) async fn records_of(&self, n: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let path = self.dir.path().join("access.log");
         within("log records", || async {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let records: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            let records = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let records: Vec<Value> = records.filter(&wanted).collect();
             (records.len() >= n).then_some(records)
         })
         .await

@@ -210,3 +210,38 @@ async fn errors_are_googles_and_a_count_is_an_estimate_elsewhere() {
     let other = gateway.client().post(gateway.url(&format!("/v1beta/models/m:countTokens?key={KEY}x")));
     assert_eq!(read(other.header("x-goog-api-key", KEY).json(&question())).await.status, 400, "two keys that differ");
 }
+
+/// As google-genai asks for vectors.
+#[tokio::test]
+async fn embeddings_in_googles_words_from_any_provider() {
+    let upstream = Upstream::start().await;
+    let data = json!([{"object": "embedding", "index": 0, "embedding": [0.5]}]);
+    let reply = json!({"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 2, "total_tokens": 2}});
+    upstream.respond_with(move |_| Script::json(200, &reply));
+    let gateway = Gateway::start(&openai_at(&upstream.url())).await;
+    let content = json!({"parts": [{"text": "a"}], "role": "user"});
+    let ask = async |method: &str, body: Value, key: &str| {
+        let path = gateway.url(&format!("/v1beta/models/m:{method}"));
+        read(gateway.client().post(path).header("x-goog-api-key", key).json(&body)).await
+    };
+    let batch = json!({"requests": [{"model": "models/m", "content": content}]});
+    let answer = ask("batchEmbedContents", batch.clone(), KEY).await;
+    let usage = json!({"promptTokenCount": 2, "totalTokenCount": 2});
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({"embeddings": [{"values": [0.5]}], "usageMetadata": usage}))
+    );
+    let answer = ask("embedContent", json!({"content": content}), KEY).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({"embedding": {"values": [0.5]}, "usageMetadata": usage})));
+    let sent = upstream.request(1).await;
+    assert_eq!((sent.target.as_str(), &sent.json()["input"]), ("/v1/embeddings", &json!(["a"])));
+    for (body, key, status, word) in
+        [(json!({"requests": 7}), KEY, 400, "INVALID_ARGUMENT"), (batch, "sk-nobody", 401, "UNAUTHENTICATED")]
+    {
+        let refused = ask("batchEmbedContents", body, key).await;
+        assert_eq!((refused.status, &refused.json()["error"]["status"]), (status, &json!(word)), "{}", refused.text);
+    }
+    let records = gateway.records(4).await;
+    let found = ["dialect", "lane", "settled_by"].map(|member| records[0][member].as_str());
+    assert_eq!(found, [Some("gemini-embed"), Some("translate"), Some("exact")], "{}", records[0]);
+}

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Answer, Gateway, KEY, openai_at, provider_at, read};
 
-const BOUNDARY: &str = "----x";
+pub(crate) const BOUNDARY: &str = "----x";
 
 /// A form of fields and one file, in the order given; a field whose value is `None` is the file.
-fn form(fields: &[(&str, Option<&str>)], file: &[u8]) -> Vec<u8> {
+pub(crate) fn form(fields: &[(&str, Option<&str>)], file: &[u8]) -> Vec<u8> {
     let mut form = Vec::new();
     for (name, value) in fields {
         let named = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"");

@@ -115,7 +115,7 @@ async fn pprof_behind_bearer_and_switch() {
         ("/goroutine?debug=1", 200, "tasks of gateway-0"),
         ("/profile?seconds=0", 400, "1 to 300"),
         ("/profile?seconds=x", 400, "1 to 300"),
-        ("/heap", 501, "without heap profiling"),
+        ("/heap?seconds=301", 400, "1 to 300"),
         ("/block", 501, "does not record"),
         ("/mutex", 501, "do not record"),
         ("/other", 404, "other"),
@@ -133,6 +133,41 @@ async fn pprof_behind_bearer_and_switch() {
         assert!(String::from_utf8_lossy(&profile).contains(sample), "{path} tells its units");
     }
     on.shutdown().await;
+}
+
+/// Its name is looked for in the profile.
+#[inline(never)]
+fn held_by_the_test() -> Vec<Vec<u8>> {
+    (0..16).map(|_| vec![1; 1024 * 1024]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heap_profile_names_who_holds_what_was_allocated_meanwhile() {
+    let (node, _dir) = node(Some(OPERATORS_KEY), true).await;
+    let holding = async {
+        // Until the profile is there, something is allocated again and again, so that no moment has to be met.
+        let mut held = held_by_the_test();
+        while !held.is_empty() {
+            tokio::task::yield_now().await;
+            held = held_by_the_test();
+        }
+    };
+    let (status, body) = tokio::select! {
+        answer = get(&node, "/debug/pprof/heap?seconds=1", Some(OPERATORS_KEY)) => answer,
+        () = holding => unreachable!("it goes on for ever"),
+    };
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+    let mut profile = Vec::new();
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut profile).expect("gzip");
+    let text = String::from_utf8_lossy(&profile);
+    assert!(text.contains("inuse_space") && text.contains("held_by_the_test"), "{} bytes", text.len());
+    // Off again: the next profile begins with nothing.
+    let (status, body) = get(&node, "/debug/pprof/heap?seconds=1", Some(OPERATORS_KEY)).await;
+    assert_eq!(status, 200);
+    let mut profile = Vec::new();
+    flate2::read::GzDecoder::new(body.as_slice()).read_to_end(&mut profile).expect("gzip");
+    assert!(!String::from_utf8_lossy(&profile).contains("held_by_the_test"), "what was seen before is forgotten");
+    node.shutdown().await;
 }
 
 /// What `promtool check metrics` looks at: each sample belongs to a family with HELP and TYPE told once and before it, counters end

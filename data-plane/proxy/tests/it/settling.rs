@@ -180,6 +180,10 @@ fn keys() -> Vec<Item> {
 }
 
 async fn node(upstream: &Upstream, dir: &Path) -> (Node, Control, Stream) {
+    node_of(&topology(upstream), dir).await
+}
+
+async fn node_of(topology: &[Item], dir: &Path) -> (Node, Control, Stream) {
     let mut control = Control::start();
     let options = Options {
         data_dir: Some(dir.to_owned()),
@@ -190,7 +194,7 @@ async fn node(upstream: &Upstream, dir: &Path) -> (Node, Control, Stream) {
     };
     let feed = async {
         let (stream, _) = control.stream().await;
-        stream.snapshot(Class::Topology, 1, &topology(upstream)).await;
+        stream.snapshot(Class::Topology, 1, topology).await;
         stream.snapshot(Class::Identity, 1, &keys()).await;
         stream
     };
@@ -247,4 +251,46 @@ async fn two_nodes_settle_a_batch_with_one_record() {
     let tokens = first[0].tokens.expect("tokens");
     assert_eq!((tokens.input, tokens.cache_read, tokens.output), (600, 400, 100));
     assert_eq!((first[0].key_id.as_str(), first[0].cost_nano_usd, first[0].priced), ("vk_1", 1_100_000, true));
+}
+
+/// Nobody asks what has become of a batch: the node that made it looks, also after a restart, and counts it once.
+#[tokio::test]
+async fn a_batch_that_nobody_asks_about_is_counted() {
+    let (upstream, is_over) = (Upstream::start().await, Arc::new(AtomicBool::new(false)));
+    vendor(&upstream, &is_over, over(), "");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (first, control, stream) = node_of(&looking(&upstream), dir.path()).await;
+    let file = said(&first, PLAIN, "/v1/files", Some(json!({}))).await["id"].as_str().expect("an id").to_owned();
+    said(&first, PLAIN, "/v1/batches", asks(&file)).await;
+    // Two looks, and it is not over.
+    upstream.request(3).await;
+    first.shutdown().await;
+    drop((stream, control));
+    is_over.store(true, Ordering::SeqCst);
+    let (again, mut control, _stream) = node_of(&looking(&upstream), dir.path()).await;
+    // With what the first has not reported.
+    let settled = loop {
+        let (batch, acks) = tokio::time::timeout(PATIENCE, control.usage.recv()).await.expect("usage").expect("a node");
+        let up_to_seq = batch.first_seq + batch.events.len() as u64 - 1;
+        let ack = gateway_wire::v1::IngestAck { up_to_seq, lane: batch.lane, boot_id: batch.boot_id };
+        acks.send(Ok(ack)).await.expect("the node listens");
+        if let Some(settled) = batch.events.into_iter().find(|event| event.upstream_model == "gpt-x") {
+            break settled;
+        }
+    };
+    let tokens = settled.tokens.expect("tokens");
+    assert_eq!((tokens.input, tokens.cache_read, tokens.output), (600, 400, 100));
+    assert_eq!((settled.key_id.as_str(), settled.cost_nano_usd, settled.priced), ("vk_1", 1_100_000, true));
+    let n_asked = upstream.requests().len();
+    // It is looked at no more, and to whoever asks after all it is told without being counted again.
+    assert_eq!(said(&again, KEY, "/v1/batches", None).await["data"][0]["status"], "completed");
+    assert_eq!(upstream.requests().len(), n_asked + 1);
+    assert_eq!(std::fs::read_dir(dir.path().join("watched")).expect("a folder").count(), 0);
+    again.shutdown().await;
+}
+
+fn looking(upstream: &Upstream) -> Vec<Item> {
+    let mut items = topology(upstream);
+    items.push(document("setting", "settings", &json!({"passthrough": {"batch_look": "20ms"}})));
+    items
 }

@@ -75,6 +75,33 @@ async fn x_lunargate_route_forces() {
 }
 
 #[tokio::test]
+async fn reply_headers_lunargate_family() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let more = "routes: [{name: all, match: {path: '*'}, model: m}]\nsettings: {cache: {enabled: true}}\n";
+    let gateway = Gateway::start(&format!("{}{more}", openai_at(&upstream.url()))).await;
+    for cached in ["MISS", "HIT"] {
+        let answer = gateway.chat(&question("m")).await;
+        let id = answer.header("x-lunargate-request-id").expect("an id");
+        assert_eq!(Some(id), answer.header("x-request-id"));
+        for (name, expected) in [
+            ("x-lunargate-provider", "up"),
+            ("x-lunargate-model", "up/own-name"),
+            ("x-lunargate-route", "all"),
+            ("x-lunargate-cache-status", cached),
+        ] {
+            assert_eq!(answer.header(name), Some(expected), "{name}: {}", answer.text);
+        }
+        for name in ["x-lunargate-latency-ms", "x-lunargate-overhead-duration-ms"] {
+            let ms: u64 = answer.header(name).expect(name).parse().expect("milliseconds");
+            assert!(ms < 60_000, "{name}");
+        }
+    }
+    assert_eq!(upstream.requests().len(), 1);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn forced_choice_respects_key_permission() {
     let (first, second, gateway) = two().await;
     let narrow = |name: &'static str, value: &'static str| {
@@ -175,4 +202,73 @@ async fn fail_over_on_429() {
     let answer = ask(&gateway, "m", &[]).await;
     assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("b")), "{}", answer.text);
     assert_eq!(second.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn contradicting_headers_are_one_clear_error() {
+    let (first, second, gateway) = two().await;
+    for (headers, status) in [
+        (&[("x-gateway-provider", "a"), ("x-lunargate-provider", "b")][..], 400),
+        (&[("x-gateway-provider", "a"), ("x-lunargate-provider", "a")], 200),
+        (&[("x-lunargate-model", "a/one"), ("x-lunargate-model", "b/two")], 400),
+        (&[("x-gateway-route", "named"), ("x-lunargate-route", "other")], 400),
+    ] {
+        let answer = ask(&gateway, "either", headers).await;
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.text);
+        if status == 400 {
+            let error = answer.json()["error"].take();
+            assert_eq!(
+                (&error["code"], &error["param"]),
+                (&json!("invalid_request"), &json!(headers[0].0.replace("lunargate", "gateway")))
+            );
+        }
+    }
+    assert_eq!(first.requests().len() + second.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn any_header_can_match() {
+    let (_first, second, gateway) = two().await;
+    assert_eq!(ask(&gateway, "m", &[("x-never", "sent")]).await.header("x-gateway-route"), Some("named"));
+    assert_eq!(second.request(0).await.json()["model"], "routed");
+}
+
+#[tokio::test]
+async fn who_cannot_hold_the_prompt_or_see_the_picture_is_not_asked() {
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    for upstream in [&first, &second] {
+        upstream.respond_with(|received| openai::answer(received, "hello"));
+    }
+    let models = config(&first.url(), &second.url()).replace(
+        "models:\n",
+        "models:\n  - {name: small, targets: [{provider: a, model: one}], fallbacks: [eyes], facts: {context_window: 1000, supports_vision: false}}
+  - {name: eyes, targets: [{provider: b, model: two}], facts: {context_window: 4000}}
+  - {name: blind, targets: [{provider: a, model: one}], facts: {supports_vision: false}}\n",
+    );
+    let gateway = Gateway::start(&models).await;
+    let picture = json!([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]);
+    let cases = [
+        ("small", json!("hi"), 200, Some("a")),
+        ("small", json!("x".repeat(12_000)), 200, Some("b")),
+        ("small", picture.clone(), 200, Some("b")),
+        ("small", json!("x".repeat(40_000)), 413, None),
+        ("blind", picture, 400, None),
+    ];
+    for (model, content, status, provider) in cases {
+        let answer = gateway.chat(&json!({"model": model, "messages": [{"role": "user", "content": content}]})).await;
+        assert_eq!(
+            (answer.status, answer.header("x-gateway-provider")),
+            (status, provider),
+            "{model}: {}",
+            answer.text
+        );
+        if status == 413 {
+            assert_eq!(answer.json()["error"]["code"], "context_length_exceeded", "{}", answer.text);
+        }
+    }
+    let records = gateway.records(5).await;
+    let reasons: Vec<_> =
+        records.iter().flat_map(|record| record["passed_over"].as_array().cloned().unwrap_or_default()).collect();
+    assert!(reasons.iter().any(|reason| reason["reason"] == "context_too_small"), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason["reason"] == "lacks_vision"), "{reasons:?}");
 }

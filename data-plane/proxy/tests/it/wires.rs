@@ -82,6 +82,25 @@ impl Wire {
         rest.iter().fold(script, |script, event| script.chunk(event)).end()
     }
 
+    /// The same provider under another name, for configurations of several; `more` are further members.
+    pub(crate) fn provider(&self, name: &str, url: &str, more: &str) -> String {
+        let more = [self.more, more]
+            .iter()
+            .filter(|more| !more.is_empty())
+            .map(|more| format!(", {more}"))
+            .collect::<String>();
+        format!(
+            "  - {{name: {name}, kind: {}, base_url: \"{url}\", api_key: k, allow_private_networks: true{more}}}\n",
+            self.kind
+        )
+    }
+
+    /// Breaks off behind the event that has `word`.
+    pub(crate) fn cut_behind(&self, word: &str) -> Script {
+        let last = self.events.iter().position(|event| has(event, word)).expect("the word is an event's");
+        self.events[..=last].iter().fold(self.head(), |script, event| script.chunk(event)).end()
+    }
+
     fn head(&self) -> Script {
         Script::new().head(200, &[("content-type", self.media_type), ("transfer-encoding", "chunked")])
     }

@@ -93,6 +93,9 @@ fn special(received: &Received) -> Option<Script> {
     if asks("please refuse") {
         return Some(refusal(received));
     }
+    if asks("please embed") {
+        return Some(embedded(received));
+    }
     if asks("please break off") {
         let mut whole = streamed(received);
         whole.steps.truncate(whole.steps.len() / 2);
@@ -111,6 +114,23 @@ fn special(received: &Received) -> Option<Script> {
     }
     let lost_signature = asks("functionResponse") && asks("functionCall\"") && !asks(gemini::SIGNATURE);
     lost_signature.then(|| Script::json(400, &gemini::error(400, "INVALID_ARGUMENT", "a call lacks its signature")))
+}
+
+/// Vectors; nothing where they are not asked for as Google's client asked.
+fn embedded(received: &Received) -> Script {
+    let asked = received.json();
+    let answer = match received.target.contains("batchEmbedContents") {
+        true if asked["requests"][0]["taskType"] == "RETRIEVAL_QUERY" => {
+            json!({"embeddings": [{"values": [0.5, 0.25]}]})
+        }
+        false if asked["dimensions"] == 2 && asked["input"][1] == "me, too" => {
+            let vector = |index, vector| json!({"object": "embedding", "index": index, "embedding": vector});
+            let data = [vector(0, [0.5, 0.25]), vector(1, [0.25, 0.5])];
+            json!({"object": "list", "data": data, "model": "x", "usage": {"prompt_tokens": 4, "total_tokens": 4}})
+        }
+        _ => json!({}),
+    };
+    Script::json(200, &answer)
 }
 
 fn refusal(received: &Received) -> Script {

@@ -1,4 +1,4 @@
-//! Two nodes behind the balancer configuration that we ship. Either node is killed, either is asked to stop: no client that asks
+//! Two nodes behind the balancer configuration that we ship, and three. Any node is killed or asked to stop: no client that asks
 //! afterwards sees anything of it.
 
 use std::net::SocketAddr;
@@ -73,6 +73,40 @@ async fn two_nodes_behind_haproxy() {
     assert!(slowest < Duration::from_secs(30), "{slowest:?}");
 }
 
+/// Three nodes are restarted one after the other, as an upgrade does it: clients see nothing of it, whose streams are open or who ask
+/// meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drain_sigterm() {
+    const TEST: &str = "drain_sigterm";
+    /// Streams of half a minute for the first, of a few seconds for the others.
+    const WORDS: [usize; 3] = [15, 4, 4];
+    const PACE: Duration = Duration::from_secs(2);
+    let Some(mut fleet) = Fleet::start(1, 3).await else { return };
+    let Some(balancer) = Balancer::start(&fleet) else { return };
+    balancer.until_up(3).await;
+    let load = Load::start(balancer.public, &fleet.key, 50);
+    load.answered(50).await;
+    let mut cut = Vec::new();
+    for (node, n_words) in WORDS.into_iter().enumerate() {
+        let streams = Streams::open(balancer.public, &fleet.key, 3 * N_STREAMS, Question::Paced(n_words, PACE)).await;
+        fleet.nodes[node].stop().await;
+        fleet.nodes[node].start().await;
+        balancer.until_up(3).await;
+        cut.extend(streams.cut(n_words).await);
+    }
+    let tally = load.finish().await;
+    figure::note(
+        TEST,
+        "failed requests in a rolling restart of three nodes",
+        tally.failures.len() as f64,
+        "requests",
+        0.0,
+    );
+    figure::note(TEST, "streams cut in a rolling restart of three nodes", cut.len() as f64, "streams", 0.0);
+    assert!(tally.failures.is_empty(), "{:?}", tally.failures);
+    assert!(cut.is_empty(), "{cut:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_api_is_under_the_public_name() {
     let Some(mut fleet) = Fleet::start(2, 1).await else { return };
@@ -122,7 +156,7 @@ impl Balancer {
             // Where the test has no second one, nothing listens.
             process.map_or_else(crate::world::loopback, |process| process.address(field).to_string())
         };
-        let variables = [
+        let mut variables = vec![
             ("GATEWAY_BIND", public.to_string()),
             ("GATEWAY_STATS_BIND", stats.to_string()),
             ("GATEWAY_NODE_1", at(fleet.nodes.first(), "base_url")),
@@ -130,6 +164,7 @@ impl Balancer {
             ("GATEWAY_CONTROL_1", at(fleet.control.first(), "admin_url")),
             ("GATEWAY_CONTROL_2", at(fleet.control.get(1), "admin_url")),
         ];
+        variables.extend(fleet.nodes.get(2).map(|third| ("GATEWAY_NODE_3", third.address("base_url").to_string())));
         let config = repository("deploy/haproxy/haproxy.cfg");
         let haproxy = tokio::task::block_in_place(|| Haproxy::launch(&config, &variables, public))?;
         Some(Self { _haproxy: haproxy, public, stats })

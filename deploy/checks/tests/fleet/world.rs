@@ -221,7 +221,7 @@ impl Fleet {
         let look = || async { (self.count("SELECT count(*) FROM usage_event") >= n_requests).then_some(()) };
         let (_, took) = eventually(&format!("{n_requests} usage records"), look).await;
         let n_different = self.count("SELECT count(DISTINCT id) FROM usage_event");
-        let n_counted = self.count("SELECT sum(requests) FROM usage_counter");
+        let n_counted = self.count("SELECT sum(requests) FROM spend_counter WHERE is_first = 1");
         let n_stored = self.count("SELECT count(*) FROM usage_event");
         assert_eq!(
             (n_stored, n_different, n_counted),

@@ -148,6 +148,16 @@ class GenerateContent(unittest.TestCase):
         self.assertGreater(client().models.count_tokens(model=model, contents=QUESTION).total_tokens, 0)
 
 
+class EmbedContent(unittest.TestCase):
+    def test_vectors(self):
+        # The client makes one content of several texts where a model has a name like Google's newest.
+        for model, vectors in ("openai", [[0.5, 0.25], [0.25, 0.5]]), ("gemini", [[0.5, 0.25]]):
+            with self.subTest(model=model):
+                config = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY", output_dimensionality=2)
+                reply = client().models.embed_content(model=model, contents=["please embed", "me, too"], config=config)
+                self.assertEqual([vector.values for vector in reply.embeddings], vectors)
+
+
 class Models(unittest.TestCase):
     def test_list_pages(self):
         for page in (1, 2, 50):

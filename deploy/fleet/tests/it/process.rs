@@ -62,7 +62,7 @@ impl Process {
     }
 
     pub(crate) async fn revoke(&self, number: usize) {
-        let url = format!("{}/admin/keys/{}", self.text("admin_url"), keys::name(number));
+        let url = format!("{}/admin/keys/{}?wait=stored", self.text("admin_url"), keys::name(number));
         let body = json!({"enabled": false}).to_string();
         let request = self.client.patch(url).header("content-type", "application/json").body(body);
         let answer = request.bearer_auth(self.text("master_key")).send().await.unwrap();

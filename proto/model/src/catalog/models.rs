@@ -58,6 +58,7 @@ pub struct Units {
 pub struct Rates {
     pub input: Option<UsdPerMillion>,
     pub output: Option<UsdPerMillion>,
+    pub reasoning: Option<UsdPerMillion>,
     pub cache_read: Option<UsdPerMillion>,
     pub cache_write: Option<UsdPerMillion>,
     pub cache_write_1h: Option<UsdPerMillion>,
@@ -82,6 +83,11 @@ pub fn of_kind(kind: &str) -> impl Iterator<Item = Model> {
 /// Which data sets the facts are from, in which versions, and when they were taken.
 pub fn source() -> &'static str {
     TEXT.lines().find_map(|line| line.strip_prefix("# taken ")).unwrap_or_default()
+}
+
+/// The day on which they were taken.
+pub fn taken() -> &'static str {
+    source().split_once(' ').map_or("", |(day, _)| day)
 }
 
 /// The line of `name` among lines that are sorted by the bytes of their names.

@@ -77,7 +77,7 @@ fn every_finding_has_its_place() {
         ("providers: [", &["2:1 syntax "]),
         ("- a\n- b\n", &["1:1 invalid_value "]),
         ("providers:\n  - {name: a, kind: openai}\nprovider: []\n", &["3:1 unknown_field provider"]),
-        ("teams: []\n", &["1:1 unsupported_yet teams"]),
+        ("guardrails: []\n", &["1:1 unsupported_yet guardrails"]),
         ("providers:\n  - name: a\n    kind: openai\n    api_ky: x\n", &["4:13 unknown_field providers[a].api_ky"]),
         (
             "providers:\n  - {name: a, kind: openai, timeouts: {idle: soon}}\n",
@@ -124,7 +124,7 @@ fn every_finding_has_its_place() {
         ),
         ("keys:\n  - {name: k, secret: short}\n", &["2:23 invalid_value keys[k].secret"]),
         ("keys:\n  - {name: k, expires_at: tomorrow}\n", &["2:27 invalid_value keys[k].expires_at"]),
-        ("keys:\n  - {name: k, budget: {}}\n", &["2:23 unsupported_yet keys[k].budget"]),
+        ("keys:\n  - {name: k, routes: []}\n", &["2:23 unsupported_yet keys[k].routes"]),
         ("settings: {auth: off, server: {listen: '0.0.0.0:80'}}\n", &["1:18 conflict settings.auth"]),
         (
             "models:\n  - {name: a, targets: [{provider: p, model: m}], fallbacks: [b]}\n  - {name: b, targets: [{provider: p, model: m}], \
@@ -140,6 +140,65 @@ fn every_finding_has_its_place() {
         .filter(|(_, found, expected)| found != expected)
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn routes_that_cannot_be_meant() {
+    let cases: &[(&str, &[&str])] = &[
+        ("{methods: [GET], kinds: [chat, audio], needs: [json-schema], key_metadata: {team: a}, tags: [x]}", &[]),
+        (
+            "{tokens: {min: 1, max: 1}, times: {days: [mon, sun], from: '22:00', to: '06:00', utc_offset: '+05:45'}}",
+            &[],
+        ),
+        ("{methods: ['GET /']}", &["methods[0]: `GET /` is no method"]),
+        ("{keys: ['']}", &["keys: holds an empty text"]),
+        ("{tags: ['a,b']}", &["tags: holds a comma"]),
+        ("{tokens: {min: 2, max: 1}}", &["tokens: never matches: `min` is 2"]),
+        ("{times: {from: '08:00', to: '08:00'}}", &["times: never matches: there is no time from 08:00"]),
+        ("{times: {from: '24:00'}}", &["times: never matches"]),
+        ("{times: {from: '8am'}}", &["times.from: "]),
+        ("{times: {utc_offset: CET}}", &["times.utc_offset: "]),
+        ("{kinds: [chats]}", &["kinds[0]: "]),
+        ("{headers: {x: {regex: '\\w{200}{200}'}}}", &["headers.x.regex: is a regular expression that takes more"]),
+    ];
+    for (wanted, expected) in cases {
+        let found = match parse(&format!("routes:\n  - {{name: r, match: {wanted}}}\n")) {
+            Ok(parsed) => parsed.set.validate(),
+            Err(problems) => problems,
+        };
+        let found: Vec<_> = found.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+        let is_expected =
+            |(found, expected): (&String, &&str)| found.starts_with(&format!("routes[r].match.{expected}"));
+        assert!(found.len() == expected.len() && found.iter().zip(*expected).all(is_expected), "{wanted}: {found:?}");
+    }
+}
+
+#[test]
+fn routes_behind_others_that_take_all_are_warned_of() {
+    let routes = |matches: &[&str]| {
+        let lines = (0..).zip(matches).map(|(n, wanted): (usize, _)| format!("  - {{name: r{n}, match: {wanted}}}\n"));
+        let set = parse(&format!("routes:\n{}", lines.collect::<String>())).expect("no error").set;
+        set.validate().iter().map(|problem| problem.path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(routes(&["{model: a}", "{model: b}", "{}"]), [""; 0]);
+    assert_eq!(routes(&["{model: a}", "{path: '*', model: '*'}", "{model: b}"]), ["routes[r2].match"]);
+    assert_eq!(routes(&["{model: a, keys: [k]}", "{model: a}", "{keys: [k], model: a}"]), ["routes[r2].match"]);
+}
+
+#[test]
+fn weights_that_sum_to_zero_are_refused() {
+    let model = |strategy: &str, weights: [u8; 2]| {
+        let [one, other] = weights;
+        format!(
+            "providers: [{{name: p, kind: demo}}]\nmodels:\n  - {{name: m, strategy: {strategy}, targets: [{{provider: p, model: a, \
+             weight: {one}}}, {{provider: p, model: b, weight: {other}}}]}}\n"
+        )
+    };
+    for (strategy, weights, is_fine) in
+        [("weighted", [0, 0], false), ("weighted", [0, 1], true), ("random", [0, 0], false), ("priority", [0, 0], true)]
+    {
+        assert_eq!(parse(&model(strategy, weights)).is_ok(), is_fine, "{strategy} {weights:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{Endpoint, IpRange, Role};
+use crate::kind::budget::Budget;
+use crate::limits::Limits;
 use crate::secret::Secret;
 use crate::unit::Timestamp;
 
@@ -23,8 +26,26 @@ pub struct Key {
     /// gateway does not know, and files and batches of everybody else. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passthrough: Vec<String>,
+    /// What it may do as such. Default `[user]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Role>,
+    /// Operations that it may use, like `POST /v1/chat/completions`, `*` for any characters. Where given, they stand in place of
+    /// what its roles allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    /// Addresses that it may be used from, like `10.0.0.0/8` or `2001:db8::1`. Default any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<IpRange>,
+    /// On whose account it is used, whose limits count beside its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,
+    /// What may be spent with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -35,20 +56,28 @@ pub struct Key {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// No limit given means unlimited.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Requests per minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rpm: Option<u64>,
-}
+// === impl Key ===
 
-// === impl Limits ===
-
-impl Limits {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl Key {
+    /// Of this name, with every default.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            secret: None,
+            models: every_model(),
+            passthrough: Vec::new(),
+            roles: Vec::new(),
+            endpoints: Vec::new(),
+            ips: Vec::new(),
+            team: None,
+            user: None,
+            limits: Limits::default(),
+            budget: None,
+            expires_at: None,
+            enabled: true,
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+        }
     }
 }
 

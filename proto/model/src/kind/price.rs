@@ -22,6 +22,9 @@ pub struct Price {
     pub input_per_1m: Option<UsdPerMillion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_per_1m: Option<UsdPerMillion>,
+    /// Output that was spent on reasoning. Default: like `output_per_1m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_per_1m: Option<UsdPerMillion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_read_per_1m: Option<UsdPerMillion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,32 @@ pub struct Price {
     pub per_1m_characters: Option<UsdPerMillion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_1k_searches: Option<Usd>,
+    /// For the whole of a request whose prompt is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_prompt: Option<LongPrompt>,
+    /// Of work in batches, in percent of these. Default: what the catalogue says of the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_percent: Option<u16>,
+}
+
+/// What a long prompt is, and what is charged for it. Classes that are left open are charged as for short ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LongPrompt {
+    /// Tokens of the prompt, those from and for caches included.
+    pub above_tokens: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_per_1m: Option<UsdPerMillion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_per_1m: Option<UsdPerMillion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_per_1m: Option<UsdPerMillion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read_per_1m: Option<UsdPerMillion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_per_1m: Option<UsdPerMillion>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h_per_1m: Option<UsdPerMillion>,
 }
 
 // === impl Price ===

@@ -1,9 +1,19 @@
 //! `settings`: what holds for the whole gateway. A map in files, one resource named `settings` elsewhere.
 
+pub mod alerts;
+pub mod auto;
+pub mod jwt;
+pub mod sign_in;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Retry, Timeouts};
+use self::alerts::Destination;
+use self::auto::Auto;
+use self::sign_in::Oidc;
+use crate::access::IpRange;
+use crate::cache;
+use crate::policy::{Continuation, Retry, Timeouts};
 use crate::unit::{Bytes, Span};
 
 /// Everything has a default; an absent field keeps it.
@@ -23,6 +33,8 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continuation: Option<Continuation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<Server>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passthrough: Option<Passthrough>,
@@ -30,6 +42,35 @@ pub struct Settings {
     pub discovery: Option<Discovery>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub responses: Option<Responses>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Auto>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<cache::Settings>,
+    /// What becomes of requests whose cost nobody could know, because no target of their model has a price. Default `allow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<Unpriced>,
+    /// Whom the control plane tells when budgets reach a part of their amount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Destination>,
+    /// Systems whose signed tokens are keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jwt: Vec<jwt::Issuer>,
+    /// An identity provider with which people sign in to the dashboard and the admin API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
+    /// Each request to a model leaves a signed receipt in `receipts.jsonl` of its node's data directory. Default false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unpriced {
+    /// They are served and count as nothing; their records say that they have no price, and so do the sums of what is spent.
+    #[default]
+    Allow,
+    /// 403, where one of the model's targets has no price: nobody could say before which one serves.
+    Refuse,
 }
 
 /// The Responses API's memory, which each node keeps for itself.
@@ -85,6 +126,10 @@ pub struct Passthrough {
     /// not know what doing it twice would do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// How soon the node that made a batch at a provider looks whether it is over, where nobody asks; then ever more rarely, down
+    /// to once an hour. What it cost is counted then. 0 turns it off. Default 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_look: Option<Span>,
 }
 
 /// Asking providers for the models that they have. A node does so at its start, when the configuration changes, and from time
@@ -223,4 +268,8 @@ pub struct Server {
     /// with `auth: off` those of this machine only, and requests of other pages are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_origins: Option<Vec<String>>,
+    /// Balancers in front of the gateway, like `10.0.0.0/8`: what they write into `x-forwarded-for` is where a request comes from,
+    /// for keys that may be used from some addresses only. Default none: it is the other end of the connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpRange>,
 }

@@ -1,7 +1,17 @@
 //! What can be wrong with a whole configuration. One function per kind; every finding names its field.
 
+mod auto;
+mod budget;
 mod url;
+mod alerts;
+mod credentials;
+mod cache;
+mod cloud;
+mod model;
+mod person;
+mod route;
 mod references;
+mod trial;
 
 use std::collections::HashSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -10,12 +20,11 @@ use crate::catalog::{self, QUIRKS};
 use crate::document::did_you_mean;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
-use crate::kind::model::{Model, Strategy};
 use crate::kind::price::Price;
-use crate::kind::provider::Provider;
-use crate::kind::route::{HeaderMatch, Route};
+use crate::kind::provider::{Probe, Provider};
 use crate::kind::settings::{Auth, Settings};
-use crate::policy::{Breaker, Retry, Timeouts};
+use crate::limits::Limits;
+use crate::policy::{Breaker, Concurrency, Continuation, Fault, Retry, Timeouts};
 use crate::problem::{Code, Problem};
 use crate::secret::Secret;
 use crate::set::Set;
@@ -33,13 +42,73 @@ struct Findings<'a> {
 pub(super) fn problems(set: &Set) -> Vec<Problem> {
     let mut problems = Vec::new();
     settings(&set.settings, &mut Findings { problems: &mut problems, path: "settings".to_owned() });
+    if let Some(auto) = &set.settings.auto {
+        auto::check(auto, set, &mut Findings { problems: &mut problems, path: "settings.auto".to_owned() });
+    }
     each(&mut problems, "providers", &set.providers, |provider| &provider.name, provider_name, provider);
     each(&mut problems, "prices", &set.prices, |price| &price.name, |_| None, price);
-    each(&mut problems, "models", &set.models, |model| &model.name, public_name, model);
-    each(&mut problems, "routes", &set.routes, |route| &route.name, public_name, route);
+    each(&mut problems, "models", &set.models, |model| &model.name, public_name, model::check);
+    each(&mut problems, "routes", &set.routes, |route| &route.name, public_name, route::check);
     each(&mut problems, "a2a_agents", &set.a2a_agents, |agent| &agent.name, provider_name, a2a_agent);
+    each(
+        &mut problems,
+        "organizations",
+        &set.organizations,
+        |one| &one.name,
+        public_name,
+        |one, findings| {
+            limits(&one.limits, findings);
+            budget::of(one.budget, findings);
+        },
+    );
+    each(
+        &mut problems,
+        "teams",
+        &set.teams,
+        |team| &team.name,
+        public_name,
+        |team, findings| {
+            limits(&team.limits, findings);
+            budget::of(team.budget, findings);
+        },
+    );
+    each(
+        &mut problems,
+        "users",
+        &set.users,
+        |user| &user.name,
+        public_name,
+        |user, findings| {
+            limits(&user.limits, findings);
+            budget::of(user.budget, findings);
+            person::check(user, findings);
+        },
+    );
+    each(
+        &mut problems,
+        "limits",
+        &set.limits,
+        |limit| &limit.name,
+        public_name,
+        |rule, findings| {
+            limits(&rule.limits, findings);
+            budget::selects(&rule.matcher, findings);
+            if rule.limits.is_empty() {
+                findings.error(Code::MissingField, "limits", "limits nothing; give one, like `rpm: 600`");
+            }
+        },
+    );
+    each(&mut problems, "budgets", &set.budgets, |budget| &budget.name, public_name, budget::rule);
     each(&mut problems, "keys", &set.keys, |key| &key.name, public_name, key);
+    trial::check(set, &mut Findings { problems: &mut problems, path: String::new() });
     references::check(set, &mut problems);
+    person::check_all(set, &mut problems);
+    person::issuers(&set.settings.jwt, &mut Findings { problems: &mut problems, path: "settings.jwt".to_owned() });
+    if let Some(oidc) = &set.settings.oidc {
+        person::provider(oidc, set, &mut Findings { problems: &mut problems, path: "settings.oidc".to_owned() });
+    }
+    // Warnings behind what has to be mended.
+    route::unreached(&set.routes, &mut problems);
     problems
 }
 
@@ -80,6 +149,8 @@ fn public_name(name: &str) -> Option<String> {
 
 fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     policy(settings.retry.as_ref(), settings.timeouts.as_ref(), findings);
+    findings.all(settings.continuation.as_ref().map(Continuation::faults));
+    cache::settings(settings.cache.as_ref(), findings);
     if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
         findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");
     }
@@ -87,6 +158,7 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     if interval.is_some_and(|interval| interval.0.as_secs() < 10) {
         findings.error(Code::InvalidValue, "discovery.interval", "must be at least 10s");
     }
+    alerts::check(&settings.alerts, findings);
     let Some(server) = &settings.server else { return };
     if let Some(listen) = &server.listen {
         match address(listen) {
@@ -162,24 +234,51 @@ fn provider(provider: &Provider, findings: &mut Findings<'_>) {
     if provider.azure.is_some() && provider.kind != "azure" {
         findings.error(Code::Conflict, "azure", "belongs to providers of kind `azure`");
     }
-    aws(provider, findings);
-    gcp(provider, findings);
+    cloud::aws(provider, findings);
+    cloud::gcp(provider, findings);
     if let Some(key) = &provider.api_key {
-        api_key(key, findings);
+        api_key(key, "api_key", findings);
     }
-    breaker(provider.breaker.as_ref(), findings);
+    findings.all(provider.breaker.as_ref().map(Breaker::faults));
+    credentials::check(provider, row, findings);
+    findings.all(provider.concurrency.as_ref().map(Concurrency::faults));
+    if let Some(probe) = &provider.probe {
+        probe_of(probe, row.id == "demo", findings);
+    }
+    credentials::limits(provider.limits.as_ref(), "limits", findings);
     if provider.discovery.as_ref().is_some_and(|discovery| discovery.allowed.iter().any(String::is_empty)) {
         findings.error(Code::InvalidValue, "discovery.allowed", "holds an empty name");
     }
     policy(provider.retry.as_ref(), provider.timeouts.as_ref(), findings);
+    findings.all(provider.continuation.as_ref().map(Continuation::faults));
 }
 
-fn api_key(key: &Secret, findings: &mut Findings<'_>) {
+fn probe_of(probe: &Probe, is_demo: bool, findings: &mut Findings<'_>) {
+    match (&probe.path, &probe.model) {
+        _ if is_demo => findings.error(Code::Conflict, "probe", "means nothing to what answers by itself"),
+        (Some(path), None) if !path.starts_with('/') => {
+            findings.error(Code::InvalidValue, "probe.path", format!("`{path}` must begin with `/`"));
+        }
+        (None, Some(model)) if model.is_empty() => {
+            findings.error(Code::InvalidValue, "probe.model", "must not be empty");
+        }
+        (Some(_), None) | (None, Some(_)) => {}
+        _ => findings.error(Code::Conflict, "probe", "needs exactly one of `path` and `model`"),
+    }
+    if probe.interval.is_some_and(|interval| !(1..=3600).contains(&interval.0.as_secs())) {
+        findings.error(Code::InvalidValue, "probe.interval", "must be from 1s to 1h");
+    }
+    if probe.timeout.is_some_and(|timeout| timeout.0.is_zero() || timeout.0.as_secs() > 60) {
+        findings.error(Code::InvalidValue, "probe.timeout", "must be longer than 0 and at most 60s");
+    }
+}
+
+fn api_key(key: &Secret, path: &str, findings: &mut Findings<'_>) {
     if key.expose().trim().is_empty() {
-        findings.error(Code::InvalidValue, "api_key", "is empty; give the key or leave the field out");
+        findings.error(Code::InvalidValue, path, "is empty; give the key or leave the field out");
     } else if !key.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
         let message = "holds a space, a line break or another character that a header may not have";
-        findings.error(Code::InvalidValue, "api_key", message);
+        findings.error(Code::InvalidValue, path, message);
     }
 }
 
@@ -190,74 +289,6 @@ fn quirks(quirks: &[String], path: &str, findings: &mut Findings<'_>) {
             let message = format!("there is no quirk `{quirk}`; known are {}", known.join(", "));
             findings.error(Code::InvalidValue, &format!("{path}[{index}]"), message);
         }
-    }
-}
-
-fn aws(provider: &Provider, findings: &mut Findings<'_>) {
-    let Some(aws) = &provider.aws else {
-        if provider.kind == "bedrock" {
-            findings.error(Code::MissingField, "aws", "give at least `region`; a provider of kind `bedrock` is in one");
-        }
-        return;
-    };
-    if provider.kind != "bedrock" {
-        findings.error(Code::Conflict, "aws", "belongs to providers of kind `bedrock`");
-    }
-    if !is_word(&aws.region) {
-        findings.error(Code::InvalidValue, "aws.region", "is no region like `us-east-1`");
-    }
-    if aws.access_key_id.as_ref().is_some_and(|id| !is_word(id)) {
-        findings.error(Code::InvalidValue, "aws.access_key_id", "holds other characters than an access key id has");
-    }
-    if aws.access_key_id.is_some() && provider.api_key.is_some() {
-        let message = "requests are either signed with `aws` or carry this key; give one of them";
-        findings.error(Code::Conflict, "api_key", message);
-    }
-    for (path, secret) in [("aws.secret_access_key", &aws.secret_access_key), ("aws.session_token", &aws.session_token)]
-    {
-        if let Some(secret) = secret {
-            if secret.expose().is_empty() || !secret.expose().bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
-                findings.error(Code::InvalidValue, path, "is empty, or holds a space or a line break");
-            }
-            if aws.access_key_id.is_none() {
-                findings.error(Code::Conflict, path, "means nothing without `aws.access_key_id`");
-            }
-        }
-    }
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-}
-
-fn gcp(provider: &Provider, findings: &mut Findings<'_>) {
-    let Some(gcp) = &provider.gcp else {
-        if provider.kind == "vertex" {
-            findings.error(Code::MissingField, "gcp", "give at least `project`; a provider of kind `vertex` is in one");
-        }
-        return;
-    };
-    if provider.kind != "vertex" {
-        findings.error(Code::Conflict, "gcp", "belongs to providers of kind `vertex`");
-    }
-    // Both become parts of a URL, the location also of a host's name.
-    let is_word = |text: &str, more: &[u8]| {
-        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || more.contains(&byte);
-        !text.is_empty() && text.len() <= 100 && text.bytes().all(is_letter)
-    };
-    if !is_word(&gcp.project, b"-:.") {
-        findings.error(Code::InvalidValue, "gcp.project", "is no project id like `my-project-123`");
-    }
-    if !is_word(&gcp.location, b"-") {
-        findings.error(Code::InvalidValue, "gcp.location", "is no location like `us-central1` or `global`");
-    }
-    if gcp.service_account_json.is_some() && provider.api_key.is_some() {
-        let message = "requests carry either a token of `gcp` or this key; give one of them";
-        findings.error(Code::Conflict, "api_key", message);
-    }
-    if gcp.metadata_url.is_some() && (gcp.service_account_json.is_some() || provider.api_key.is_some()) {
-        let message = "means nothing beside another credential; give one of them";
-        findings.error(Code::Conflict, "gcp.metadata_url", message);
     }
 }
 
@@ -305,89 +336,13 @@ fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-fn model(model: &Model, findings: &mut Findings<'_>) {
-    if model.targets.is_empty() {
-        findings.error(Code::MissingField, "targets", "a model needs at least one target");
-    } else if model.targets.iter().all(|target| !target.enabled) && model.fallbacks.is_empty() {
-        findings.warning(Code::Conflict, "targets", "every target is disabled: requests will be refused");
-    }
-    for (index, target) in model.targets.iter().enumerate() {
-        if target.model.is_empty() {
-            findings.error(Code::InvalidValue, &format!("targets[{index}].model"), "must not be empty");
-        }
-        quirks(&target.quirks, &format!("targets[{index}].quirks"), findings);
-        if target.weight > 10_000 {
-            findings.error(Code::InvalidValue, &format!("targets[{index}].weight"), "must be at most 10000");
-        }
-    }
-    strategy(model, findings);
-    let facts = model.facts.as_ref();
-    for (field, tokens) in [
-        ("facts.context_window", facts.and_then(|facts| facts.context_window)),
-        ("facts.max_tokens", facts.and_then(|facts| facts.max_tokens)),
-    ] {
-        if tokens == Some(0) {
-            findings.error(Code::InvalidValue, field, "must be at least 1");
-        }
-    }
-    breaker(model.breaker.as_ref(), findings);
-    policy(model.retry.as_ref(), model.timeouts.as_ref(), findings);
-}
-
-fn strategy(model: &Model, findings: &mut Findings<'_>) {
-    if let Some(header) = &model.sticky_header {
-        if model.strategy != Strategy::Sticky {
-            findings.error(Code::Conflict, "sticky_header", "belongs to `strategy: sticky`");
-        } else if !is_header_name(header) {
-            findings.error(Code::InvalidValue, "sticky_header", format!("`{header}` is no header name"));
-        }
-    }
-    if let Some(balance) = &model.balance {
-        if model.strategy != Strategy::Balanced {
-            findings.error(Code::Conflict, "balance", "belongs to `strategy: balanced`");
-        } else if balance.latency.max(balance.cost) == 0 || balance.latency.max(balance.cost) > 100 {
-            findings.error(Code::InvalidValue, "balance", "takes weights from 0 to 100, one of them above 0");
-        }
-    }
-    let is_by_weight = matches!(model.strategy, Strategy::Weighted | Strategy::Random | Strategy::Sticky);
-    if is_by_weight && !model.targets.is_empty() && model.targets.iter().all(|target| target.weight == 0) {
-        findings.warning(Code::Conflict, "targets", "every weight is 0: the first target takes all requests");
-    }
-}
-
-fn route(route: &Route, findings: &mut Findings<'_>) {
-    if let Some(path) = &route.matcher.path
-        && !path.starts_with('/')
-        && path != "*"
-    {
-        findings.error(Code::InvalidValue, "match.path", format!("`{path}` must begin with `/`"));
-    }
-    for (name, rule) in &route.matcher.headers {
-        let path = format!("match.headers.{name}");
-        if !is_header_name(name) {
-            findings.error(Code::InvalidValue, &path, format!("`{name}` is no header name"));
-        }
-        let HeaderMatch::Rule(rule) = rule else { continue };
-        let n_given = [rule.exact.is_some(), rule.prefix.is_some(), rule.regex.is_some(), rule.present.is_some()];
-        if n_given.iter().filter(|given| **given).count() != 1 {
-            findings.error(Code::Conflict, &path, "needs exactly one of `exact`, `prefix`, `regex`, `present`");
-        }
-        if let Some(Err(error)) = rule.regex.as_deref().map(regex::Regex::new) {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            findings.error(Code::InvalidValue, &format!("{path}.regex"), format!("is no regular expression: {reason}"));
-        }
-    }
-    policy(route.retry.as_ref(), route.timeouts.as_ref(), findings);
-}
-
 fn a2a_agent(agent: &A2aAgent, findings: &mut Findings<'_>) {
     url::check_address("url", &agent.url, agent.allow_private_networks, findings);
     for (name, value) in &agent.headers {
         header(name, value, findings);
     }
     if let Some(key) = &agent.api_key {
-        api_key(key, findings);
+        api_key(key, "api_key", findings);
     }
     if agent.methods.iter().any(String::is_empty) {
         findings.error(Code::InvalidValue, "methods", "holds an empty name");
@@ -405,14 +360,20 @@ fn key(key: &Key, findings: &mut Findings<'_>) {
             findings.error(Code::InvalidValue, "secret", "looks like a key of this gateway but its checksum is wrong");
         }
     }
-    if key.limits.rpm == Some(0) {
-        findings.error(Code::InvalidValue, "limits.rpm", "must be at least 1; use `enabled: false` to shut a key");
-    }
+    limits(&key.limits, findings);
+    budget::of(key.budget, findings);
     if key.models.iter().any(String::is_empty) {
         findings.error(Code::InvalidValue, "models", "holds an empty name");
     }
     if key.passthrough.iter().any(String::is_empty) {
         findings.error(Code::InvalidValue, "passthrough", "holds an empty name");
+    }
+}
+
+fn limits(limits: &Limits, findings: &mut Findings<'_>) {
+    for (name, _) in limits.named().filter(|(_, amount)| *amount == 0) {
+        let message = "must be at least 1; use `enabled: false` to let nothing through";
+        findings.error(Code::InvalidValue, &format!("limits.{name}"), message);
     }
 }
 
@@ -425,37 +386,18 @@ fn price(price: &Price, findings: &mut Findings<'_>) {
             one of `per_image`, `per_input_image`, `per_audio_minute`, `per_1m_characters`, `per_1k_searches`";
         findings.error(Code::MissingField, "input_per_1m", message);
     }
-}
-
-fn breaker(breaker: Option<&Breaker>, findings: &mut Findings<'_>) {
-    let Some(breaker) = breaker else { return };
-    if breaker.failures.is_some_and(|failures| !(1..=1000).contains(&failures)) {
-        findings.error(Code::InvalidValue, "breaker.failures", "must be from 1 to 1000");
+    if price.long_prompt.is_some() && !price.is_by_tokens() {
+        let message = "is for prices by tokens; give `input_per_1m` and `output_per_1m` of short prompts too";
+        findings.error(Code::InvalidValue, "long_prompt", message);
     }
-    if breaker.open.is_some_and(|open| open.0.is_zero() || open.0.as_secs() > 3600) {
-        findings.error(Code::InvalidValue, "breaker.open", "must be longer than 0 and at most 1h");
-    }
-    if breaker.trials.is_some_and(|trials| !(1..=100).contains(&trials)) {
-        findings.error(Code::InvalidValue, "breaker.trials", "must be from 1 to 100");
+    if price.batch_percent.is_some_and(|percent| percent > 100) {
+        findings.error(Code::InvalidValue, "batch_percent", "must be at most 100");
     }
 }
 
 fn policy(retry: Option<&Retry>, timeouts: Option<&Timeouts>, findings: &mut Findings<'_>) {
-    if retry.and_then(|retry| retry.max_attempts).is_some_and(|attempts| !(1..=10).contains(&attempts)) {
-        findings.error(Code::InvalidValue, "retry.max_attempts", "must be from 1 to 10; 1 means no retry");
-    }
-    let Some(timeouts) = timeouts else { return };
-    let named = [
-        ("timeouts.connect", timeouts.connect),
-        ("timeouts.first_byte", timeouts.first_byte),
-        ("timeouts.idle", timeouts.idle),
-        ("timeouts.total", timeouts.total),
-    ];
-    for (path, span) in named {
-        if span.is_some_and(|span| span.0.is_zero()) {
-            findings.error(Code::InvalidValue, path, "must be longer than 0");
-        }
-    }
+    findings.all(retry.map(Retry::faults));
+    findings.all(timeouts.map(Timeouts::faults));
 }
 
 // === impl Findings ===
@@ -466,8 +408,17 @@ impl Findings<'_> {
         self.problems.push(Problem::error(code, path, message));
     }
 
+    fn all(&mut self, faults: Option<Vec<Fault>>) {
+        for (field, why) in faults.into_iter().flatten() {
+            self.error(Code::InvalidValue, field, why);
+        }
+    }
+
     fn warning(&mut self, code: Code, field: &str, message: impl Into<String>) {
         let path = format!("{}.{field}", self.path);
         self.problems.push(Problem::warning(code, path, message));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,6 +275,9 @@ pub struct Bookmark {
     pub root_hash: ::prost::alloc::vec::Vec<u8>,
     #[prost(uint64, tag = "5")]
     pub min_resumable: u64,
+    /// Nodes that share the limits of rates and of requests at once, this one among them; 0: as before. Told at once when it changes.
+    #[prost(uint32, tag = "6")]
+    pub live_nodes: u32,
 }
 /// Go elsewhere, or come back later.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -391,12 +394,230 @@ pub struct Key {
     /// Providers whose accounts it may use as they are, `*` as wildcard. Empty = none.
     #[prost(string, repeated, tag = "10")]
     pub passthrough: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `admin`, `user`, `read-only`; none: `user`.
+    #[prost(string, repeated, tag = "11")]
+    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `METHOD /path`, `*` as wildcard. Empty = what the roles allow.
+    #[prost(string, repeated, tag = "12")]
+    pub endpoints: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Addresses and networks that it may be used from. Empty = any.
+    #[prost(string, repeated, tag = "13")]
+    pub ips: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whom it is for, by name; empty: nobody in particular.
+    #[prost(string, tag = "14")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "15")]
+    pub team: ::prost::alloc::string::String,
+    /// JSON of its budget as people write it; empty: none.
+    #[prost(bytes = "vec", tag = "16")]
+    pub budget: ::prost::alloc::vec::Vec<u8>,
+    /// Secrets that it had before and that are good for a while yet.
+    #[prost(message, repeated, tag = "17")]
+    pub earlier: ::prost::alloc::vec::Vec<EarlierSecret>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EarlierSecret {
+    #[prost(uint32, tag = "1")]
+    pub pepper_version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Unix time in milliseconds.
+    #[prost(int64, tag = "3")]
+    pub until_ms: i64,
+}
+/// Absent = unlimited.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeyLimits {
-    /// Requests per minute; absent = unlimited.
+    /// Requests per minute.
     #[prost(uint64, optional, tag = "1")]
     pub rpm: ::core::option::Option<u64>,
+    /// All other rates.
+    #[prost(message, repeated, tag = "2")]
+    pub rates: ::prost::alloc::vec::Vec<RateLimit>,
+    /// Requests at once.
+    #[prost(uint64, optional, tag = "3")]
+    pub concurrency: ::core::option::Option<u64>,
+    /// Of one request.
+    #[prost(uint64, optional, tag = "4")]
+    pub max_tokens: ::core::option::Option<u64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateLimit {
+    #[prost(enumeration = "rate_limit::Measure", tag = "1")]
+    pub measure: i32,
+    /// 1, 60, 3600 or 86400.
+    #[prost(uint32, tag = "2")]
+    pub period_seconds: u32,
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+}
+/// Nested message and enum types in `RateLimit`.
+pub mod rate_limit {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Measure {
+        Unspecified = 0,
+        Requests = 1,
+        Tokens = 2,
+        InputTokens = 3,
+        OutputTokens = 4,
+    }
+    impl Measure {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "MEASURE_UNSPECIFIED",
+                Self::Requests => "MEASURE_REQUESTS",
+                Self::Tokens => "MEASURE_TOKENS",
+                Self::InputTokens => "MEASURE_INPUT_TOKENS",
+                Self::OutputTokens => "MEASURE_OUTPUT_TOKENS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "MEASURE_UNSPECIFIED" => Some(Self::Unspecified),
+                "MEASURE_REQUESTS" => Some(Self::Requests),
+                "MEASURE_TOKENS" => Some(Self::Tokens),
+                "MEASURE_INPUT_TOKENS" => Some(Self::InputTokens),
+                "MEASURE_OUTPUT_TOKENS" => Some(Self::OutputTokens),
+                _ => None,
+            }
+        }
+    }
+}
+/// Figures are totals of one boot in one window, and only grow: told again, late or twice, they do no harm.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeaseAsk {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub boot_id: ::prost::alloc::string::String,
+    /// Counts the messages of a boot, from 1.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub accounts: ::prost::alloc::vec::Vec<LeaseAccount>,
+    /// Earlier boots of this node whose usage has been delivered whole: what they were granted and did not spend is free.
+    #[prost(string, repeated, tag = "5")]
+    pub closed_boots: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// For so many milliseconds from when this is sent the node keeps a tenth of its part of each rate that is lent, and yields the rest. 0:
+    /// it does not, as with the first message of a stream.
+    #[prost(uint32, tag = "6")]
+    pub yields_ms: u32,
+    /// Nodes that share rates, as far as it knows.
+    #[prost(uint32, tag = "7")]
+    pub n_nodes: u32,
+    #[prost(message, repeated, tag = "8")]
+    pub rates: ::prost::alloc::vec::Vec<RateAsk>,
+}
+/// One rate that is too small for the requests here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateAsk {
+    /// Whose it is, as refusals say it: `Key vk_…`.
+    #[prost(string, tag = "1")]
+    pub owner: ::prost::alloc::string::String,
+    /// `rpm`
+    #[prost(string, tag = "2")]
+    pub rate: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub amount: u64,
+    #[prost(uint32, tag = "4")]
+    pub period_seconds: u32,
+    #[prost(uint64, tag = "5")]
+    pub wanted: u64,
+    /// Of what was lent before and not used.
+    #[prost(uint64, tag = "6")]
+    pub returned: u64,
+}
+/// One window of one budget.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseAccount {
+    #[prost(string, tag = "1")]
+    pub budget: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub window_start_ms: i64,
+    /// What has come, what was given back, what was spent.
+    #[prost(int64, tag = "3")]
+    pub granted_nano_usd: i64,
+    #[prost(int64, tag = "4")]
+    pub returned_nano_usd: i64,
+    #[prost(int64, tag = "5")]
+    pub spent_nano_usd: i64,
+    /// Requests wait: for so much at least, for so much in all. 0 where none does.
+    #[prost(int64, tag = "6")]
+    pub needs_nano_usd: i64,
+    #[prost(int64, tag = "7")]
+    pub wants_nano_usd: i64,
+    /// Lately, in a second.
+    #[prost(int64, tag = "8")]
+    pub burn_nano_usd: i64,
+    /// More is welcome, in the window of this moment. Else the account is only told.
+    #[prost(bool, tag = "9")]
+    pub asks: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeaseGrant {
+    /// Of the ask that this answers.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// The control plane's clock, by which windows begin and end.
+    #[prost(int64, tag = "2")]
+    pub unix_ms: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub leases: ::prost::alloc::vec::Vec<Lease>,
+    /// Earlier boots of this node that hold money.
+    #[prost(string, repeated, tag = "4")]
+    pub open_boots: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What may be used within a second of when it was asked for.
+    #[prost(message, repeated, tag = "5")]
+    pub rates: ::prost::alloc::vec::Vec<RateLoan>,
+    /// Rates are lent to who yields.
+    #[prost(bool, tag = "6")]
+    pub lends: bool,
+}
+/// For each rate that was asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RateLoan {
+    #[prost(string, tag = "1")]
+    pub owner: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub rate: ::prost::alloc::string::String,
+    /// 0: there is none.
+    #[prost(uint64, tag = "3")]
+    pub lent: u64,
+}
+/// For each account that asked.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lease {
+    #[prost(string, tag = "1")]
+    pub budget: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub window_start_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub window_end_ms: i64,
+    /// To this boot in this window, in all.
+    #[prost(int64, tag = "4")]
+    pub granted_nano_usd: i64,
+    /// Requests that need so much more cannot have it; 0 where nothing was refused.
+    #[prost(int64, tag = "5")]
+    pub refused_nano_usd: i64,
+    /// When there may be more; 0 for never.
+    #[prost(int64, tag = "6")]
+    pub free_at_ms: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IngestAck {
@@ -424,7 +645,7 @@ pub struct UsageBatch {
     pub events: ::prost::alloc::vec::Vec<UsageEvent>,
 }
 /// One admitted request. `id` is the request id and makes ingest idempotent.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UsageEvent {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -459,6 +680,30 @@ pub struct UsageEvent {
     /// Absent where nothing but tokens was used.
     #[prost(message, optional, tag = "15")]
     pub units: ::core::option::Option<Units>,
+    /// On whose account, by name; empty: nobody's in particular.
+    #[prost(string, tag = "16")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "17")]
+    pub team: ::prost::alloc::string::String,
+    #[prost(string, tag = "18")]
+    pub organization: ::prost::alloc::string::String,
+    /// The budgets that it counts in. In a `started` event what was reserved, in a settled one what was spent.
+    #[prost(message, repeated, tag = "20")]
+    pub charges: ::prost::alloc::vec::Vec<Charge>,
+    /// The row that it was charged by: `prices@7` of the configuration's revision 7, `offered` by the provider, or `catalogue@2026-11-21`; empty
+    /// where no price was known.
+    #[prost(string, tag = "21")]
+    pub price: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Charge {
+    /// `key/vk_…`, `team/search`, `budget/all-of-us`.
+    #[prost(string, tag = "1")]
+    pub budget: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub window_start_ms: i64,
+    #[prost(int64, tag = "3")]
+    pub nano_usd: i64,
 }
 /// Disjoint classes: their sum is what the upstream processed. Audio and images are parts of `input` and `output`.
 #[derive(serde::Serialize)]
@@ -595,6 +840,89 @@ pub struct LogRecord {
     /// Targets that were not asked although it was their turn.
     #[prost(message, repeated, tag = "40")]
     pub passed_over: ::prost::alloc::vec::Vec<PassedOver>,
+    /// Where the client left the model to the gateway.
+    #[prost(message, optional, tag = "50")]
+    pub auto_choice: ::core::option::Option<AutoChoice>,
+    /// The variant that served, where the model is tried out against others.
+    #[prost(message, optional, tag = "51")]
+    pub experiment: ::core::option::Option<ExperimentArm>,
+    /// The request whose shadow this is: asked behind it, of another model, for nobody's account.
+    #[prost(string, tag = "52")]
+    pub shadow_of: ::prost::alloc::string::String,
+    /// Where requests that belong together keep to one target: `kept`, or `failover` where another one served because that one was
+    /// passed over or failed. Empty elsewhere. Nothing is ever new or expired: the target is worked out, not remembered.
+    #[prost(string, tag = "53")]
+    pub pin: ::prost::alloc::string::String,
+    /// What the cache of replies had to do with it; absent where it is off for the request.
+    #[prost(message, optional, tag = "60")]
+    pub cache: ::core::option::Option<CacheUse>,
+    /// On whose account, by name; empty: nobody's in particular.
+    #[prost(string, tag = "70")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "71")]
+    pub team: ::prost::alloc::string::String,
+    #[prost(string, tag = "72")]
+    pub organization: ::prost::alloc::string::String,
+    /// A stream broke off, its policy would have had another target go on, and nobody did: why.
+    #[prost(string, tag = "65")]
+    pub not_continued: ::prost::alloc::string::String,
+    /// As in `UsageEvent`.
+    #[prost(string, tag = "66")]
+    pub price: ::prost::alloc::string::String,
+}
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExperimentArm {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub variant: ::prost::alloc::string::String,
+    /// The public model that it stands for.
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+}
+/// What was made of a prompt, and the model that it went to for that.
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AutoChoice {
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// `simple`, `medium` or `complex`, by a score from 0 to 100.
+    #[prost(string, tag = "2")]
+    pub bucket: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub percent: u32,
+    /// `0-1`, `2-3`, `4-5` or `6+`, by the weights of the signals together.
+    #[prost(string, tag = "4")]
+    pub tier: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub score: u32,
+    #[prost(string, tag = "6")]
+    pub skill: ::prost::alloc::string::String,
+    /// What the prompt showed: `code`, `maths`, `analysis`, `reasoning`, `safety`, `tools`, `schema`.
+    #[prost(string, repeated, tag = "7")]
+    pub signals: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(serde::Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CacheUse {
+    /// `hit`, `miss`, `bypass` (the client asked for a fresh answer) or `unfit` (depends on what is kept elsewhere).
+    #[prost(string, tag = "1")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Of a hit: how old the reply is, whether the request waited for it, who made it, what that used and what it cost. Nothing of
+    /// this is used or charged again.
+    #[prost(uint64, tag = "2")]
+    pub age_ms: u64,
+    #[prost(bool, tag = "3")]
+    pub waited: bool,
+    #[prost(string, tag = "4")]
+    pub provider: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub upstream_model: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "6")]
+    pub tokens: ::core::option::Option<TokenUsage>,
+    #[prost(int64, tag = "7")]
+    pub saved_nano_usd: i64,
 }
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -603,12 +931,15 @@ pub struct PassedOver {
     pub provider: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub model: ::prost::alloc::string::String,
-    /// `breaker_open`, `breaker_on_trial` or `cooling_down`.
+    /// `breaker_open`, `breaker_on_trial`, `cooling_down` or `full`.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
     /// For how much longer, as far as that was known; 0 where it was not.
     #[prost(uint64, tag = "4")]
     pub left_ms: u64,
+    /// Which of the provider's several keys; empty where it has but one, or none is meant.
+    #[prost(string, tag = "5")]
+    pub provider_key: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -626,6 +957,23 @@ pub struct Attempt {
     pub started_us: u64,
     #[prost(uint64, tag = "6")]
     pub ended_us: u64,
+    /// The name of the key that went with it, where the provider has several.
+    #[prost(string, tag = "7")]
+    pub provider_key: ::prost::alloc::string::String,
+    /// Time before it, spent waiting for a place at the provider.
+    #[prost(uint64, tag = "10")]
+    pub queued_us: u64,
+    /// It began beside another one that had not answered yet.
+    #[prost(bool, tag = "11")]
+    pub hedge: bool,
+    /// What is charged for it although another one answered: an estimate, and its cost where there is a price.
+    #[prost(message, optional, tag = "12")]
+    pub tokens: ::core::option::Option<TokenUsage>,
+    #[prost(int64, tag = "13")]
+    pub cost_nano_usd: i64,
+    /// It was made to go on with a reply that had broken off.
+    #[prost(bool, tag = "14")]
+    pub continuation: bool,
 }
 /// Totals since boot, with the window's gauges; the control plane keeps the differences.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -953,6 +1301,28 @@ pub mod fleet_client {
             req.extensions_mut().insert(GrpcMethod::new("gateway.v1.Fleet", "Metrics"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Money: what a node needs of which budgets, and what it may spend. On a stream of its own, so that it waits behind nothing.
+        pub async fn lease(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::LeaseAsk>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::LeaseGrant>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gateway.v1.Fleet/Lease");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("gateway.v1.Fleet", "Lease"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1012,6 +1382,17 @@ pub mod fleet_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::MetricFrame>>,
         ) -> std::result::Result<tonic::Response<Self::MetricsStream>, tonic::Status>;
+        /// Server streaming response type for the Lease method.
+        type LeaseStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::LeaseGrant, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Money: what a node needs of which budgets, and what it may spend. On a stream of its own, so that it waits behind nothing.
+        async fn lease(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::LeaseAsk>>,
+        ) -> std::result::Result<tonic::Response<Self::LeaseStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct FleetServer<T> {
@@ -1250,6 +1631,50 @@ pub mod fleet_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MetricsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gateway.v1.Fleet/Lease" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeaseSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::StreamingService<super::LeaseAsk>
+                    for LeaseSvc<T> {
+                        type Response = super::LeaseGrant;
+                        type ResponseStream = T::LeaseStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::LeaseAsk>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -126,9 +126,17 @@ pub(super) fn item(kind: Kind) -> Value {
         "owner": {"type": ["string", "null"], "description": "The file that manages it"},
     });
     if kind == Kind::Key {
-        properties["models"] = json!({"type": "array", "items": text});
+        for list in ["models", "passthrough", "roles", "endpoints", "ips"] {
+            properties[list] = json!({"type": "array", "items": text});
+        }
+        for name in ["team", "user"] {
+            properties[name] = json!({"type": ["string", "null"]});
+        }
         properties["limits"] = json!({"type": "object"});
-        properties["expires_at"] = moment;
+        properties["budget"] = json!({"type": ["object", "null"]});
+        properties["expires_at"] = moment.clone();
+        properties["earlier_secret_until"] = moment.clone();
+        properties["last_used_at"] = moment;
         properties["enabled"] = json!({"type": "boolean"});
         properties["tags"] = json!({"type": "array", "items": text});
         properties["metadata"] = json!({"type": "object", "additionalProperties": text});

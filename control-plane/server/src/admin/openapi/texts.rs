@@ -3,7 +3,12 @@
 use super::JSON;
 use super::shape::Shape::{Document, Item, Items, Named, Of, PageOf, Patch, Written};
 use super::shape::{Answer, Make, Shape, of};
-use crate::admin::{audit, config, logs, nodes, resources, rollout, snapshot, tokens, usage, write};
+use crate::admin::alias::{litellm, management};
+use crate::admin::{
+    alerts, audit, budgets, catalog, config, deployments, explain, logs, nodes, oidc, people, resources, rollout,
+    session, snapshot, spend, tokens, traffic, usage, write,
+};
+use crate::change::switch::Which;
 use crate::fleet::Rollout;
 
 /// The words and types of one route.
@@ -43,9 +48,14 @@ const CONFIGURATION: &str = "configuration";
 const RESOURCES: &str = "resources";
 const FLEET: &str = "fleet";
 const RECORDS: &str = "records";
+const ALIASES: &str = "aliases";
+const PEOPLE: &str = "people";
 
 const NOT_READY: Answer =
     Answer { status: "503", media: JSON, shape: Some(Named("AdminError")), about: "The database does not answer" };
+const NO_FILE: Answer =
+    Answer { status: "404", media: JSON, shape: Some(Named("AdminError")), about: "The dashboard has no such file" };
+const TO_PROVIDER: Answer = Answer { status: "303", media: "", shape: None, about: "To the identity provider" };
 const GONE: Answer = Answer { status: "204", media: "", shape: None, about: "Done" };
 
 // === impl Text ===
@@ -66,7 +76,9 @@ impl Text {
 
 /// One per route.
 pub(super) const TEXTS: &[Text] = &[
-    text("GET", "/", "adminLanding", PAGES, "A page with links").answers(&[raw("text/html")]),
+    text("GET", "/", "adminDashboard", PAGES, "The dashboard").answers(&[raw("text/html")]),
+    text("GET", "/ui/{folder}/{file}", "adminDashboardFile", PAGES, "What the dashboard is made of")
+        .answers(&[raw("text/plain"), NO_FILE]),
     text("GET", "/docs", "adminDocs", PAGES, "This reference as a page").answers(&[raw("text/html")]),
     text("GET", "/docs/style.css", "adminDocsStyle", PAGES, "How the page looks").answers(&[raw("text/css")]),
     text("GET", "/openapi.json", "adminOpenapi", PAGES, "This document").answers(&[raw(JSON)]),
@@ -76,6 +88,48 @@ pub(super) const TEXTS: &[Text] = &[
     text("GET", "/ready", "adminReady", OPERATIONS, "Whether it can do its work: the database answers")
         .answers(&[given("200", Named("AdminHealth")), NOT_READY]),
     text("GET", "/metrics", "adminMetrics", OPERATIONS, "Numbers for Prometheus").answers(&[raw("text/plain")]),
+    text("GET", "/admin/session", "getSession", OPERATIONS, "Who asks, and until when the browser's session lasts")
+        .answers(&[given("200", Named("Session"))]),
+    text(
+        "POST",
+        "/admin/session",
+        "signIn",
+        OPERATIONS,
+        "Show the master key, or an e-mail address and a password; a browser gets a cookie for it",
+    )
+    .body(Of(of::<session::SignIn>))
+    .answers(&[given("201", Named("Session"))]),
+    text("DELETE", "/admin/session", "signOut", OPERATIONS, "End the session, on every replica at once")
+        .answers(&[GONE]),
+    text("GET", "/admin/oidc/begin", "beginOidc", PEOPLE, "Send the browser to the identity provider")
+        .answers(&[TO_PROVIDER]),
+    text("GET", "/admin/oidc/callback", "endOidc", PEOPLE, "Where the identity provider sends it back to")
+        .query(of::<oidc::CallbackParams>)
+        .answers(&[raw("text/html")]),
+    text("GET", "/admin/sessions", "listSessions", PEOPLE, "Who is signed in, the newest first")
+        .answers(&[given("200", Named("Sessions"))]),
+    text("DELETE", "/admin/sessions/{id}", "endSession", PEOPLE, "End somebody's session, on every replica at once")
+        .answers(&[GONE]),
+    text(
+        "PUT",
+        "/admin/users/{name}/password",
+        "setPassword",
+        PEOPLE,
+        "Give a user a password, and end their sessions",
+    )
+    .body(Of(of::<people::PasswordBody>))
+    .answers(&[GONE]),
+    text(
+        "POST",
+        "/admin/users/{name}/invitation",
+        "invite",
+        PEOPLE,
+        "A secret with which a user chooses a password, once",
+    )
+    .answers(&[given("201", Named("Invited"))]),
+    text("POST", "/admin/invitation", "acceptInvitation", PEOPLE, "Choose a password with an invitation")
+        .body(Of(of::<people::AcceptBody>))
+        .answers(&[GONE]),
     text("GET", "/admin/status", "getStatus", CONFIGURATION, "Version, revision and nodes at a glance")
         .answers(&[given("200", Named("Status"))]),
     text("POST", "/admin/apply", "apply", CONFIGURATION, "Make the configuration what a file says")
@@ -133,15 +187,68 @@ pub(super) const TEXTS: &[Text] = &[
     .query(of::<logs::LogParams>)
     .answers(&[raw("text/event-stream")]),
     text("GET", "/admin/logs/{id}", "getLog", RECORDS, "One request").answers(&[given("200", Named("LogRecord"))]),
+    text(
+        "POST",
+        "/admin/explain",
+        "explainRequest",
+        RECORDS,
+        "Where a request would go and why, without sending it: routes, targets in order, who is passed over",
+    )
+    .body(Of(of::<explain::Described>))
+    .answers(&[given("200", Of(of::<explain::Told>))]),
     text("GET", "/admin/usage", "listUsage", RECORDS, "What each request used, newest first")
         .query(of::<usage::UsageParams>)
         .answers(&[given("200", PageOf("Usage"))]),
     text("GET", "/admin/usage/summary", "sumUsage", RECORDS, "What was used, summed up")
         .query(of::<usage::SummaryParams>)
         .answers(&[given("200", PageOf("UsageSum"))]),
+    text("GET", "/admin/usage/budgets", "listBudgetUse", RECORDS, "What is spent of each budget in its window")
+        .query(of::<budgets::BudgetParams>)
+        .answers(&[given("200", Of(of::<budgets::Spending>))]),
+    text(
+        "GET",
+        "/admin/alerts",
+        "listAlerts",
+        RECORDS,
+        "Whom alerts on budgets are sent to, how that goes, the last of them",
+    )
+    .answers(&[given("200", Of(of::<alerts::AlertsTold>))]),
+    text("POST", "/admin/alerts/test", "testAlerts", RECORDS, "Sends a message to those whom alerts are sent to")
+        .body(Of(of::<alerts::AlertTest>))
+        .answers(&[given("200", Of(of::<alerts::AlertTrials>))]),
+    text("GET", "/admin/spend", "getSpend", RECORDS, "What was spent, by any of its dimensions together; days are UTC")
+        .query(of::<spend::SpendParams>)
+        .answers(&[given("200", Named("Spend"))]),
+    text(
+        "GET",
+        "/admin/traffic",
+        "getTraffic",
+        RECORDS,
+        "Requests, errors, tokens, cost and percentiles of times by the minute, as charts need them",
+    )
+    .query(of::<traffic::TrafficParams>)
+    .answers(&[given("200", Named("Traffic"))]),
     text("GET", "/admin/audit", "listAudit", RECORDS, "Who changed what, newest first")
         .query(of::<audit::AuditParams>)
         .answers(&[given("200", PageOf("AuditEntry"))]),
+    text("GET", "/admin/catalog", "listProviderKinds", RESOURCES, "The kinds of providers that there are")
+        .answers(&[given("200", Of(of::<catalog::Catalog>))]),
+    text("GET", "/admin/deployments", "listDeployments", RESOURCES, "The targets of all models, in rotation or not")
+        .answers(&[given("200", Of(of::<deployments::Listed>))]),
+    text(
+        "POST",
+        "/admin/deployments/disable",
+        "disableDeployments",
+        RESOURCES,
+        "Take deployments out of rotation; answered when the nodes have it",
+    )
+    .query(of::<write::WriteParams>)
+    .body(Of(of::<Which>))
+    .answers(&[given("200", Of(of::<deployments::Switched>))]),
+    text("POST", "/admin/deployments/enable", "enableDeployments", RESOURCES, "Put them back")
+        .query(of::<write::WriteParams>)
+        .body(Of(of::<Which>))
+        .answers(&[given("200", Of(of::<deployments::Switched>))]),
     text("GET", "/admin/settings", "getSettings", RESOURCES, "What holds for the whole gateway")
         .answers(&[given("200", Item)]),
     text("PUT", "/admin/settings", "replaceSettings", RESOURCES, "Replace the settings")
@@ -152,6 +259,16 @@ pub(super) const TEXTS: &[Text] = &[
         .query(of::<write::WriteParams>)
         .body(Patch)
         .answers(&[given("200", Written), given("201", Written)]),
+    text(
+        "POST",
+        "/admin/keys/{id}/rotate",
+        "rotateKey",
+        RESOURCES,
+        "A new secret for a key; the old one works for a while yet",
+    )
+    .query(of::<write::WriteParams>)
+    .body(Of(of::<resources::RotateBody>))
+    .answers(&[given("200", Named("RotatedKey"))]),
     text("GET", "/admin/{kind}", "list{Kind}s", RESOURCES, "All {kinds}, by name")
         .query(of::<resources::ListParams>)
         .answers(&[given("200", Items)]),
@@ -171,4 +288,110 @@ pub(super) const TEXTS: &[Text] = &[
     text("DELETE", "/admin/{kind}/{name}", "delete{Kind}", RESOURCES, "Delete a {kind}; a key stops working at once")
         .query(of::<write::WriteParams>)
         .answers(&[GONE, given("200", Written)]),
+    text("POST", "/key/generate", "litellmGenerateKey", ALIASES, "Make a key, in the words of LiteLLM")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/key/info", "litellmKeyInfo", ALIASES, "One key, without its secret")
+        .query(of::<litellm::KeyParams>)
+        .answers(&[given("200", Named("Foreign"))]),
+    text("POST", "/key/update", "litellmUpdateKey", ALIASES, "Change what is said of a key")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("POST", "/key/delete", "litellmDeleteKeys", ALIASES, "Delete keys; they stop working at once")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("POST", "/team/new", "litellmNewTeam", ALIASES, "Make a team")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/team/info", "litellmTeamInfo", ALIASES, "One team")
+        .query(of::<litellm::TeamParams>)
+        .answers(&[given("200", Named("Foreign"))]),
+    text("POST", "/user/new", "litellmNewUser", ALIASES, "Make a user, with a key unless `auto_create_key` is false")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/user/info", "litellmUserInfo", ALIASES, "One user")
+        .query(of::<litellm::UserParams>)
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/model/info", "litellmModelInfo", ALIASES, "Every model with its targets")
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/spend/logs", "litellmSpendLogs", ALIASES, "The newest requests, or the sums of days")
+        .query(of::<litellm::LogParams>)
+        .answers(&[given("200", Named("ForeignList"))]),
+    text("GET", "/v1/management/keys", "managementListKeys", ALIASES, "All keys, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("POST", "/v1/management/keys", "managementCreateKey", ALIASES, "Make one")
+        .body(Named("Foreign"))
+        .answers(&[given("201", Named("Foreign"))]),
+    text("GET", "/v1/management/keys/{id}", "managementGetKey", ALIASES, "One of them")
+        .answers(&[given("200", Named("Foreign"))]),
+    text("PUT", "/v1/management/keys/{id}", "managementUpdateKey", ALIASES, "Change what is said")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("DELETE", "/v1/management/keys/{id}", "managementDeleteKey", ALIASES, "Delete it").answers(&[GONE]),
+    text("GET", "/v1/management/teams", "managementListTeams", ALIASES, "All teams, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("POST", "/v1/management/teams", "managementCreateTeam", ALIASES, "Make one")
+        .body(Named("Foreign"))
+        .answers(&[given("201", Named("Foreign"))]),
+    text("GET", "/v1/management/teams/{id}", "managementGetTeam", ALIASES, "One of them")
+        .answers(&[given("200", Named("Foreign"))]),
+    text("PUT", "/v1/management/teams/{id}", "managementUpdateTeam", ALIASES, "Change what is said")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("DELETE", "/v1/management/teams/{id}", "managementDeleteTeam", ALIASES, "Delete it").answers(&[GONE]),
+    text("GET", "/v1/management/users", "managementListUsers", ALIASES, "All users, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("POST", "/v1/management/users", "managementCreateUser", ALIASES, "Make one")
+        .body(Named("Foreign"))
+        .answers(&[given("201", Named("Foreign"))]),
+    text("GET", "/v1/management/users/{id}", "managementGetUser", ALIASES, "One of them")
+        .answers(&[given("200", Named("Foreign"))]),
+    text("PUT", "/v1/management/users/{id}", "managementUpdateUser", ALIASES, "Change what is said")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("DELETE", "/v1/management/users/{id}", "managementDeleteUser", ALIASES, "Delete it").answers(&[GONE]),
+    text("GET", "/v1/management/organizations", "managementListOrganizations", ALIASES, "All organizations, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("POST", "/v1/management/organizations", "managementCreateOrganization", ALIASES, "Make one")
+        .body(Named("Foreign"))
+        .answers(&[given("201", Named("Foreign"))]),
+    text("GET", "/v1/management/organizations/{id}", "managementGetOrganization", ALIASES, "One of them")
+        .answers(&[given("200", Named("Foreign"))]),
+    text("PUT", "/v1/management/organizations/{id}", "managementUpdateOrganization", ALIASES, "Change what is said")
+        .body(Named("Foreign"))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("DELETE", "/v1/management/organizations/{id}", "managementDeleteOrganization", ALIASES, "Delete it")
+        .answers(&[GONE]),
+    text("GET", "/v1/management/pricing", "managementListPricing", ALIASES, "All pricing, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("GET", "/v1/management/providers", "managementListProviders", ALIASES, "All providers, by name")
+        .query(of::<resources::ListParams>)
+        .answers(&[given("200", PageOf("Foreign"))]),
+    text("GET", "/v1/management/keys/{id}/usage", "managementKeyUsage", ALIASES, "What a key has used altogether")
+        .answers(&[given("200", Named("SpendSum"))]),
+    text(
+        "GET",
+        "/v1/management/keys/{id}/usage/daily",
+        "managementKeyUsageDaily",
+        ALIASES,
+        "What a key has used, by day",
+    )
+    .query(of::<management::DailyParams>)
+    .answers(&[given("200", Named("Spend"))]),
+    text("GET", "/v1/management/deployments", "managementListDeployments", ALIASES, "The targets of all models")
+        .answers(&[given("200", Of(of::<deployments::Listed>))]),
+    text("PUT", "/v1/management/deployments/{id}", "managementSwitchDeployment", ALIASES, "In rotation or out of it")
+        .body(Of(of::<management::DeploymentBody>))
+        .answers(&[given("200", Named("Foreign"))]),
+    text("GET", "/v1/management/usage", "managementUsage", ALIASES, "What each request used, newest first")
+        .query(of::<usage::UsageParams>)
+        .answers(&[given("200", PageOf("Usage"))]),
+    text("GET", "/v1/management/usage/daily", "managementUsageDaily", ALIASES, "What was used, by day")
+        .query(of::<management::DailyParams>)
+        .answers(&[given("200", Named("Spend"))]),
 ];

@@ -19,6 +19,7 @@ pub(super) fn context() -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

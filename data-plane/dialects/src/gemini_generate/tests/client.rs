@@ -24,6 +24,7 @@ fn context() -> ReplyContext {
         functions: false,
         stored: false,
         previous: None,
+        conversation: None,
     }
 }
 

@@ -106,7 +106,8 @@ async fn asked(gateway: &Gateway, target: &Target, id: &str, deadline: Instant) 
         .signer()
         .map(|signer| signer.sign(request.method(), request.uri(), request.body().as_slices(), clock::unix_seconds()));
     request.headers_mut().extend(signed.unwrap_or_default());
-    let response = attempt::send((&gateway.client, &gateway.tokens), target, request, &policy, deadline).await?;
+    let response =
+        attempt::send((&gateway.client, &gateway.tokens), target, Box::new(request), &policy, deadline).await?;
     match response.status() {
         status if status.is_success() => {}
         StatusCode::NOT_FOUND => return Err(Box::new(Failure::new(Code::NotFound, "the vendor does not keep it"))),

@@ -37,7 +37,7 @@ fn key(id: &str, name: &str, secret: &str) -> Item {
         digest: digest.to_vec(),
         enabled: true,
         models: vec!["*".to_owned()],
-        limits: Some(KeyLimits { rpm: Some(60) }),
+        limits: Some(KeyLimits { rpm: Some(60), ..KeyLimits::default() }),
         ..Key::default()
     };
     Item { kind: "key".to_owned(), id: id.to_owned(), body: Some(Body::Key(key)), ..Item::default() }
@@ -67,7 +67,7 @@ fn a_topology_serves_whole_or_the_old_one_does() {
         (topology(&with_typo), "provider", "up", "timeouts.idel", "unknown_field"),
         (topology(&json!({"name": "up", "kind": "no-such-kind"})), "provider", "up", "kind", ""),
         (vec![topology(&provider()).remove(1)], "model", "m", "targets[0].provider", "unknown_reference"),
-        (vec![document("budget", "9", &json!({"name": "b"}))], "budget", "b", "", "unsupported_yet"),
+        (vec![document("guardrail", "9", &json!({"name": "b"}))], "guardrail", "b", "", "unsupported_yet"),
         (
             vec![Item { kind: "model".to_owned(), id: "3".to_owned(), ..Item::default() }],
             "model",

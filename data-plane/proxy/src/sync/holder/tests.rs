@@ -357,10 +357,10 @@ async fn drift_repair() {
     node.until(Node::is_kept).await;
     type Harm<'a> = &'a dyn Fn(&Live);
     let harms: [(&str, Harm<'_>); 3] = [
-        ("a revoked key works again", &|live| drop(live.keys.upsert(&entry(1, true), std::time::Instant::now()))),
+        ("a revoked key works again", &|live| drop(live.keys.upsert(&entry(1, true)))),
         ("a key is gone", &|live| assert!(live.keys.remove("vk_5"))),
         ("a key is there that nobody made", &|live| {
-            drop(live.keys.upsert(&entry(77, true), std::time::Instant::now()));
+            drop(live.keys.upsert(&entry(77, true)));
         }),
     ];
     for (n_before, (what, harm)) in (0..).zip(harms) {
@@ -383,6 +383,7 @@ async fn drift_repair() {
     node.receive([delta(Class::Identity, 2)]);
     let bookmark = |items: &[Item]| {
         Received::Bookmark(Bookmark {
+            live_nodes: 0,
             class: Class::Identity.into(),
             epoch: EPOCH.to_owned(),
             revision: 2,

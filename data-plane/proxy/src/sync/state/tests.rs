@@ -97,7 +97,7 @@ impl Source {
 
     fn bookmark(&self, revision: u64) -> Received {
         let (class, epoch, root_hash) = (self.class.into(), self.epoch.to_owned(), root(self.at(revision)));
-        Received::Bookmark(Bookmark { class, epoch, revision, root_hash, min_resumable: 0 })
+        Received::Bookmark(Bookmark { class, epoch, revision, root_hash, min_resumable: 0, live_nodes: 0 })
     }
 
     /// What a control plane answers.

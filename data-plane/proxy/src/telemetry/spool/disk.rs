@@ -1,6 +1,6 @@
 //! A lane on disk: one worker appends, each record with one `write`. Nothing here waits for the disk; the keeper does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) n_dropped: AtomicU64,
     /// Nobody collects: a closed file may go as soon as its open requests are written again.
     pub(super) uncollected: AtomicBool,
+    /// Earlier boots with usage that is not delivered.
+    pub(super) owed: Mutex<BTreeSet<String>>,
     /// A file was made since the directory was last synchronised.
     pub(super) directory_dirty: AtomicBool,
     pub(super) warnings: Arc<Warnings>,

@@ -1,8 +1,8 @@
 //! What the spool still owes to the control plane, batch by batch: earlier boots first, then the lanes in turn.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use gateway_wire::v1::{IngestAck, UsageBatch, UsageEvent};
 
@@ -100,11 +100,16 @@ impl Outbox {
     }
 
     fn delete_done(&mut self) {
+        let n_before = self.earlier.len();
         for done in self.earlier.extract_if(.., |earlier| earlier.is_done()) {
             let freed = done.delete();
             if let Some(shared) = &self.shared {
                 shared.n_bytes.fetch_sub(freed, Ordering::Relaxed);
             }
+        }
+        if let Some(shared) = self.shared.as_ref().filter(|_| self.earlier.len() < n_before) {
+            let owed = self.earlier.iter().map(|earlier| earlier.boot.clone()).collect();
+            *shared.owed.lock().unwrap_or_else(PoisonError::into_inner) = owed;
         }
     }
 }

@@ -22,18 +22,54 @@ pub(super) fn check(set: &Set, problems: &mut Vec<Problem>) {
             let path = format!("models[{}].targets[{index}].provider", model.name);
             names.provider(&target.provider, path, problems);
         }
+        for (index, selector) in model.selectors.iter().enumerate() {
+            if let Some(provider) = &selector.provider {
+                names.provider(provider, format!("models[{}].selectors[{index}].provider", model.name), problems);
+            }
+        }
         for (index, fallback) in model.fallbacks.iter().enumerate() {
             let path = format!("models[{}].fallbacks[{index}]", model.name);
             names.address(fallback, path, problems);
+        }
+        for (index, variant) in model.experiment.iter().flat_map(|experiment| experiment.variants.iter().enumerate()) {
+            if let Some(named) = &variant.model {
+                names.address(named, format!("models[{}].experiment.variants[{index}].model", model.name), problems);
+            }
+        }
+        if let Some(shadow) = &model.shadow {
+            names.address(&shadow.model, format!("models[{}].shadow.model", model.name), problems);
         }
     }
     names.cycles(set, problems);
     if let Some(provider) = set.settings.passthrough.as_ref().and_then(|policy| policy.default_provider.as_ref()) {
         names.provider(provider, "settings.passthrough.default_provider".to_owned(), problems);
     }
+    if let Some(auto) = &set.settings.auto {
+        let tiers = auto.tiers.as_ref();
+        for (field, name) in [
+            ("default_model", Some(&auto.default_model)),
+            ("tiers.simple", tiers.and_then(|tiers| tiers.simple.as_ref())),
+            ("tiers.medium", tiers.and_then(|tiers| tiers.medium.as_ref())),
+            ("tiers.complex", tiers.and_then(|tiers| tiers.complex.as_ref())),
+        ] {
+            if let Some(name) = name {
+                names.address(name, format!("settings.auto.{field}"), problems);
+            }
+        }
+    }
     for route in &set.routes {
         if let Some(model) = &route.model {
             names.address(model, format!("routes[{}].model", route.name), problems);
+        }
+    }
+    let organizations: HashSet<&str> = set.organizations.iter().map(|one| one.name.as_str()).collect();
+    let of_teams = set.teams.iter().map(|team| ("teams", &team.name, &team.organization));
+    let of_users = set.users.iter().map(|user| ("users", &user.name, &user.organization));
+    for (plural, name, organization) in of_teams.chain(of_users) {
+        if let Some(wanted) = organization.as_deref().filter(|wanted| !organizations.contains(wanted)) {
+            let message = format!("no organization is named `{wanted}`");
+            let path = format!("{plural}[{name}].organization");
+            problems.push(Problem::error(Code::UnknownReference, path, message));
         }
     }
     for price in &set.prices {

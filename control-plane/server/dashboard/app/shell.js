@@ -1,0 +1,103 @@
+// What stands around every page: navigation, the state of the control plane, theme, help with keys.
+import { html, useEffect, useState } from "./lib.js";
+import { get, signOut, useLoad } from "./api.js";
+import { JUMPS, listen } from "./shortcuts.js";
+import { go, link, place } from "./router.js";
+import { dismiss, may, notices, notify, outage, session, setTheme, theme, writes } from "./state.js";
+import { ago } from "./format.js";
+import { kinds, useApi } from "./form.js";
+import { Button, Dialog, Empty, Icon, Page } from "./ui.js";
+import { Overview } from "../pages/overview.js";
+import { Requests } from "../pages/requests.js";
+import { Keys } from "../pages/keys.js";
+import { Budgets } from "../pages/budgets.js";
+import { Providers } from "../pages/providers.js";
+import { Models } from "../pages/models.js";
+import { Routes } from "../pages/routes.js";
+import { Fleet } from "../pages/fleet.js";
+import { Config } from "../pages/config.js";
+import { Cost } from "../pages/cost.js";
+import { Playground } from "../pages/playground.js";
+import { Setup } from "../pages/setup.js";
+import { Audit } from "../pages/audit.js";
+import { Settings } from "../pages/settings.js";
+import { Start } from "../pages/start.js";
+import { Resources } from "../pages/resources.js";
+
+const NAVIGATION = [
+  ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"], ["cost", "Usage & cost", "cost", Cost, "spend:read"]]],
+  ["Route", [["providers", "Providers", "provider", Providers, "config:read"], ["models", "Models", "model", Models, "config:read"], ["routes", "Routes", "route", Routes, "config:read"]]],
+  ["Access", [["keys", "Keys", "key", Keys, "keys:read"], ["budgets", "Budgets", "budget", Budgets, "money:read"], ["resources", "All resources", "resources", Resources, "config:read"]]],
+  ["Build", [["start", "Get started", "start", Start, "config:write"], ["playground", "Playground", "play", Playground], ["setup", "Client setup", "setup", Setup]]],
+  ["Operate", [["fleet", "Fleet", "fleet", Fleet, "fleet:read"], ["config", "Configuration", "config", Config, "config:read"], ["audit", "Audit log", "audit", Audit, "audit:read"], ["settings", "Settings", "settings", Settings]]],
+];
+/** What this person has a use for. */
+const offered = () => NAVIGATION.map(([title, entries]) => [title, entries.filter(([, , , , needs]) => may(needs))]).filter(([, entries]) => entries.length > 0);
+const PAGES = Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , page]) => [name, page])));
+const STATUS_MS = 10_000;
+
+/** Kinds that other people make pages of; the API says which of them there are. */
+const TENANTS = { organizations: "Organizations", teams: "Teams", users: "Users" };
+
+export function Shell() {
+  const [menu, setMenu] = useState(false);
+  const [help, setHelp] = useState(false);
+  const status = useLoad("status", () => (may("status:read") ? get("/admin/status") : null), STATUS_MS);
+  const api = useApi();
+  useEffect(() => void (writes.value && status.reload()), [writes.value]);
+  useEffect(() => listen(() => setHelp(true)), []);
+  const { page, parts } = place.value;
+  useEffect(() => {
+    setMenu(false);
+    scrollTo(0, 0);
+  }, [page]);
+  const Current = PAGES[page] ?? Missing;
+  const first = offered()[0][1][0][0];
+  useEffect(() => {
+    if (page === "overview" && first !== page) go(first);
+  }, [page, first]);
+  return html`<div class="shell">
+    <a class="button skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the page</a>
+    <aside class="side ${menu ? "shown" : ""}">
+      <a class="brand" href=${link("overview")}><img src="/ui/style/icon.svg" alt="" />Gateway</a>
+      ${offered().map(([title, entries]) => html`<nav class="nav" aria-label=${title}><h3>${title}</h3>
+        ${title === "Access" && may("accounts:read") && tenants(api.data).map(([plural, text]) => html`<a href=${link("resources", plural)} aria-current=${page === "resources" && parts[0] === plural ? "page" : undefined}><${Icon} name="resources" />${text}</a>`)}
+        ${entries.map(([name, text, icon]) => html`<a href=${link(name)} aria-current=${name === page ? "page" : undefined}><${Icon} name=${icon} />${text}</a>`)}
+      </nav>`)}
+      <div class="foot">${status.data ? `Version ${status.data.version}` : ""}<br /><a href="/docs">API reference</a> · <a href="#" onClick=${(event) => (event.preventDefault(), setHelp(true))}>Keyboard</a></div>
+    </aside>
+    <div>
+      <header class="top">
+        <${Button} tone="plain menu" icon="menu" label="Menu" onClick=${() => setMenu(!menu)} />
+        <span class="grow"></span>
+        ${status.data && html`<a class="note quiet nowrap" href=${link("fleet")}>${status.data.nodes.connected}/${status.data.nodes.known} nodes</a>
+          <a class="note quiet nowrap" href=${link("config")}>rev ${status.data.revision.topology}.${status.data.revision.identity}</a>`}
+        <${ThemeButton} />
+        <span class="note quiet nowrap">${session.value?.actor.replace(/^user:/, "")} · ${session.value?.role}</span>
+        <${Button} tone="plain" icon="out" label="Sign out" onClick=${() => signOut().catch((error) => notify(error.message, "bad"))} />
+      </header>
+      ${outage.value && html`<div class="banner" role="status"><${Icon} name="warn" /><span>${outage.value.what} Requests are served on; this dashboard is read-only and shows what it had ${ago(outage.value.since)}.</span></div>`}
+      <main id="main" tabindex="-1"><${Current} key=${page} parts=${parts} /></main>
+    </div>
+    ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
+  </div>`;
+}
+
+const tenants = (api) => (api ? Object.entries(TENANTS).filter(([plural]) => kinds(api).some((kind) => kind.plural === plural)) : []);
+
+function ThemeButton() {
+  const next = { system: "dark", dark: "light", light: "system" }[theme.value] ?? "system";
+  return html`<${Button} tone="plain" icon="sun" label=${`Theme: ${theme.value}. Change to ${next}`} onClick=${() => setTheme(next)} />`;
+}
+
+const Missing = () => html`<${Page} title="Nothing here"><${Empty} title="There is no such page" action=${html`<a class="button" href=${link("overview")}>To the overview</a>`}>The address may be of another version of the dashboard.<//><//>`;
+
+export const Notices = () => html`<div class="notices" aria-live="polite">${notices.value.map((notice) => html`<div key=${notice.id} class="message ${notice.tone}">
+  <${Icon} name=${notice.tone === "good" ? "check" : "warn"} /><span class="grow">${notice.text}</span>
+  <button type="button" class="button plain small icon" aria-label="Dismiss" onClick=${() => dismiss(notice.id)}><${Icon} name="close" /></button>
+</div>`)}</div>`;
+
+function Help({ onClose }) {
+  const keys = [["/", "Search on this page"], ["j k", "Down and up in a table"], ["Enter", "Open the row"], ["Esc", "Close, or leave a field"], ...Object.entries(JUMPS).map(([key, page]) => [`g ${key}`, NAVIGATION.flatMap(([, entries]) => entries).find(([name]) => name === page)[1]])];
+  return html`<${Dialog} title="Keyboard" onClose=${onClose}><dl class="facts">${keys.map(([key, text]) => html`<dt>${key.split(" ").map((part) => html`<kbd>${part}</kbd> `)}</dt><dd>${text}</dd>`)}</dl><//>`;
+}

@@ -1,0 +1,27 @@
+// Tables: rows that can be reached with j and k and opened with Enter.
+import { html } from "./lib.js";
+
+/**
+ * `columns`: `{ name, cell(row), num, className }`. `onOpen(row)` makes rows open. `empty` stands where there are none.
+ * `fresh(row)` marks rows that have just come.
+ */
+export function Table({ columns, rows, id, onOpen, empty, label, fresh }) {
+  if (rows.length === 0 && empty) return empty;
+  const onKey = (event, row) => {
+    if (event.target !== event.currentTarget || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    onOpen(row);
+  };
+  const opens = (row) =>
+    onOpen && {
+      tabindex: 0,
+      onClick: (event) => !event.target.closest("a, button, input, select") && onOpen(row),
+      onKeyDown: (event) => onKey(event, row),
+    };
+  return html`<div class="table-wrap"><table aria-label=${label}>
+    <thead><tr>${columns.map((column) => html`<th scope="col" class=${column.num ? "num" : ""}>${column.name}</th>`)}</tr></thead>
+    <tbody>${rows.map((row) => html`<tr key=${id(row)} class="${onOpen ? "open-able" : ""} ${fresh?.(row) ? "new" : ""}" ...${opens(row)}>
+      ${columns.map((column) => html`<td class="${column.num ? "num" : ""} ${column.className ?? ""}">${column.cell(row)}</td>`)}
+    </tr>`)}</tbody>
+  </table></div>`;
+}

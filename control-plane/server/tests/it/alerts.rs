@@ -1,0 +1,132 @@
+//! Whom the control plane tells of budgets: once each, signed, until it is taken.
+
+use aws_lc_rs::hmac;
+use gateway_fake::{Received, Script, Upstream};
+use gateway_server::clock;
+use gateway_store::ledger::Charge;
+use gateway_store::usage::{Sender, UsageRow};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const SECRET: &str = "a-secret-for-the-webhook";
+
+/// Books so many dollars of a budget that never begins anew.
+async fn spend(world: &World, number: u64, budget: &str, dollars: i64) {
+    let charge = Charge { budget: budget.to_owned(), start_ms: 0, nano_usd: dollars * 1_000_000_000 };
+    let row = UsageRow { id: format!("r{number}"), charges: vec![charge], ..UsageRow::default() };
+    let from = Sender { node: "node_1", boot: "b", at_ms: clock::unix_ms() };
+    world.control.app().store.ingest_usage(from, 0, number, &[row]).await.unwrap();
+}
+
+fn webhook(name: &str, upstream: &Upstream) -> Value {
+    json!({"name": name, "kind": "webhook", "url": format!("{}/{name}?token=hidden", upstream.url()), "secret": SECRET,
+        "allow_private_networks": true})
+}
+
+/// What was sent there, with a signature that holds.
+fn read(received: &Received) -> Value {
+    let signature = received.header("x-gateway-signature").expect("it is signed");
+    let (seconds, tag) = signature.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).expect("its form");
+    let tag: Vec<u8> = (0..tag.len()).step_by(2).map(|at| u8::from_str_radix(&tag[at..at + 2], 16).unwrap()).collect();
+    let signed = [seconds.as_bytes(), b".", &received.body].concat();
+    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), &signed, &tag).expect("the signature holds");
+    let content = received.json();
+    assert_eq!(received.header("x-gateway-alert-id"), content["id"].as_str());
+    content
+}
+
+fn told(upstream: &Upstream, path: &str) -> Vec<Value> {
+    let requests = upstream.requests();
+    requests.iter().filter(|received| received.target.starts_with(path)).map(read).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_part_of_a_budget_is_told_once() {
+    let (world, upstream) = (World::new().await, Upstream::start().await);
+    // The first attempt fails, and so it is sent again.
+    let n_asked = std::sync::atomic::AtomicUsize::new(0);
+    upstream.respond_with(move |_| match n_asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Script::text(503, "text/plain", "not now"),
+        _ => Script::text(204, "text/plain", ""),
+    });
+    let slack = json!({"name": "people", "kind": "slack", "url": format!("{}/slack", upstream.url()),
+        "allow_private_networks": true});
+    let settings = json!({"alerts": [webhook("ops", &upstream), slack]});
+    let shown = world.call("PUT", "/admin/settings", settings).await.expect(201);
+    assert!(!shown.to_string().contains("hidden") && !shown.to_string().contains(SECRET), "{shown}");
+    let budget = json!({"name": "all", "amount_usd": 100, "window": "once", "match": {"models": ["*"]},
+        "alert_at": [50, 80, 100]});
+    world.call("POST", "/admin/budgets", budget).await.expect(201);
+    spend(&world, 1, "budget/all", 49).await;
+    spend(&world, 2, "budget/gone", 4900).await;
+    spend(&world, 3, "budget/all", 32).await;
+    let health = world
+        .eventually("/admin/alerts", |told| {
+            let destinations = told["destinations"].as_array().expect("a list");
+            destinations.iter().all(|one| (&one["delivered"], &one["waiting"]) == (&json!(2), &json!(0)))
+        })
+        .await;
+    assert!(!health.to_string().contains("hidden") && !health.to_string().contains(SECRET), "{health}");
+    assert_eq!(health["alerts"].as_array().expect("a list").len(), 2, "{health}");
+    let mut sent = told(&upstream, "/ops");
+    let n_sent = sent.len();
+    // Whichever was refused came again under its id.
+    sent.sort_by_key(|content| content["id"].to_string());
+    sent.dedup();
+    let mut percents: Vec<_> = sent.iter().map(|content| content["threshold_percent"].as_u64().unwrap()).collect();
+    percents.sort_unstable();
+    assert_eq!(percents, [50, 80]);
+    assert!(
+        sent.iter().all(|content| (&content["spent_usd"], &content["amount_usd"]) == (&json!("81"), &json!("100")))
+    );
+    let to_people: Vec<Value> =
+        upstream.requests().iter().filter(|one| one.target == "/slack").map(Received::json).collect();
+    assert!(to_people.iter().any(|text| text["text"] == "Budget budget all has reached 80%: $81 of $100 (once)."));
+    assert_eq!(n_sent + to_people.len(), 5, "one of them twice");
+
+    // More is told of what is new, and nothing twice; a larger amount for a while is what counts while it lasts.
+    let later = clock::rfc3339(clock::unix_ms() + 3_600_000);
+    let stretched = json!({"override": {"amount_usd": 1000, "expires_at": later}});
+    let stretched = world.call("PATCH", "/admin/budgets/all", stretched).await.expect(200);
+    assert!(stretched.to_string().contains("1000"), "{stretched}");
+    let listed = world.get("/admin/usage/budgets").await.expect(200)["data"][0].clone();
+    assert_eq!((&listed["amount_nano_usd"], &listed["override_until"]), (&json!(1_000_000_000_000_i64), &json!(later)));
+    spend(&world, 4, "budget/all", 30).await;
+    world.call("PATCH", "/admin/budgets/all", json!({"override": null})).await.expect(200);
+    spend(&world, 5, "budget/all", 1).await;
+    world.eventually("/admin/alerts", |told| told["destinations"][0]["delivered"] == 3).await;
+    let hundred = told(&upstream, "/ops").pop().expect("one more");
+    assert_eq!((&hundred["threshold_percent"], &hundred["spent_usd"]), (&json!(100), &json!("112")));
+    let audit = world.get("/admin/audit").await.expect(200).to_string();
+    assert!(audit.contains("override") && !audit.contains("hidden"), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_can_be_tried() {
+    let (world, upstream) = (World::new().await, Upstream::start().await);
+    upstream.respond_with(|received| match received.target.as_str() {
+        target if target.starts_with("/moved") => {
+            Script::new().head(302, &[("location", "/ops"), ("content-length", "0")])
+        }
+        _ => Script::text(200, "text/plain", "ok"),
+    });
+    let mut inside = webhook("inside", &upstream);
+    inside["allow_private_networks"] = json!(false);
+    world.call("PUT", "/admin/settings", json!({"alerts": [inside]})).await.expect(422);
+    let alerts = [webhook("ops", &upstream), webhook("moved", &upstream)];
+    world.call("PUT", "/admin/settings", json!({"alerts": alerts})).await.expect(201);
+    let tried = world.call("POST", "/admin/alerts/test", json!({})).await.expect(200);
+    let outcome = |at: usize| (&tried["data"][at]["destination"], &tried["data"][at]["delivered"]);
+    assert_eq!((outcome(0), outcome(1)), ((&json!("ops"), &json!(true)), (&json!("moved"), &json!(false))), "{tried}");
+    assert!(tried["data"][1]["error"].as_str().is_some_and(|why| why.contains("302") && !why.contains("hidden")));
+    assert_eq!(told(&upstream, "/ops")[0]["type"], "test");
+    assert_eq!(upstream.requests().len(), 2, "nobody is redirected");
+    world.call("POST", "/admin/alerts/test", json!({"destination": "nobody"})).await.refused(404, "not_found");
+    world.call("POST", "/admin/alerts/test", json!({"url": "https://a.example"})).await.expect(400);
+    // What was not said again stays as it is stored; who is taken away takes the secrets along.
+    let kept = json!({"alerts": [{"name": "ops", "kind": "webhook", "allow_private_networks": true}]});
+    world.call("PATCH", "/admin/settings", kept).await.expect(200);
+    let tried = world.call("POST", "/admin/alerts/test", json!({"destination": "ops"})).await.expect(200);
+    assert_eq!(tried["data"][0]["delivered"], true, "{tried}");
+}

@@ -1,0 +1,65 @@
+//! How many usage records a second go into Postgres, as nodes send them: batches of 500 on two connections, with sums by day, a budget
+//! of each key and one for all. By hand: `cargo run --release -p gateway-store --example ingest`. Ends with 1 below 10,000.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop where it is")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use gateway_store::Store;
+use gateway_store::ledger::Charge;
+use gateway_store::usage::{Sender, Tokens, UsageRow};
+use gateway_testing::Postgres;
+
+const LEAST: f64 = 10_000.0;
+/// Both are written out below.
+const N_NODES: u64 = 2;
+const N_BATCHES: u64 = 100;
+const BATCH: u64 = 500;
+const N_KEYS: u64 = 200;
+/// Any day.
+const AT_MS: i64 = 1_800_000_000_000;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let Some(postgres) = tokio::task::block_in_place(Postgres::launch) else { return ExitCode::FAILURE };
+    let store = Store::open(&postgres.database()).await.unwrap();
+    store.make_days(AT_MS, AT_MS).await.unwrap();
+    let began = Instant::now();
+    tokio::join!(send(&store, 0, AT_MS), send(&store, 1, AT_MS));
+    let took = began.elapsed().as_secs_f64();
+    let n_rows = (N_NODES * N_BATCHES * BATCH) as f64;
+    let spent = store.balance("budget/all", 0).await.unwrap().spent;
+    assert_eq!(spent, i64::try_from(N_NODES * N_BATCHES * BATCH).unwrap() * 1000, "all of it is booked, once");
+    println!("{n_rows} usage records in {took:.2} s: {:.0} a second (at least {LEAST})", n_rows / took);
+    if n_rows / took >= LEAST { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn send(store: &Store, node: u64, now_ms: i64) {
+    let name = format!("node_{node}");
+    let from = Sender { node: &name, boot: "boot", at_ms: now_ms };
+    for batch in 0..N_BATCHES {
+        let rows: Vec<UsageRow> = (0..BATCH).map(|number| row(&name, batch * BATCH + number, now_ms)).collect();
+        store.ingest_usage(from, 0, batch * BATCH + 1, &rows).await.unwrap();
+    }
+}
+
+fn row(node: &str, number: u64, now_ms: i64) -> UsageRow {
+    let key = format!("vk_{}", number % N_KEYS);
+    let charge = |budget: String| Charge { budget, start_ms: 0, nano_usd: 1000 };
+    UsageRow {
+        id: format!("{node}-{number}"),
+        started_ms: now_ms,
+        node_id: node.to_owned(),
+        charges: vec![charge(format!("key/{key}")), charge("budget/all".to_owned())],
+        key_id: key,
+        model: format!("model-{}", number % 5),
+        provider: "provider".to_owned(),
+        team: format!("team-{}", number % 10),
+        tokens: Tokens { input: 400, output: 100, ..Tokens::default() },
+        cost_nano_usd: 1000,
+        priced: true,
+        tags: r#"["batch"]"#.to_owned(),
+        ..UsageRow::default()
+    }
+}

@@ -1,0 +1,190 @@
+//! Nodes and a lender, with messages that are late or lost and nodes that hear of nobody: together they let no more pass than one would.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_model::limits::Limits as Document;
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::{Asked, Limits, Owner, Scopes, Settlement, admit};
+
+const LIMIT: u64 = 600;
+const MINUTE_MS: u64 = 60_000;
+
+struct Node {
+    name: String,
+    n_nodes: u32,
+    limits: Arc<Limits>,
+    yields_until_ms: u64,
+    /// When it was heard last that it is connected.
+    is_connected: bool,
+}
+
+struct World {
+    began: Instant,
+    now_ms: u64,
+    lender: Lender,
+    nodes: Vec<Node>,
+    /// When requests were let pass.
+    passed: Vec<u64>,
+}
+
+// === impl World ===
+
+impl World {
+    fn new(n_nodes: u32) -> Self {
+        let began = Instant::now();
+        let node = |number: u32| Node {
+            name: format!("node{number}"),
+            n_nodes,
+            limits: Arc::new(Limits::new(
+                Owner::key(&"vk_1".into()),
+                &Document { rpm: Some(LIMIT), ..Document::default() },
+            )),
+            yields_until_ms: 0,
+            is_connected: false,
+        };
+        let nodes = (0..n_nodes).map(node).collect();
+        Self { began, now_ms: 0, lender: Lender::new(began), nodes, passed: Vec::new() }
+    }
+
+    fn now(&self) -> Instant {
+        self.began + Duration::from_millis(self.now_ms)
+    }
+
+    /// One message and its answer; the answer comes or not.
+    fn talk(&mut self, node: usize, is_lost: bool) {
+        let now = self.now();
+        let node = &mut self.nodes[node];
+        if !std::mem::replace(&mut node.is_connected, true) {
+            self.lender.connected(&node.name, now);
+        }
+        node.yields_until_ms = self.now_ms + YIELDS.as_millis() as u64;
+        self.lender.yields(&node.name, node.n_nodes, now);
+        for Borrowing { rate, amount, period, wanted, returned } in node.limits.borrowing() {
+            let lent = self.lender.lend(&Wanted { name: "vk_1 rpm", amount, period, wanted, returned }, now);
+            if !is_lost {
+                node.limits.lent(rate, lent, now);
+            }
+        }
+    }
+
+    fn ask(&mut self, node: usize) -> bool {
+        let now = self.now();
+        let node = &self.nodes[node];
+        let asked = Asked { n_nodes: node.n_nodes, yields: self.now_ms < node.yields_until_ms, ..Asked::default() };
+        let admitted = admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now);
+        if let Ok(permit) = admitted {
+            permit.settle(Settlement::default());
+            self.passed.push(self.now_ms);
+            return true;
+        }
+        false
+    }
+
+    /// Over any span: what the whole rate lets pass at once, what comes to that meanwhile, and what is lent for a second.
+    fn check(&self) {
+        for (i, from) in self.passed.iter().enumerate() {
+            for (n, to) in (1_u64..).zip(&self.passed[i..]) {
+                let most = LIMIT + LIMIT * (to - from + LASTS.as_millis() as u64) / MINUTE_MS + 1;
+                assert!(n <= most, "{n} of {most} from {from} ms to {to} ms");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_node_has_nearly_all_of_what_others_do_not_use() {
+    const N_NODES: u32 = 5;
+    let mut world = World::new(N_NODES);
+    let mut n_in_last_minute = 0;
+    for step in 0..200_u64 {
+        world.now_ms = step * 1000;
+        (0..N_NODES as usize).for_each(|node| world.talk(node, false));
+        for _ in 0..30 {
+            if !world.ask(0) {
+                world.talk(0, false);
+                world.ask(0);
+            }
+        }
+    }
+    n_in_last_minute += world.passed.iter().filter(|at| **at >= 140_000).count() as u64;
+    world.check();
+    let part = n_in_last_minute as f64 / LIMIT as f64;
+    // What four others keep is eight of a hundred.
+    assert!((0.90..=1.02).contains(&part), "{part} of the whole rate by one of {N_NODES}");
+}
+
+#[test]
+fn without_a_lender_a_node_has_its_part() {
+    let mut world = World::new(3);
+    (0..3).for_each(|node| world.talk(node, true));
+    let n_kept = (0..100).filter(|_| world.ask(0)).count();
+    assert_eq!(n_kept as u64, LIMIT / 3 / 10, "what it keeps");
+    world.now_ms = YIELDS.as_millis() as u64;
+    let n_at_once = (0..100).filter(|_| world.ask(0)).count() as u64;
+    assert!(n_at_once <= 4, "its part comes back with time: {n_at_once}");
+    let mut n_in_a_minute = 0;
+    for _ in 0..600 {
+        world.now_ms += 100;
+        n_in_a_minute += u64::from(world.ask(0));
+    }
+    assert!((198..=204).contains(&n_in_a_minute), "{n_in_a_minute} of {}", LIMIT / 3);
+}
+
+#[test]
+fn small_and_short_rates_are_divided_evenly() {
+    for (limit, period, n_nodes, expected) in
+        [(600, 60, 3, true), (600, 1, 3, false), (29, 60, 3, false), (30, 60, 3, true), (600, 60, 1, false)]
+    {
+        assert_eq!(is_lent(limit, Duration::from_secs(period), n_nodes), expected, "{limit}/{period} of {n_nodes}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask(usize, u8),
+    Talk(usize, bool),
+    /// The node loses its connection, or the lender is another one.
+    Cut(usize),
+    NewLender,
+    Wait(u64),
+}
+
+const N_NODES: usize = 4;
+
+fn step() -> impl Strategy<Value = Step> {
+    let node = || 0..N_NODES;
+    prop_oneof![
+        8 => (node(), 1..120_u8).prop_map(|(node, n)| Step::Ask(node, n)),
+        10 => (node(), prop::bool::weighted(0.15)).prop_map(|(node, is_lost)| Step::Talk(node, is_lost)),
+        1 => node().prop_map(Step::Cut),
+        1 => Just(Step::NewLender),
+        6 => (0..4000_u64).prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn together_never_more_than_one_would(steps in prop::collection::vec(step(), 1..250)) {
+        let mut world = World::new(N_NODES as u32);
+        for step in steps {
+            match step {
+                Step::Ask(node, n) => (0..n).for_each(|_| {
+                    world.ask(node);
+                }),
+                Step::Talk(node, is_lost) => world.talk(node, is_lost),
+                Step::Cut(node) => world.nodes[node].is_connected = false,
+                Step::NewLender => {
+                    world.lender = Lender::new(world.now());
+                    world.nodes.iter_mut().for_each(|node| node.is_connected = false);
+                }
+                Step::Wait(ms) => world.now_ms += ms,
+            }
+        }
+        world.check();
+    }
+}

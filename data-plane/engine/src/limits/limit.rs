@@ -1,0 +1,148 @@
+//! One rate and its state: what a request takes of it on this node, what it borrows, and what it gives back.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use gateway_model::limits::{Measure, Period, Rate as Written};
+
+use super::lending::{self, Loan};
+use super::{Asked, EXPECTED_OUTPUT, Settlement, rate};
+
+/// One rate and its state.
+#[derive(Debug)]
+pub(super) struct Limit {
+    pub(super) measure: Measure,
+    pub(super) period: Period,
+    pub(super) rate: rate::Rate,
+    /// Made when something is first borrowed: of most keys nothing ever is, and there are a hundred thousand of them.
+    loan: OnceLock<Box<Loan>>,
+}
+
+/// Which of all rates a request borrows of, while they are walked through in their order.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Borrowed {
+    pub(super) bits: u64,
+    pub(super) n_rates: u32,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    pub(super) fn new(Written { measure, period, amount }: Written) -> Self {
+        let span = Duration::from_secs(period.seconds());
+        Self { measure, period, rate: rate::Rate::new(amount, span), loan: OnceLock::new() }
+    }
+
+    pub(super) fn loan(&self) -> &Loan {
+        self.loan.get_or_init(Box::default)
+    }
+
+    pub(super) fn written(&self) -> Written {
+        Written { measure: self.measure, period: self.period, amount: self.rate.limit() }
+    }
+
+    /// Says what is left of it on this node, or after how long there will be enough, and whether it may be borrowed.
+    pub(super) fn take(&self, asked: Asked, now: u64, borrowed: &mut Borrowed) -> Result<u64, (Duration, bool)> {
+        let (wanted, parts) = (self.wanted(asked), self.parts(asked));
+        // Of what one keeps a large request takes no part: it would owe for long.
+        let fits = !self.borrows(asked) || wanted.saturating_mul(parts) <= self.rate.limit();
+        let taken =
+            if fits { self.rate.take(self.taken(asked), now) } else { Err(self.rate.wait(self.rate.limit(), now)) };
+        match taken {
+            Ok(remaining) => {
+                borrowed.next();
+                Ok(remaining / parts)
+            }
+            Err(_) if self.borrows(asked) && borrowed.n_rates < u64::BITS && self.loan().take(wanted, now) => {
+                borrowed.set();
+                Ok(self.rate.left(now) / parts)
+            }
+            Err(wait) => {
+                let is_short = self.borrows(asked) && self.loan().want(wanted, now);
+                Err((wait.max(Duration::from_nanos(1)), is_short))
+            }
+        }
+    }
+
+    pub(super) fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
+        match borrowed.next() {
+            true => self.loan().give_back(self.wanted(asked)),
+            false => self.rate.give_back(self.taken(asked)),
+        }
+    }
+
+    /// Whether this node has less of it than its part, and may borrow for this request.
+    pub(super) fn borrows(&self, asked: Asked) -> bool {
+        let period = Duration::from_secs(self.period.seconds());
+        asked.yields
+            && lending::is_lent(self.rate.limit(), period, asked.n_nodes())
+            && !lending::is_too_large(self.wanted(asked), self.rate.limit(), asked.n_nodes())
+    }
+
+    /// What each counts for on this node.
+    pub(super) fn parts(&self, asked: Asked) -> u64 {
+        let period = Duration::from_secs(self.period.seconds());
+        let is_lent = asked.yields && lending::is_lent(self.rate.limit(), period, asked.n_nodes());
+        if is_lent { asked.n_nodes().saturating_mul(lending::KEEPS) } else { asked.n_nodes() }
+    }
+
+    pub(super) fn turn(&self, before: Option<Asked>, asked: Asked, now: u64) {
+        if let Some(before) = before {
+            self.rate.rescale(self.parts(before), self.parts(asked), now);
+        }
+    }
+
+    /// What a request takes of the rate at admission.
+    pub(super) fn taken(&self, asked: Asked) -> u64 {
+        self.wanted(asked).saturating_mul(self.parts(asked)).min(self.rate.limit())
+    }
+
+    /// What a request is for at admission.
+    pub(super) fn wanted(&self, asked: Asked) -> u64 {
+        // No more than a tenth, so that small limits are not one request at a time.
+        let output = || asked.max_output.unwrap_or_else(|| EXPECTED_OUTPUT.min(self.rate.limit() / 10));
+        match self.measure {
+            Measure::Requests => 1,
+            Measure::InputTokens => asked.n_input,
+            Measure::OutputTokens => output(),
+            Measure::Tokens => asked.n_input.saturating_add(output()),
+        }
+    }
+
+    /// Corrects what was taken at admission by what came of the request.
+    /// `now` says what each counts for by now, which need not be what it counted for then.
+    pub(super) fn settle(&self, asked: Asked, now: Asked, settlement: &Settlement, is_borrowed: bool) {
+        let used = match self.measure {
+            // A request was made, whatever came of it: there is nothing to give back.
+            Measure::Requests => return,
+            Measure::InputTokens => settlement.usage.prompt(),
+            Measure::OutputTokens => settlement.usage.output,
+            Measure::Tokens => settlement.usage.total(),
+        };
+        let (parts, wanted) = (self.parts(now), self.wanted(asked));
+        if is_borrowed {
+            self.loan().give_back(wanted.saturating_sub(used));
+            self.rate.correct(0, used.saturating_sub(wanted).saturating_mul(parts));
+        } else {
+            let taken = self.taken(asked) / self.parts(asked);
+            self.rate.correct(taken.saturating_mul(parts), used.saturating_mul(parts));
+        }
+    }
+}
+
+// === impl Borrowed ===
+
+impl Borrowed {
+    /// Whether the next rate was borrowed of.
+    pub(super) fn next(&mut self) -> bool {
+        let bit = self.n_rates;
+        self.n_rates += 1;
+        bit < u64::BITS && self.bits >> bit & 1 == 1
+    }
+
+    /// The next one is.
+    pub(super) fn set(&mut self) {
+        self.bits |= 1 << self.n_rates;
+        self.n_rates += 1;
+    }
+}

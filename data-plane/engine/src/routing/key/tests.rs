@@ -1,0 +1,157 @@
+//! Which key of several goes with a request, which is left alone, and for how long.
+
+use std::time::{Duration, Instant};
+
+use gateway_ir::failure::{Code, Failure};
+use http::HeaderMap;
+
+use super::super::{Choice, Shape, plan};
+use crate::compile::compile_over;
+use crate::resolve::{Ask, Resolved, resolve};
+use crate::snapshot::Snapshot;
+use crate::testing::{caller, parsed, snapshot};
+
+/// A provider with these keys, `model: m` over it and over one that has a single key.
+fn yaml(keys: &str, more: &str) -> String {
+    format!(
+        "providers:
+  - {{name: p, kind: openai, api_keys: [{keys}]{more}}}
+  - {{name: q, kind: openai, api_key: k}}
+models:
+  - {{name: m, strategy: priority, targets: [{{provider: p, model: up}}, {{provider: q, model: up}}]}}
+  - {{name: alone, targets: [{{provider: p, model: up}}]}}
+"
+    )
+}
+
+const TWO: &str = "{name: a, key: ka}, {name: b, key: kb}";
+
+fn resolved(snapshot: &Snapshot, model: &str, provider: Option<&str>) -> Resolved {
+    let headers = HeaderMap::new();
+    let ask = Ask { forced_provider: provider, ..Ask::new("/v1/chat/completions", &headers, model) };
+    resolve(snapshot, &ask, &caller(&["*"])).expect("a model")
+}
+
+fn account(choice: &Choice) -> String {
+    choice.target.provider.account.to_string()
+}
+
+/// One request: who is asked in turn, while each fails as it does in `fails`.
+fn asked(resolved: &Resolved, now: Instant, fails: &[(&str, Code)]) -> Vec<String> {
+    let plan = plan(resolved, Shape::default(), now);
+    let mut asked = Vec::new();
+    for mut choice in plan {
+        let name = account(&choice);
+        match fails.iter().find(|(failing, _)| *failing == name) {
+            Some((_, code)) => choice.seat.failed(&Failure::new(*code, "x"), now),
+            None => choice.seat.answered(now),
+        }
+        let is_over = !fails.iter().any(|(failing, _)| *failing == name);
+        asked.push(name);
+        if is_over || asked.len() > 9 {
+            break;
+        }
+    }
+    asked
+}
+
+#[test]
+fn keys_take_turns_by_weight() {
+    let keys = "{name: spare, key: k0, weight: 0}, {name: a, key: ka, weight: 3}, {name: b, key: kb}, \
+                {name: off, key: ko, enabled: false}";
+    let snapshot = snapshot(&yaml(keys, ""));
+    let (resolved, now) = (resolved(&snapshot, "alone", None), Instant::now());
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..400 {
+        *counts.entry(asked(&resolved, now, &[]).concat()).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("p#a".to_owned(), 300), ("p#b".to_owned(), 100)]);
+    let fails = [("p#a", Code::UpstreamCredential), ("p#b", Code::UpstreamRateLimited)];
+    let last = asked(&resolved, now, &fails);
+    assert_eq!(last.last().map(String::as_str), Some("p#spare"), "{last:?}");
+}
+
+#[test]
+fn what_is_said_of_a_key_concerns_that_key() {
+    for (code, expected) in [
+        (Code::UpstreamCredential, &["p#a", "p#b"][..]),
+        (Code::UpstreamRateLimited, &["p#a", "p#b"]),
+        // Not the key's doing: the next target, and not the same one once more.
+        (Code::UpstreamError, &["p#a", "q"]),
+        (Code::ConnectTimeout, &["p#a", "q"]),
+        (Code::UpstreamOverloaded, &["p#a", "q"]),
+    ] {
+        let (snapshot, now) = (snapshot(&yaml(TWO, "")), Instant::now());
+        let resolved = resolved(&snapshot, "m", None);
+        assert_eq!(asked(&resolved, now, &[("p#a", code)]), expected, "{code:?}");
+    }
+}
+
+#[test]
+fn a_target_is_passed_over_when_all_of_its_keys_cool_down() {
+    let (snapshot, now) = (snapshot(&yaml(TWO, "")), Instant::now());
+    let resolved = resolved(&snapshot, "m", None);
+    let refused = [("p#a", Code::UpstreamCredential), ("p#b", Code::UpstreamCredential)];
+    assert_eq!(asked(&resolved, now, &refused), ["p#a", "p#b", "q"]);
+    let mut plan = plan(&resolved, Shape::default(), now);
+    assert_eq!(plan.next().as_ref().map(account).as_deref(), Some("q"));
+    let mut skipped: Vec<_> =
+        plan.skipped.iter().map(|(target, skip)| (&*target.provider.account, skip.name())).collect();
+    skipped.sort_unstable();
+    assert_eq!(skipped, [("p#a", "cooling_down"), ("p#b", "cooling_down")]);
+    assert_eq!(asked(&resolved, now + Duration::from_secs(121), &[]).concat().len(), 3, "after their time they serve");
+}
+
+#[test]
+fn with_the_breaker_off_keys_cool_down_all_the_same() {
+    let (snapshot, now) = (snapshot(&yaml(TWO, ", breaker: {enabled: false}")), Instant::now());
+    let resolved = resolved(&snapshot, "alone", None);
+    assert_eq!(asked(&resolved, now, &[("p#a", Code::UpstreamRateLimited)]), ["p#a", "p#b"]);
+    let serving: Vec<_> = (0..4).map(|_| asked(&resolved, now, &[]).concat()).collect();
+    assert_eq!(serving, ["p#b"; 4]);
+    // Nobody else is left: the one that may be used soonest.
+    let both = [("p#a", Code::UpstreamCredential), ("p#b", Code::UpstreamCredential)];
+    asked(&resolved, now, &both);
+    assert_eq!(plan(&resolved, Shape::default(), now).next().as_ref().map(account).as_deref(), Some("p#a"));
+}
+
+#[test]
+fn one_broken_key_does_not_take_the_others_with_it() {
+    let (snapshot, now) = (snapshot(&yaml(TWO, ", breaker: {failures: 3}")), Instant::now());
+    let resolved = resolved(&snapshot, "alone", None);
+    for _ in 0..8 {
+        asked(&resolved, now, &[("p#a", Code::UpstreamError)]);
+    }
+    assert_eq!(asked(&resolved, now, &[("p#a", Code::UpstreamError)]), ["p#b"]);
+    assert_eq!(
+        asked(&resolved, now, &[("p#a", Code::UpstreamError)]),
+        ["p#b"],
+        "its breaker is open, that of the target is not"
+    );
+}
+
+#[test]
+fn what_a_key_owns_is_asked_of_that_key() {
+    let (snapshot, now) = (snapshot(&yaml(TWO, "")), Instant::now());
+    for model in ["m", "up"] {
+        let resolved = resolved(&snapshot, model, Some("p#b"));
+        assert_eq!(asked(&resolved, now, &[("p#b", Code::UpstreamError)])[..1], ["p#b"], "{model}");
+    }
+    let chosen = snapshot.provider("p#b").and_then(|provider| provider.key.clone());
+    assert_eq!((chosen.as_deref(), snapshot.provider("p#c").is_none()), (Some("b"), true));
+}
+
+#[test]
+fn what_is_known_of_a_key_outlives_changes_around_it() {
+    let (before, now) = (snapshot(&yaml(TWO, "")), Instant::now());
+    let refused = [("p#a", Code::UpstreamCredential)];
+    asked(&resolved(&before, "alone", None), now, &refused);
+    let first = |keys: &str, more: &str| {
+        let after = compile_over(&parsed(&yaml(keys, more)), 2, &before).expect("valid");
+        let resolved = resolved(&after, "alone", None);
+        let taken: Vec<String> = (0..3).map(|_| asked(&resolved, now, &[]).concat()).collect();
+        taken.contains(&"p#a".to_owned())
+    };
+    assert!(!first("{name: c, key: kc, weight: 2}, {name: a, key: ka, weight: 7}", ", timeouts: {connect: 9s}"));
+    assert!(first("{name: a, key: another}, {name: b, key: kb}", ""), "another value is another key");
+}

@@ -1,0 +1,96 @@
+//! What a request may cost, and the money for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_engine::limits::bill::{Bill, Refused};
+use gateway_engine::limits::purse::Purse;
+use gateway_engine::limits::{self, Asked, EXPECTED_OUTPUT, Permit, Scopes};
+use gateway_engine::price;
+use gateway_engine::resolve::Resolved;
+use gateway_engine::selector::Spender;
+use gateway_engine::snapshot::{Snapshot, Target};
+use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::{Units, Usage};
+
+use crate::account::Account;
+use crate::clock;
+use crate::leases::Leases;
+
+/// The budgets that a request of this account counts in. Empty without budgets, at the price of a look.
+pub(crate) fn purses(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Vec<Arc<Purse>> {
+    snapshot.budgets.of(spender(account, models))
+}
+
+/// Money for a request, from all of `purses` or from none. Waits a second at most where one of them has to be filled first.
+pub(crate) async fn pay(leases: &Leases, purses: &[Arc<Purse>], nano: i64) -> Result<Bill, Box<Failure>> {
+    if purses.is_empty() {
+        return Ok(Bill::default());
+    }
+    let attempt = || Bill::reserve(purses, nano, clock::unix_ms());
+    let refused = match attempt() {
+        Err(refused) if refused.is_asked() => match Box::pin(leases.retry(attempt, Refused::is_asked)).await {
+            Ok(bill) => return Ok(bill),
+            Err(refused) => refused,
+        },
+        outcome => return outcome.map_err(|refused| refused.failure(clock::unix_ms())),
+    };
+    Err(refused.failure(clock::unix_ms()))
+}
+
+/// What the request costs at whichever target serves it: the most of them, so that a limit of its reply is a limit of its cost. 0 where
+/// no price is known.
+pub(crate) fn most(resolved: &Resolved, asked: Asked, units: Units) -> i64 {
+    let output = asked.max_output.unwrap_or(EXPECTED_OUTPUT);
+    let usage = match units {
+        Units::None => Usage { input: asked.n_input, output, ..Usage::default() },
+        units => Usage::of_units(units),
+    };
+    resolved.targets().filter_map(|target| cost(target, &usage)).max().unwrap_or(0)
+}
+
+/// Refused where a target could serve it at a price that nobody knows.
+pub(crate) fn check_priced(resolved: &Resolved) -> Result<(), Box<Failure>> {
+    let Some(target) = resolved.targets().find(|target| target.price.is_none()) else { return Ok(()) };
+    let message = format!(
+        "no price is known for `{}/{}`, and `settings.unpriced` refuses such models; give it one in `prices`",
+        target.provider.name, target.model
+    );
+    Err(Box::new(Failure::new(Code::NotAllowed, message)))
+}
+
+/// Everybody whose limits a request of this account takes.
+pub(crate) fn scopes(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Scopes {
+    account.scopes().sharing(snapshot.shared_limits.of(spender(account, models)))
+}
+
+/// Within everybody's limits, or nothing is paid. Waits for a quarter of a second at most where a rate is to be borrowed first.
+pub(crate) async fn admit(
+    leases: &Leases,
+    scopes: Scopes,
+    asked: Asked,
+    bill: Bill,
+) -> Result<(Permit, Bill), Box<Failure>> {
+    let admitted = match limits::admit(scopes, asked, Instant::now()) {
+        Err(limits::Refused { short: Some((short, scopes)), .. }) => {
+            Box::pin(leases.borrow(short)).await;
+            limits::admit(scopes, asked, Instant::now())
+        }
+        outcome => outcome,
+    };
+    match admitted {
+        Ok(permit) => Ok((permit, bill)),
+        Err(refused) => {
+            bill.settle(0);
+            Err(refused.failure)
+        }
+    }
+}
+
+fn spender<'a>(account: &'a Account, models: [&'a str; 2]) -> Spender<'a> {
+    Spender { caller: &account.caller, standing: &account.standing, models }
+}
+
+fn cost(target: &Target, usage: &Usage) -> Option<i64> {
+    price::cost(usage, target.price.as_ref()?)
+}

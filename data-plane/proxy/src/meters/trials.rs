@@ -1,0 +1,122 @@
+//! What is tried out, in numbers: experiments by variant, shadows by challenger. Labels are names of the configuration.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use gateway_wire::v1;
+use metrics::{Counter, Histogram, Key, Label, Recorder as _, Unit};
+use metrics_exporter_prometheus::PrometheusRecorder;
+use papaya::{Equivalent, HashMap};
+
+use super::{METADATA, seconds};
+
+/// Configurations come and go; beyond so many names nothing more is told apart.
+const MAX_ROWS: usize = 256;
+const REST: &str = "other";
+
+#[derive(Default)]
+pub(super) struct Trials {
+    /// By experiment and variant; shadows by challenger, under no experiment.
+    rows: HashMap<Arm, Arc<Row>, ahash::RandomState>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Arm {
+    experiment: Box<str>,
+    variant: Box<str>,
+}
+
+/// As the arm, without owning anything.
+#[derive(Clone, Copy, Hash)]
+struct ArmRef<'a> {
+    experiment: &'a str,
+    variant: &'a str,
+}
+
+struct Row {
+    answered: Counter,
+    failed: Counter,
+    duration: Histogram,
+    cost: Counter,
+}
+
+// === impl Trials ===
+
+impl Trials {
+    /// A request has ended that a variant answered, or that was a shadow.
+    pub(super) fn ended(&self, log: &v1::LogRecord, recorder: &PrometheusRecorder) {
+        let arm = match &log.experiment {
+            _ if !log.shadow_of.is_empty() => ArmRef { experiment: "", variant: &log.model },
+            Some(arm) => ArmRef { experiment: &arm.name, variant: &arm.variant },
+            None => return,
+        };
+        let row = self.row(arm, recorder);
+        let has_failed = log.status >= 500 || !log.error_code.is_empty();
+        if has_failed { &row.failed } else { &row.answered }.increment(1);
+        row.duration.record(seconds(log.total_us));
+        row.cost.increment(u64::try_from(log.cost_nano_usd).unwrap_or_default());
+    }
+
+    fn row(&self, arm: ArmRef<'_>, recorder: &PrometheusRecorder) -> Arc<Row> {
+        let rows = self.rows.pin();
+        if let Some(row) = rows.get(&arm) {
+            return Arc::clone(row);
+        }
+        let arm = if rows.len() < MAX_ROWS { arm } else { ArmRef { experiment: REST, variant: REST } };
+        let owned = Arm { experiment: arm.experiment.into(), variant: arm.variant.into() };
+        Arc::clone(rows.get_or_insert_with(owned, || Arc::new(Row::new(arm, recorder))))
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn new(arm: ArmRef<'_>, recorder: &PrometheusRecorder) -> Self {
+        let is_shadow = arm.experiment.is_empty();
+        let labels = || match is_shadow {
+            true => vec![Label::new("model", arm.variant.to_owned())],
+            false => {
+                vec![Label::new("experiment", arm.experiment.to_owned()), Label::new("variant", arm.variant.to_owned())]
+            }
+        };
+        let of = |experiment: &'static str, shadow: &'static str| if is_shadow { shadow } else { experiment };
+        let requests = |outcome: &'static str| {
+            let labels = [labels(), vec![Label::new("outcome", outcome)]].concat();
+            let key = Key::from_parts(of("gateway_experiment_requests_total", "gateway_shadow_requests_total"), labels);
+            recorder.register_counter(&key, &METADATA)
+        };
+        let duration = of("gateway_experiment_duration_seconds", "gateway_shadow_duration_seconds");
+        let cost = of("gateway_experiment_cost_nano_usd_total", "gateway_shadow_cost_nano_usd_total");
+        Self {
+            answered: requests("answered"),
+            failed: requests("failed"),
+            duration: recorder.register_histogram(&Key::from_parts(duration, labels()), &METADATA),
+            cost: recorder.register_counter(&Key::from_parts(cost, labels()), &METADATA),
+        }
+    }
+}
+
+// === impl ArmRef ===
+
+impl Equivalent<Arm> for ArmRef<'_> {
+    fn equivalent(&self, arm: &Arm) -> bool {
+        self.experiment == &*arm.experiment && self.variant == &*arm.variant
+    }
+}
+
+pub(super) fn describe(recorder: &PrometheusRecorder) {
+    for (name, about) in [
+        ("gateway_experiment_requests_total", "requests that a variant was given, by experiment, variant and outcome"),
+        ("gateway_experiment_cost_nano_usd_total", "their cost in billionths of a US dollar"),
+        ("gateway_shadow_requests_total", "requests that a challenger was given too, by model and outcome"),
+        ("gateway_shadow_cost_nano_usd_total", "their cost in billionths of a US dollar, which is charged to nobody"),
+    ] {
+        recorder.describe_counter(name.into(), Some(Unit::Count), about.into());
+    }
+    for (name, about) in [
+        ("gateway_experiment_duration_seconds", "arrival to the reply's last byte, by experiment and variant"),
+        ("gateway_shadow_duration_seconds", "from a shadow's beginning to its last byte, by model"),
+    ] {
+        recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
+    }
+}

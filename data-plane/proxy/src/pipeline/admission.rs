@@ -1,0 +1,145 @@
+//! Who calls, whether they may, and what that takes of limits and budgets.
+
+use bytes::Bytes;
+use gateway_dialects::registry;
+use gateway_engine::count;
+use gateway_engine::identity::{self, Call, Caller};
+use gateway_engine::limits::{Asked, Rates};
+use gateway_engine::resolve::Resolved;
+use gateway_engine::snapshot::Snapshot;
+use gateway_ir::dialect::Dialect;
+use gateway_ir::facts::Facts;
+use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Units;
+
+use super::heard::Said;
+use super::{Gateway, Head, estimate};
+use crate::account::Account;
+use crate::billing;
+use crate::clock;
+use crate::ingress::Errand;
+use crate::presented::Presented;
+use crate::record::Record;
+use crate::state::Config;
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(super) fn caller(&self, config: &Config, head: &Head, body: &Said) -> Result<Account, Box<Failure>> {
+        match body {
+            Said::For(key, _) => self.still(config, key),
+            Said::Coming(_) | Said::Here(_) => self.identified(config, head.presented()),
+        }
+    }
+
+    /// Who calls, once there is a configuration to know anybody by.
+    pub(crate) fn identified(&self, config: &Config, presented: Presented<'_>) -> Result<Account, Box<Failure>> {
+        if config.ready {
+            return self.identify(config, presented);
+        }
+        let message = "this node has no configuration yet; it serves as soon as it has reached its control plane";
+        Err(Box::new(Failure::new(Code::NoConfig, message)))
+    }
+
+    /// The key of this id, for what is done behind its request: it must still be one that may call.
+    pub(crate) fn still(&self, config: &Config, key: &str) -> Result<Account, Box<Failure>> {
+        if config.snapshot.settings.auth_off && self.on_loopback {
+            return Ok(Account::alone(Caller::anonymous()));
+        }
+        Account::new(identity::still(key, &self.live.keys, clock::unix_ms())?, &config.snapshot.tenants)
+    }
+
+    /// Who calls, and that they may ask this from where they are. Every operation that needs a caller asks here.
+    pub(crate) fn identify(&self, config: &Config, presented: Presented<'_>) -> Result<Account, Box<Failure>> {
+        let credential = identity::credential(presented.headers)?;
+        let settings = &config.snapshot.settings;
+        if settings.auth_off && self.on_loopback {
+            return Ok(Account::alone(Caller::anonymous()));
+        }
+        let Some(credential) = credential else {
+            let message = "no API key was sent; use `Authorization: Bearer <key>`, `x-api-key`, `api-key` or \
+                `x-goog-api-key`";
+            return Err(Box::new(Failure::new(Code::MissingCredential, message)));
+        };
+        let foreign = settings.issuers.as_ref();
+        let foreign = foreign.and_then(|issuers| self.foreign.caller(issuers, credential, &self.live.keys));
+        let known = || identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms());
+        let caller = foreign.unwrap_or_else(known)?;
+        let account = Account::new(caller, &config.snapshot.tenants)?;
+        account.may_call(presented.behind(&settings.trusted_proxies))?;
+        Ok(account)
+    }
+
+    /// Rates and places are for all nodes together.
+    pub(crate) fn shared(&self, asked: Asked) -> Asked {
+        Asked { n_nodes: self.live.standing.n_nodes(), yields: self.leases.yields(), ..asked }
+    }
+
+    /// Paid for, and within everybody's limits. How much is left of them is told in the reply.
+    pub(super) async fn admitted(
+        &self,
+        operation @ (errand, _): (Errand, Dialect),
+        snapshot: &Snapshot,
+        account: &Account,
+        resolved: &Resolved,
+        (body, facts): (&Bytes, &Facts),
+        record: &mut Record,
+    ) -> Result<Option<Rates>, Box<Failure>> {
+        let mut asked = self.shared(asked(errand, body, facts));
+        let units = match errand {
+            Errand::Task(form) => registry::family(form.task()).units_of_request(body),
+            Errand::Chat | Errand::CountTokens => Units::None,
+        };
+        if snapshot.settings.refuses_unpriced && errand != Errand::CountTokens {
+            billing::check_priced(resolved)?;
+        }
+        if snapshot.settings.receipts {
+            record.receipted(body, resolved.targets().next().and_then(|target| target.price));
+        }
+        let models: [&str; 2] = [&facts.model, &resolved.model.name];
+        let purses = match errand {
+            Errand::CountTokens => Vec::new(),
+            _ => billing::purses(snapshot, account, models),
+        };
+        let scopes = billing::scopes(snapshot, account, models);
+        if errand != Errand::CountTokens && (!purses.is_empty() || scopes.count_input()) {
+            asked.n_input = estimate::n_input(operation, resolved, (body, facts));
+            record.estimated(asked.n_input);
+        }
+        let most = if purses.is_empty() { 0 } else { billing::most(resolved, asked, units) };
+        let bill = billing::pay(&self.leases, &purses, most).await?;
+        let (permit, bill) = billing::admit(&self.leases, scopes, asked, bill).await?;
+        let rates = permit.rates();
+        if errand == Errand::CountTokens {
+            record.costs_nothing();
+        }
+        record.charged_by(units);
+        record.billed(bill, &self.leases);
+        record.admitted(permit);
+        Ok(rates)
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// What comes with a body is sent by `POST`.
+    pub(crate) fn presented(&self) -> Presented<'_> {
+        Presented { headers: &self.headers, call: Call { method: "POST", path: &self.path, from: self.from } }
+    }
+}
+
+/// What a request of this sort may use.
+fn asked(errand: Errand, body: &Bytes, facts: &Facts) -> Asked {
+    let n_input = count::estimated(facts, body.len());
+    match errand {
+        // Nobody is charged for it.
+        Errand::CountTokens => Asked { max_output: Some(0), ..Asked::default() },
+        Errand::Chat => {
+            let of_all = |of_one: u64| of_one.saturating_mul(facts.n_choices.unwrap_or(1).max(1));
+            Asked { n_input, max_output: facts.max_output_tokens.map(of_all), ..Asked::default() }
+        }
+        // What it answers is no text.
+        Errand::Task(_) => Asked { n_input, max_output: Some(0), ..Asked::default() },
+    }
+}

@@ -1,0 +1,122 @@
+//! Money: what is reserved of budgets until it is known what the request cost, and what of that is told to the ledger.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use gateway_engine::limits::bill::{Bill, Refused};
+use gateway_engine::price;
+use gateway_ir::failure::Failure;
+use gateway_ir::usage::Usage;
+use gateway_wire::v1;
+
+use tokio::time::timeout;
+
+use super::Record;
+use crate::clock;
+use crate::leases::{Leases, PATIENCE};
+
+/// What a reply that grows needs to be paid for.
+pub(super) struct Growing {
+    leases: Arc<Leases>,
+    /// For the ledger's answer.
+    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Bytes of a reply after which it is looked whether it costs more than was reserved: some 256 tokens.
+pub(super) const STEP: u64 = 1024;
+
+// === impl Record ===
+
+impl Record {
+    /// From here on the request is paid for. Said before it is admitted.
+    pub(crate) fn billed(&mut self, bill: Bill, leases: &Arc<Leases>) {
+        if !bill.is_empty() {
+            self.due = STEP;
+            self.growing = Some(Box::new(Growing { leases: Arc::clone(leases), waiting: None }));
+        }
+        self.bill = bill;
+    }
+
+    /// Whether it is time to look at what the reply costs. One comparison; never true without a budget.
+    pub(crate) fn is_due(&self) -> bool {
+        self.n_output_bytes >= self.due
+    }
+
+    /// Takes of each budget what the reply has cost by now, and what two more steps will. Where one of them cuts and has too little it waits
+    /// for the ledger, a second at most; then the failure is why the reply ends.
+    pub(crate) fn poll_top_up(&mut self, context: &mut Context<'_>) -> Poll<Option<Box<Failure>>> {
+        loop {
+            if let Some(waiting) = self.growing.as_mut().and_then(|growing| growing.waiting.as_mut()) {
+                ready!(waiting.as_mut().poll(context));
+            }
+            let now_ms = clock::unix_ms();
+            let grown = self.grow(now_ms);
+            let Some(growing) = &mut self.growing else { return Poll::Ready(None) };
+            let has_waited = growing.waiting.take().is_some();
+            match grown {
+                Err(refused) if refused.is_asked() && !has_waited => {
+                    let answer = growing.leases.next_answer();
+                    growing.waiting = Some(Box::pin(async { timeout(PATIENCE, answer).await.unwrap_or_default() }));
+                }
+                Err(refused) => {
+                    let mut failure = refused.failure(now_ms);
+                    failure.message = format!("the reply was ended: {}", failure.message).into();
+                    return Poll::Ready(Some(failure));
+                }
+                Ok(()) => {
+                    self.due = self.n_output_bytes.saturating_add(STEP);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn grow(&mut self, now_ms: i64) -> Result<(), Refused> {
+        let cost = |n_bytes| self.cost_by_now(n_bytes);
+        let ahead = cost(self.n_output_bytes.saturating_add(2 * STEP));
+        let Some((used, ahead)) = cost(self.n_output_bytes).zip(ahead) else { return Ok(()) };
+        self.bill.grow(used, ahead, now_ms)
+    }
+
+    /// Of so many bytes of content, and of what was told before by others; `None` without a price.
+    fn cost_by_now(&self, n_bytes: u64) -> Option<i64> {
+        let (estimate, _) = self.unsaid(n_bytes);
+        let usage = match self.usage {
+            // What is told at the beginning of a stream does not know its end.
+            Some((told, _)) => Usage { output: told.output.max(estimate.output), ..told },
+            None => estimate,
+        };
+        let cost = price::cost(&usage, self.target.as_ref()?.price.as_ref()?)?;
+        Some(cost.saturating_add(self.charged_beside))
+    }
+
+    /// The prompt as it was counted at admission.
+    pub(crate) fn estimated(&mut self, n_input: u64) {
+        self.n_input = Some(n_input);
+    }
+
+    /// What is charged if the process dies before the request has ended.
+    pub(super) fn reserved(&self) -> Vec<v1::Charge> {
+        let holds = self.bill.holds();
+        holds.map(|(budget, window_start_ms, nano_usd)| charge(budget, window_start_ms, nano_usd)).collect()
+    }
+
+    /// So much of each budget that it counts in.
+    pub(super) fn charges(&self, nano_usd: i64) -> Vec<v1::Charge> {
+        self.bill.holds().map(|(budget, window_start_ms, _)| charge(budget, window_start_ms, nano_usd)).collect()
+    }
+
+    /// An event of its own has charged so much, beside what the request's own will.
+    pub(super) fn charged_beside(&mut self, nano_usd: i64) {
+        self.charged_beside = self.charged_beside.saturating_add(nano_usd);
+    }
+
+    pub(super) fn settle_bill(&mut self, nano_usd: i64) {
+        std::mem::take(&mut self.bill).settle(nano_usd.saturating_add(self.charged_beside));
+    }
+}
+
+fn charge(budget: &str, window_start_ms: i64, nano_usd: i64) -> v1::Charge {
+    v1::Charge { budget: budget.to_owned(), window_start_ms, nano_usd }
+}

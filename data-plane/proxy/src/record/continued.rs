@@ -1,0 +1,140 @@
+//! A reply that broke off and was gone on with: who told how much of it, and what each is charged for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gateway_engine::price;
+use gateway_engine::snapshot::Target;
+use gateway_ir::failure::Failure;
+use gateway_ir::usage::Usage;
+use gateway_wire::v1;
+
+use super::Record;
+use super::billed::STEP;
+use super::written::tokens;
+
+/// What came before whoever tells the reply now.
+#[derive(Default)]
+pub(super) struct Earlier {
+    /// Who broke off, while others are asked; its number among the attempts, and when its reply had begun.
+    halted: Option<(Arc<Target>, usize, u64)>,
+    pub(super) usage: Usage,
+    /// `None` where something of it has no price.
+    pub(super) cost: Option<i64>,
+    /// Somebody has gone on.
+    is_continued: bool,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// The one that was telling has broken off by this, and others will be asked. Its places are free.
+    pub(crate) fn halts(&mut self, failure: &Failure) {
+        if let Some(mut seat) = self.seat.take() {
+            seat.failed(failure, Instant::now());
+        }
+        self.slot = None;
+        // Half of it is another model's.
+        self.fill = None;
+        let is_telling = |attempt: &v1::Attempt| (200..300).contains(&attempt.status) && attempt.error_code.is_empty();
+        let number = self.log.attempts.iter().rposition(is_telling).unwrap_or_default();
+        if let Some(attempt) = self.log.attempts.get_mut(number) {
+            failure.code.name().clone_into(&mut attempt.error_code);
+        }
+        let halted = self.target.clone().map(|target| (target, number, self.log.first_byte_us));
+        let earlier = self.earlier.get_or_insert_with(|| Box::new(Earlier { cost: Some(0), ..Earlier::default() }));
+        earlier.halted = halted;
+    }
+
+    /// Who has broken off.
+    pub(crate) fn halted(&self) -> Option<Arc<Target>> {
+        let (target, ..) = self.earlier.as_ref()?.halted.as_ref()?;
+        Some(Arc::clone(target))
+    }
+
+    /// The latest attempt was made to go on with the reply.
+    pub(crate) fn continues(&mut self) {
+        if let Some(attempt) = self.log.attempts.last_mut() {
+            attempt.continuation = true;
+        }
+    }
+
+    /// What went to the upstream that has broken off, in bytes.
+    pub(crate) fn n_input_bytes(&self) -> u64 {
+        self.n_input_bytes
+    }
+
+    /// The latest attempt goes on, and has read so many bytes of what was said. The one before is charged for what it has used, as a
+    /// usage event of its own.
+    pub(crate) fn continued(&mut self, used: &Usage, is_exact: bool, n_said: u64) {
+        let Some((target, number, first_byte_us)) = self.earlier.as_mut().and_then(|earlier| earlier.halted.take())
+        else {
+            return;
+        };
+        let cost = target.price.as_ref().and_then(|price| price::cost(used, price));
+        if let Some(attempt) = self.log.attempts.get_mut(number) {
+            attempt.tokens = Some(tokens(used));
+            attempt.cost_nano_usd = cost.unwrap_or_default();
+        }
+        (self.usage, self.n_output_bytes, self.due) = (None, 0, self.due.min(STEP));
+        self.n_input_bytes += n_said;
+        self.log.first_byte_us = first_byte_us;
+        let settled_by = if is_exact { v1::SettledBy::Exact } else { v1::SettledBy::Estimated };
+        if self.admitted && !self.is_free {
+            let event = v1::UsageEvent {
+                id: format!("{}-{}", self.log.id, number + 1),
+                provider: target.provider.name.as_ref().to_owned(),
+                upstream_model: target.model.as_ref().to_owned(),
+                tokens: Some(tokens(used)),
+                settled_by: settled_by.into(),
+                cost_nano_usd: cost.unwrap_or_default(),
+                priced: cost.is_some(),
+                price: cost
+                    .and(target.price.as_ref())
+                    .map(|price| price.row(self.log.topology_revision))
+                    .unwrap_or_default(),
+                // The request is counted once, with whoever ends it.
+                status: 0,
+                units: None,
+                charges: self.charges(cost.unwrap_or(0)),
+                ..self.usage_event()
+            };
+            self.sinks.spool.started(&event);
+            self.sinks.spool.settled(&event);
+            self.charged_beside(event.cost_nano_usd);
+        }
+        if let Some(earlier) = &mut self.earlier {
+            earlier.usage = earlier.usage.plus(used);
+            earlier.cost = earlier.cost.zip(cost).map(|(before, cost)| before.saturating_add(cost));
+            earlier.is_continued = true;
+        }
+        self.sinks.meters.continuation("continued");
+    }
+
+    /// A stream broke off that might have been gone on with, in a word why it was not.
+    pub(crate) fn not_continued(&mut self, why: &'static str) {
+        why.clone_into(&mut self.log.not_continued);
+        self.sinks.meters.continuation(why);
+    }
+
+    /// Nobody has gone on: what was told is the last one's that told something.
+    pub(super) fn settle_halted(&mut self) {
+        let entry = &mut *self.0;
+        let Some(earlier) = &mut entry.earlier else { return };
+        if let Some((target, _, first_byte_us)) = earlier.halted.take() {
+            entry.target = Some(target);
+            entry.log.first_byte_us = first_byte_us;
+        }
+        if earlier.is_continued
+            && let Some((usage, _)) = &self.usage
+        {
+            let (usage, cost) =
+                (*usage, self.target.as_ref().and_then(|target| price::cost(usage, target.price.as_ref()?)));
+            let told = self.log.attempts.iter_mut().rfind(|attempt| (200..300).contains(&attempt.status));
+            if let Some(attempt) = told {
+                attempt.tokens = Some(tokens(&usage));
+                attempt.cost_nano_usd = cost.unwrap_or_default();
+            }
+        }
+    }
+}
