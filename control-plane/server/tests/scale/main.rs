@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 const N_KEYS: usize = 100_000;
+/// What a revocation among many keys is held against: one among this many, in the same process and build.
+const N_FEW: usize = 1_000;
 const N_REVOKED: usize = 200;
 
 /// Ticks of the system's clock for processes, fixed on Linux.
@@ -29,28 +31,34 @@ struct World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_keys() {
     let world = World::new().await;
-    let keys = (0..N_KEYS).map(|n| json!({"kind": "key", "spec": spec(n)})).collect::<Vec<_>>();
-    let body = json!({"source": "keys.yaml", "resources": keys});
+    world.call("POST", "/admin/apply", keys("few", N_FEW)).await;
+    let (among_few, _) = world.revoke("few").await;
 
-    let took = note("apply 100,000 new keys", 3000.0, world.call("POST", "/admin/apply", body.clone())).await;
+    let took = note("apply 100,000 new keys", 3000.0, world.call("POST", "/admin/apply", keys("team", N_KEYS))).await;
     assert_eq!(took["changes"].as_array().map(Vec::len), Some(N_KEYS));
-    let again = note("apply 100,000 keys that are there", 2000.0, world.call("POST", "/admin/apply", body)).await;
+    let same = world.call("POST", "/admin/apply", keys("team", N_KEYS));
+    let again = note("apply 100,000 keys that are there", 2000.0, same).await;
     assert_eq!(again["revision"], took["revision"]);
 
-    let (began, cpu) = (Instant::now(), cpu_time());
-    for n in 0..N_REVOKED {
-        world.call("PATCH", &format!("/admin/keys/team-{n:06}?wait=stored"), json!({"enabled": false})).await;
-    }
-    let each = |spent: Duration| spent.as_secs_f64() * 1e3 / N_REVOKED as f64;
-    let (cpu, wall) = (each(cpu_time() - cpu), each(began.elapsed()));
-    figure::note("write_path_100k", "processor time of one revocation, API to commit", cpu, "ms", 5.0);
-    figure::note("write_path_100k", "one revocation, API to commit", wall, "ms", 50.0);
-    assert!(cpu <= 5000.0, "one revocation among {N_KEYS} keys: {cpu} ms of processor, {wall} ms");
+    // Of the processor, a ratio: milliseconds would tell this machine and the build from others.
+    let (among_many, wall) = world.revoke("team").await;
+    let ratio = among_many.div_duration_f64(among_few);
+    let each_ms = wall.as_secs_f64() * 1e3 / N_REVOKED as f64;
+    let what = "processor time of one revocation, against one among 1,000 keys";
+    figure::note("write_path_100k", what, ratio, "x", 2.0);
+    figure::note("write_path_100k", "one revocation, API to commit", each_ms, "ms", 50.0);
+    assert!(ratio <= 2.0, "{N_REVOKED} revocations among {N_KEYS} keys: {among_many:?}, among {N_FEW}: {among_few:?}");
     world.control.shutdown().await;
 }
 
-fn spec(n: usize) -> Value {
-    json!({"name": format!("team-{n:06}"), "models": ["openai/*", "smart"], "limits": {"rpm": 600},
+/// A file's worth of keys, `PREFIX-000000` and on, as a request to apply it.
+fn keys(prefix: &str, n: usize) -> Value {
+    let keys = (0..n).map(|n| json!({"kind": "key", "spec": spec(&format!("{prefix}-{n:06}"))})).collect::<Vec<_>>();
+    json!({"source": format!("{prefix}.yaml"), "resources": keys})
+}
+
+fn spec(name: &str) -> Value {
+    json!({"name": name, "models": ["openai/*", "smart"], "limits": {"rpm": 600},
         "expires_at": "2035-01-01T00:00:00Z", "tags": ["load"]})
 }
 
@@ -81,6 +89,16 @@ impl World {
         let control = start(options(directory.path())).await.unwrap();
         let router = admin::router(control.app());
         Self { control, router, _directory: directory }
+    }
+
+    /// Disables keys one by one. What all took together: of the processor, and of the clock.
+    async fn revoke(&self, prefix: &str) -> (Duration, Duration) {
+        let (began, cpu) = (Instant::now(), cpu_time());
+        for n in 0..N_REVOKED {
+            let path = format!("/admin/keys/{prefix}-{n:06}?wait=stored");
+            self.call("PATCH", &path, json!({"enabled": false})).await;
+        }
+        (cpu_time() - cpu, began.elapsed())
     }
 
     async fn call(&self, method: &str, path: &str, body: Value) -> Value {
