@@ -75,7 +75,8 @@ impl<'a, 'p> Fields<'a, 'p> {
         if !raw.get().starts_with('{') {
             return Err(path.must_be("an object"));
         }
-        let (mut entries, mut is_text) = (Vec::new(), true);
+        // Most objects have no more.
+        let (mut entries, mut is_text) = (Vec::with_capacity(8), true);
         known::members(raw, |name, value| match known::string(name) {
             Some(name) => entries.push((name, value)),
             None => is_text = false,

@@ -296,7 +296,8 @@ fn operation(provider: &Provider, row: &Row, base_url: &str) -> Result<Url, url:
 
 /// Those of the dialect, the provider's own over them, our credential over all.
 fn headers(provider: &Provider, row: &Row, problems: &mut Vec<Problem>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    // Room for what a request adds to its copy: a map that grows is hashed anew.
+    let mut headers = HeaderMap::with_capacity(12);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     // Replies are read and passed on as they are; decompressing them would only add delay.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

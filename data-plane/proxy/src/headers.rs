@@ -203,13 +203,13 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn retries(&mut self, n_retries: usize) {
         if self.families.gateway {
-            self.headers.insert(&RETRIES, HeaderValue::from(n_retries));
+            self.headers.insert(&RETRIES, number(n_retries as u64));
         }
     }
 
     pub(crate) fn revision(&mut self, revision: u64) {
         if self.families.gateway {
-            self.headers.insert(&REVISION, HeaderValue::from(revision));
+            self.headers.insert(&REVISION, number(revision));
         }
     }
 
@@ -222,8 +222,8 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn tokens(&mut self, input: u64, output: u64) {
         if self.families.gateway {
-            self.headers.insert(&TOKENS_INPUT, HeaderValue::from(input));
-            self.headers.insert(&TOKENS_OUTPUT, HeaderValue::from(output));
+            self.headers.insert(&TOKENS_INPUT, number(input));
+            self.headers.insert(&TOKENS_OUTPUT, number(output));
         }
     }
 
@@ -252,32 +252,32 @@ impl<'a> Writer<'a> {
 
     /// How old the reply is (RFC 9111, section 5.1), in whole seconds, and what it has not cost this time.
     pub(crate) fn recalled(&mut self, age_ms: u64, saved_nano_usd: Option<i64>) {
-        self.headers.insert(AGE, HeaderValue::from(age_ms / 1000));
+        self.headers.insert(AGE, number(age_ms / 1000));
         if let Some(saved) = saved_nano_usd.filter(|_| self.families.gateway) {
             self.headers.insert(&COST_SAVED, usd(saved));
         }
     }
 
     pub(crate) fn latency(&mut self, total_us: u64, overhead_us: u64) {
-        self.both(&LATENCY_MS, HeaderValue::from(total_us / 1000));
-        self.both(&OVERHEAD_MS, HeaderValue::from(overhead_us / 1000));
+        self.both(&LATENCY_MS, number(total_us / 1000));
+        self.both(&OVERHEAD_MS, number(overhead_us / 1000));
         if self.families.gateway {
-            self.headers.insert(&OVERHEAD_US, HeaderValue::from(overhead_us));
+            self.headers.insert(&OVERHEAD_US, number(overhead_us));
         }
     }
 
     /// In the one form, and in OpenAI's (<https://platform.openai.com/docs/guides/rate-limits>).
     pub(crate) fn rates(&mut self, rates: &Rates) {
         if let Some(rate) = rates.requests.or(rates.tokens) {
-            self.headers.insert(&RATELIMIT_LIMIT, HeaderValue::from(rate.limit));
-            self.headers.insert(&RATELIMIT_REMAINING, HeaderValue::from(rate.remaining));
+            self.headers.insert(&RATELIMIT_LIMIT, number(rate.limit));
+            self.headers.insert(&RATELIMIT_REMAINING, number(rate.remaining));
         }
         for (rate, [limit, remaining, reset]) in
             [(rates.requests, &RATELIMIT_REQUESTS), (rates.tokens, &RATELIMIT_TOKENS)]
         {
             let Some(rate) = rate else { continue };
-            self.headers.insert(limit, HeaderValue::from(rate.limit));
-            self.headers.insert(remaining, HeaderValue::from(rate.remaining));
+            self.headers.insert(limit, number(rate.limit));
+            self.headers.insert(remaining, number(rate.remaining));
             self.headers.insert(reset, value(&span(rate.reset)));
         }
     }
@@ -299,6 +299,15 @@ impl<'a> Writer<'a> {
 fn usd(nano_usd: i64) -> HeaderValue {
     let micro = (nano_usd.unsigned_abs() + 500) / 1000;
     value(&format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000))
+}
+
+/// A number costs one allocation, and none if it is a digit: most that a reply says are.
+fn number(n: u64) -> HeaderValue {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    match usize::try_from(n).ok().and_then(|n| DIGITS.get(n)) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => value(itoa::Buffer::new().format(n)),
+    }
 }
 
 /// Names of providers and models may hold what a header may not; such characters become `?`.

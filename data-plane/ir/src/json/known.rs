@@ -41,8 +41,51 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     match memchr::memchr(b'\\', inner.as_bytes()) {
         None => Some(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(raw.get()).ok().map(Cow::Owned),
+        Some(first) => unescaped(inner, first).map(Cow::Owned),
     }
+}
+
+/// `text` without its escapes, whose first is at `escape`; `None` if one of them is half a character.
+fn unescaped(mut text: &str, mut escape: usize) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    loop {
+        plain.push_str(&text[..escape]);
+        let (said, length) = character(&text[escape..])?;
+        plain.push(said);
+        text = &text[escape + length..];
+        match memchr::memchr(b'\\', text.as_bytes()) {
+            Some(next) => escape = next,
+            None => break plain.push_str(text),
+        }
+    }
+    Some(plain)
+}
+
+/// The character that the escape at the start of `text` stands for, and the escape's length (RFC 8259, section 7).
+fn character(text: &str) -> Option<(char, usize)> {
+    let said = match text.as_bytes().get(1)? {
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'u' => return utf16(text),
+        other => char::from(*other),
+    };
+    Some((said, 2))
+}
+
+/// The character of one `\uXXXX`, or of two that are a surrogate pair.
+fn utf16(text: &str) -> Option<(char, usize)> {
+    const LENGTH: usize = r"\uXXXX".len();
+    let unit = |from: usize| u16::from_str_radix(text.get(from + 2..from + LENGTH)?, 16).ok();
+    let first = unit(0)?;
+    if let Some(said) = char::from_u32(first.into()) {
+        return Some((said, LENGTH));
+    }
+    let pair = [first, text[LENGTH..].starts_with(r"\u").then(|| unit(LENGTH))??];
+    let said = char::decode_utf16(pair).next()?.ok()?;
+    Some((said, 2 * LENGTH))
 }
 
 /// Goes from value to value on one level.
@@ -193,6 +236,36 @@ mod tests {
             check(&format!("{value:#}"));
         }
     }
+
+    proptest! {
+        #[test]
+        fn undoes_escapes_as_a_parser_does(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..12)) {
+            let text = format!("\"{}\"", pieces.concat());
+            let raw: &RawValue = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(string(raw).map(Cow::into_owned), serde_json::from_str::<String>(&text).ok());
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "a",
+        "\u{e9}",
+        "\u{1f600}",
+        r"\n",
+        r"\t",
+        r"\r",
+        r"\b",
+        r"\f",
+        r"\/",
+        r"\\",
+        r#"\""#,
+        r"\u0041",
+        r"\u00e9",
+        r"\u0000",
+        r"\ud83d\ude00",
+        r"\uD83D",
+        r"\ude00",
+        "u0041",
+    ];
 
     #[test]
     fn finds_what_a_parser_finds_however_it_is_spaced() {
