@@ -1,10 +1,12 @@
 //! When to read the file again: when the system says that something in its directory changed, and every second in any case,
 //! because not every file system tells.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::ModifyKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -48,10 +50,9 @@ pub(in crate::sync) async fn watch(mut source: FileSource, ending: CancellationT
 
 /// The directory and not the file: editors and orchestrators put another file in its place.
 fn watcher(path: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let name = path.file_name().map(ToOwned::to_owned);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Our own reading is an event too.
-        let is_read = event.is_ok_and(|event| event.kind.is_access());
-        if !is_read {
+        if !event.is_ok_and(|event| is_idle(&event, name.as_deref())) {
             // One waiting notice is as good as many.
             let _ = sender.try_send(());
         }
@@ -59,4 +60,30 @@ fn watcher(path: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedW
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     watcher.watch(directory, RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+/// Whether nothing can be new in the file `name`: it was read (by ourselves, too), or what is written to is its neighbour, such as a
+/// log, many times a second.
+fn is_idle(event: &Event, name: Option<&OsStr>) -> bool {
+    let is_neighbour = || event.paths.iter().all(|path| path.file_name() != name);
+    event.kind.is_access() || matches!(event.kind, EventKind::Modify(ModifyKind::Data(_))) && is_neighbour()
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, DataChange};
+
+    use super::*;
+
+    #[test]
+    fn a_neighbour_that_is_written_to_is_no_change_and_one_that_comes_may_be() {
+        let name = Some(OsStr::new("gateway.yaml"));
+        let is_idle = |kind, file: &str| super::is_idle(&Event::new(kind).add_path(Path::new("/etc").join(file)), name);
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        assert!(is_idle(EventKind::Access(AccessKind::Any), "gateway.yaml"));
+        assert!(is_idle(written, "gateway.log"));
+        assert!(!is_idle(written, "gateway.yaml"));
+        // An orchestrator exchanges a link beside the file that it goes through.
+        assert!(!is_idle(EventKind::Create(CreateKind::Any), "..data"));
+    }
 }
