@@ -47,7 +47,7 @@ pub use self::beside::{PATHS as BESIDE, answer as answer_beside};
 pub use self::need::Need;
 pub use self::openapi::fragment as openapi;
 
-use self::alias::{litellm, management};
+use self::alias::{calculate, litellm, management};
 use self::error::ApiError;
 use crate::app::App;
 
@@ -111,6 +111,7 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/admin/alerts", Of(MoneyRead), || get(alerts::list)),
         row(Method::POST, "/admin/alerts/test", Of(MoneyWrite), || post(alerts::test)),
         row(Method::GET, "/admin/spend", Of(SpendRead), || get(spend::get)),
+        row(Method::POST, "/admin/spend/reprice", Of(MoneyWrite), || post(spend::reprice::post)),
         row(Method::GET, "/admin/traffic", Of(StatusRead), || get(traffic::list)),
         row(Method::GET, "/admin/catalog", Of(ConfigRead), || get(catalog::list)),
         row(Method::GET, "/admin/audit", Of(AuditRead), || get(audit::list)),
@@ -137,6 +138,7 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/user/info", Of(AccountsRead), || get(litellm::user_info)),
         row(Method::GET, "/model/info", Of(ConfigRead), || get(litellm::model_info)),
         row(Method::GET, "/spend/logs", Of(RequestsRead), || get(litellm::spend_logs)),
+        row(Method::POST, "/spend/calculate", Of(MoneyRead), || post(calculate::post)),
         row(Method::GET, "/v1/management/keys", Of(KeysRead), || get(management::list)),
         row(Method::POST, "/v1/management/keys", Of(KeysWrite), || post(management::make)),
         row(Method::GET, "/v1/management/keys/{id}", Of(KeysRead), || get(management::get)),

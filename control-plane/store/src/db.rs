@@ -161,6 +161,15 @@ impl Db {
         bulk(self.engine, before, n_columns, n_rows, after)
     }
 
+    /// What a query ends with whose rows nobody else may change before its transaction ends. SQLite's transactions that write have
+    /// the whole database.
+    pub(crate) fn locking(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE",
+        }
+    }
+
     /// Whether commits are announced to other processes.
     pub(crate) fn announces(&self) -> bool {
         self.announcements.is_some()

@@ -1,9 +1,10 @@
 //! What was used: events that count exactly once however often they arrive. Their sums are read in `spend`.
 
 mod write;
+pub mod reprice;
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _, SqlSafeStr as _};
 
 use crate::db::{key, short_key, signed, text, unsigned};
 use crate::error::Error;
@@ -40,7 +41,14 @@ pub struct UsageRow {
     pub organization: String,
     /// The row of prices that it was charged by; empty where none was known.
     pub price: String,
+    /// The service tier that the reply told: `priority`, `flex`, `batch`; empty for the ordinary one.
+    pub tier: String,
 }
+
+/// Columns of an event as they are read.
+const COLUMNS: &str = "id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, \
+    cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, \
+    characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, user_name, team, organization, price, tier";
 
 /// Disjoint classes of tokens; `reasoning`, audio and images are parts of `input` and `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,17 +155,16 @@ impl Store {
     /// Up to `limit` events, newest first, after the cursor.
     pub async fn usage(&self, after: Option<&Cursor>, limit: usize) -> Result<Vec<UsageRow>, Error> {
         let (started_ms, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.started_ms, cursor.id.as_str()));
-        let rows = sqlx::query(
-            "SELECT id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, cache_write_1h, \
-             output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, \
-             searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, user_name, team, organization, \
-             price FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3",
-        )
-        .bind(started_ms)
-        .bind(text(id))
-        .bind(signed(limit as u64))
-        .fetch_all(self.db.readers())
-        .await?;
+        let statement = format!(
+            "SELECT {COLUMNS} FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3"
+        );
+        // Names of ours only.
+        let rows = sqlx::query(AssertSqlSafe(statement).into_sql_str())
+            .bind(started_ms)
+            .bind(text(id))
+            .bind(signed(limit as u64))
+            .fetch_all(self.db.readers())
+            .await?;
         rows.iter().map(UsageRow::read).collect()
     }
 }
@@ -180,6 +187,7 @@ impl UsageRow {
             team: short_key(&self.team),
             organization: short_key(&self.organization),
             price: text(&self.price),
+            tier: short_key(&self.tier),
             tokens: self.tokens.bounded(),
             units: self.units.bounded(),
             cost_nano_usd: self.cost_nano_usd.clamp(-MAX_COST, MAX_COST),
@@ -211,6 +219,7 @@ impl UsageRow {
             team: row.try_get("team")?,
             organization: row.try_get("organization")?,
             price: row.try_get("price")?,
+            tier: row.try_get("tier")?,
         })
     }
 }

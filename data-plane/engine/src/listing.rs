@@ -71,7 +71,7 @@ pub fn addressed(snapshot: &Snapshot, name: &str) -> Option<Listed> {
 
 /// What is known of a provider's model. Its price is the one that is charged.
 pub(crate) fn known(snapshot: &Snapshot, provider: &Provider, model: &str) -> Known {
-    let configured = Known { rates: provider.own_price(model).and_then(|price| price.told()), ..Known::default() };
+    let configured = Known { rates: provider.prices.own(model).and_then(|price| price.told()), ..Known::default() };
     let discovered = snapshot.discovered.known(&provider.name, model).cloned().unwrap_or_default();
     configured.or(discovered).or(catalogued(&provider.kind, model))
 }

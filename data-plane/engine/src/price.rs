@@ -1,9 +1,12 @@
 //! Usage × price = cost, in integers: nano-dollars, rounded up once per request.
 
 mod rates;
+pub mod list;
+
+use std::sync::Arc;
 
 use gateway_ir::offer;
-use gateway_ir::usage::{Units, Usage};
+pub use gateway_ir::usage::{Tier, Units, Usage};
 use gateway_model::catalog::models;
 use gateway_model::kind;
 use gateway_model::unit::UsdPerMillion;
@@ -11,15 +14,26 @@ use gateway_model::unit::UsdPerMillion;
 use self::rates::{PARTS, Rates, UnitRates};
 
 /// What a target charges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
     pub source: Source,
     base: Rates,
-    /// For the whole of a request whose prompt has more tokens than this.
-    long: Option<(u64, Rates)>,
+    /// What is not the same for every request; few models have any.
+    more: Option<Arc<More>>,
     units: UnitRates,
     /// Of work in batches, where the configuration says so.
     pub(crate) batch_percent: Option<u16>,
+}
+
+/// For the whole of a request whose prompt has more tokens than this; from the lowest bound to the highest.
+type Long = Box<[(u64, Rates)]>;
+
+/// Rates of some requests only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    long: Long,
+    flex: Option<(Rates, Long)>,
+    priority: Option<(Rates, Long)>,
 }
 
 /// Who says so.
@@ -58,11 +72,18 @@ impl Price {
             searches: price.per_1k_searches,
         };
         let base = Rates::compile(&base, Rates::default());
-        let long = price.long_prompt.as_ref().map(|long| (long.above_tokens, Rates::compile(&long_rates(long), base)));
+        let long = long(price.all_long_prompts(), base);
+        let tiers = price.tiers.as_ref();
+        let of = |tier: Option<&kind::price::TierPrice>| tier.map(|tier| of_tier(tier, base, &long));
+        let more = More {
+            flex: of(tiers.and_then(|tiers| tiers.flex.as_ref())),
+            priority: of(tiers.and_then(|tiers| tiers.priority.as_ref())),
+            long,
+        };
         Self {
             source: Source::Configured,
             base,
-            long,
+            more: more.compiled(),
             units: UnitRates::compile(units),
             batch_percent: price.batch_percent,
         }
@@ -72,8 +93,20 @@ impl Price {
     pub fn listed(kind: &str, model: &str) -> Option<Self> {
         let prices = models::model(kind, model)?.prices?;
         let base = Rates::compile(&prices.base, Rates::default());
-        let long = prices.long.map(|(above, rates)| (above, Rates::compile(&rates, base)));
-        Some(Self { base, long, units: UnitRates::compile(prices.units), ..Self::nothing(Source::Catalogue) })
+        let long = |long: &[(u64, models::Rates)], base: Rates| -> Long {
+            long.iter().map(|(above, rates)| (*above, Rates::compile(rates, base))).collect()
+        };
+        let tier = |scale: &models::Scale| {
+            let of_tier = Rates::compile(&scale.base, base);
+            (of_tier, long(&scale.long, of_tier))
+        };
+        let more = More {
+            long: long(&prices.long, base),
+            flex: prices.flex.as_ref().map(tier),
+            priority: prices.priority.as_ref().map(tier),
+        };
+        let units = UnitRates::compile(prices.units);
+        Some(Self { base, more: more.compiled(), units, ..Self::nothing(Source::Catalogue) })
     }
 
     /// What a provider says in its list of models. Caches that it does not name are charged like input.
@@ -102,7 +135,7 @@ impl Price {
     /// The ordinary rates at so many percent, rounded up. A batch tells sums over many requests, of which nobody knows which
     /// were long, so that the rates of long prompts are left out.
     pub fn at_percent(&self, percent: u64) -> Self {
-        Self { base: self.base.at_percent(percent), long: None, ..*self }
+        Self { base: self.base.at_percent(percent), more: None, ..self.clone() }
     }
 
     /// What people are told of it: the rates of an ordinary request. `None` where it is not by tokens.
@@ -116,7 +149,7 @@ impl Price {
     }
 
     fn nothing(source: Source) -> Self {
-        Self { source, base: Rates::default(), long: None, units: UnitRates::default(), batch_percent: None }
+        Self { source, base: Rates::default(), more: None, units: UnitRates::default(), batch_percent: None }
     }
 
     /// Which row it is, for the record: a document of a revision, or a list as of a day.
@@ -129,10 +162,50 @@ impl Price {
     }
 
     fn rates(&self, usage: &Usage) -> &Rates {
-        match &self.long {
-            Some((above, rates)) if usage.prompt() > *above => rates,
-            _ => &self.base,
-        }
+        let Some(more) = &self.more else { return &self.base };
+        let tier = match usage.tier {
+            Tier::Standard | Tier::Batch => None,
+            Tier::Flex => more.flex.as_ref(),
+            Tier::Priority => more.priority.as_ref(),
+        };
+        let (base, long) = tier.map_or((&self.base, &more.long), |(base, long)| (base, long));
+        let prompt = usage.prompt();
+        long.iter().rev().find(|(above, _)| prompt > *above).map_or(base, |(_, rates)| rates)
+    }
+}
+
+fn long<'a>(written: impl Iterator<Item = &'a kind::price::LongPrompt>, base: Rates) -> Long {
+    let mut long: Vec<_> = written.map(|long| (long.above_tokens, Rates::compile(&long_rates(long), base))).collect();
+    long.sort_unstable_by_key(|(above, _)| *above);
+    long.into()
+}
+
+fn of_tier(tier: &kind::price::TierPrice, base: Rates, ordinary: &[(u64, Rates)]) -> (Rates, Long) {
+    if let Some(percent) = tier.percent {
+        let part = |rates: Rates| rates.at_percent(percent.into());
+        return (part(base), ordinary.iter().map(|(above, rates)| (*above, part(*rates))).collect());
+    }
+    let rates = models::Rates {
+        input: tier.input_per_1m,
+        output: tier.output_per_1m,
+        reasoning: tier.reasoning_per_1m,
+        cache_read: tier.cache_read_per_1m,
+        cache_write: tier.cache_write_per_1m,
+        cache_write_1h: tier.cache_write_1h_per_1m,
+        input_audio: tier.input_audio_per_1m,
+        output_audio: tier.output_audio_per_1m,
+        ..models::Rates::default()
+    };
+    let of_tier = Rates::compile(&rates, base);
+    (of_tier, long(tier.long_prompts.iter(), of_tier))
+}
+
+// === impl More ===
+
+impl More {
+    /// `None` where there is nothing in it.
+    fn compiled(self) -> Option<Arc<Self>> {
+        (self != Self::default()).then(|| Arc::new(self))
     }
 }
 
@@ -163,3 +236,5 @@ pub fn cost(usage: &Usage, price: &Price) -> Option<i64> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod price_math;

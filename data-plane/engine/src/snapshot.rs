@@ -100,6 +100,8 @@ pub struct Settings {
     pub strict: bool,
     /// A model without a price is refused.
     pub refuses_unpriced: bool,
+    /// Replies whose cost is not known say so.
+    pub flags_unpriced: bool,
     /// Every request leaves a signed receipt.
     pub receipts: bool,
     pub header_families: HeaderFamilies,
@@ -315,6 +317,7 @@ impl Default for Settings {
             default_stream: false,
             strict: false,
             refuses_unpriced: false,
+            flags_unpriced: false,
             receipts: false,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
@@ -419,12 +422,7 @@ impl Target {
 
     /// The same for work in batches, at what that costs: by the configured price, else by the vendor's own list.
     pub fn in_batches(provider: &Arc<Provider>, model: &str) -> Arc<Self> {
-        let listed = || Price::listed_in_batches(&provider.kind, model);
-        let ordinary = |percent| Some(provider.price(model, &Discovered::default())?.at_percent(percent));
-        let own = provider.own_price(model);
-        let own_percent = own.and_then(|own| own.batch_percent).map(u64::from);
-        let part = || ordinary(own_percent.or(provider.row.batch_percent).unwrap_or(100));
-        let price = if own.is_some() { part() } else { listed().or_else(part) };
+        let price = provider.prices.in_batches(model);
         Arc::new(Self { price, ..Self::built(provider, model, Declared::default()) })
     }
 
@@ -476,7 +474,7 @@ impl Target {
         if price == self.price && fit == self.fit {
             return self;
         }
-        let by_key = self.by_key.iter().map(|keyed| Arc::clone(keyed).with(price, fit)).collect();
+        let by_key = self.by_key.iter().map(|keyed| Arc::clone(keyed).with(price.clone(), fit)).collect();
         Arc::new(Self { price, fit, by_key, ..(*self).clone() })
     }
 

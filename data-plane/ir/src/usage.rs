@@ -16,6 +16,21 @@ pub struct Usage {
     pub input_image: u64,
     pub output_image: u64,
     pub units: Units,
+    pub tier: Tier,
+}
+
+/// The service tier that a request was served in, by what its reply says; not what was asked for, which vendors may not keep to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Or one that nobody charges for apart.
+    #[default]
+    Standard,
+    /// Slower and cheaper.
+    Flex,
+    /// Sooner and dearer.
+    Priority,
+    /// One of many whose answers are fetched later.
+    Batch,
 }
 
 /// What vendors charge for by something else than tokens. One request has one kind of it at most, so that a conversation carries
@@ -67,11 +82,41 @@ impl Usage {
             input_image: sum(|usage| usage.input_image),
             output_image: sum(|usage| usage.output_image),
             units: self.units.plus(other.units),
+            tier: self.tier.max(other.tier),
         }
     }
 
     pub fn of_units(units: Units) -> Self {
         Self { units, ..Self::default() }
+    }
+}
+
+// === impl Tier ===
+
+impl Tier {
+    /// As vendors write it: `service_tier` of OpenAI and Anthropic, `serviceTier` of Google and Amazon. What is not known here is
+    /// [`Self::Standard`].
+    pub fn parse(word: &str) -> Self {
+        let is = |known: &str| word.eq_ignore_ascii_case(known);
+        if is("priority") {
+            Self::Priority
+        } else if is("flex") {
+            Self::Flex
+        } else if is("batch") {
+            Self::Batch
+        } else {
+            Self::Standard
+        }
+    }
+
+    /// As records have it; empty for the ordinary one.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Standard => "",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Batch => "batch",
+        }
     }
 }
 
@@ -109,8 +154,26 @@ mod tests {
     /// It is copied with every event that has one, and beside every request.
     #[test]
     fn usage_stays_small() {
-        assert_eq!((size_of::<Units>(), size_of::<Usage>()), (16, 96));
+        assert_eq!((size_of::<Units>(), size_of::<Usage>()), (16, 104));
         assert!(size_of::<Event>() <= 104, "{}", size_of::<Event>());
+    }
+
+    #[test]
+    fn a_tier_is_read_in_any_vendors_letters() {
+        use Tier::{Batch, Flex, Priority, Standard};
+        for (word, expected) in [
+            ("priority", Priority),
+            ("FLEX", Flex),
+            ("batch", Batch),
+            ("default", Standard),
+            ("scale", Standard),
+            ("", Standard),
+        ] {
+            assert_eq!(Tier::parse(word), expected, "{word}");
+        }
+        for tier in [Standard, Flex, Priority, Batch] {
+            assert_eq!(Tier::parse(tier.word()), tier);
+        }
     }
 
     #[test]

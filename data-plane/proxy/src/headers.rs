@@ -61,6 +61,7 @@ static EXPERIMENT: HeaderName = HeaderName::from_static("x-gateway-experiment");
 static DECISION: HeaderName = HeaderName::from_static("x-gateway-decision");
 static RETRIES: HeaderName = HeaderName::from_static("x-gateway-retries");
 static COST_USD: HeaderName = HeaderName::from_static("x-gateway-cost-usd");
+static UNPRICED: HeaderName = HeaderName::from_static("x-gateway-unpriced");
 static TOKENS_INPUT: HeaderName = HeaderName::from_static("x-gateway-llm-tokens-input");
 static TOKENS_OUTPUT: HeaderName = HeaderName::from_static("x-gateway-llm-tokens-output");
 static LLM_CACHE: HeaderName = HeaderName::from_static("x-gateway-llm-cache");
@@ -238,6 +239,13 @@ impl<'a> Writer<'a> {
     pub(crate) fn cost(&mut self, nano_usd: i64) {
         if self.families.gateway {
             self.headers.insert(&COST_USD, usd(nano_usd));
+        }
+    }
+
+    /// Nobody knows what it costs.
+    pub(crate) fn unpriced(&mut self) {
+        if self.families.gateway {
+            self.headers.insert(&UNPRICED, HeaderValue::from_static("true"));
         }
     }
 

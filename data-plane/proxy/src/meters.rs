@@ -108,6 +108,7 @@ struct RequestMeters {
     output: Counter,
     reasoning: Counter,
     cost: Counter,
+    unpriced: Counter,
 }
 
 // === impl Meters ===
@@ -261,6 +262,9 @@ impl Meters {
             meters.reasoning.increment(tokens.reasoning);
         }
         meters.cost.increment(u64::try_from(log.cost_nano_usd).unwrap_or_default());
+        if log.tokens.is_some() && !log.priced {
+            meters.unpriced.increment(1);
+        }
         self.frame.ended(log);
         if let Some(target) = target {
             self.models.ended(log, target);
@@ -345,6 +349,7 @@ impl Meters {
             output: tokens("output"),
             reasoning: tokens("reasoning"),
             cost: counter("gateway_cost_nano_usd_total", by_provider()),
+            unpriced: counter("gateway_unpriced_requests_total", by_provider()),
         }
     }
 }
@@ -403,6 +408,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         ("gateway_config_quarantined_total", Unit::Count, "keys that could not be read and are denied"),
         ("gateway_cost_nano_usd_total", Unit::Count, "cost in billionths of a US dollar, by provider"),
+        ("gateway_unpriced_requests_total", Unit::Count, "requests whose cost nobody knows, by provider"),
     ];
     for (name, unit, about) in counters {
         recorder.describe_counter(name.into(), Some(unit), about.into());

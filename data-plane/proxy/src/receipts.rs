@@ -1,9 +1,11 @@
 //! Receipts: what a request asked, was answered and cost, signed by the node and chained to the receipt before, so that none can be
 //! changed, left out or put between afterwards without it showing. Opt-in by `settings.receipts`; off, nothing here is asked.
 //!
-//! A node has one chain, in one file that only grows, and goes on with it after a restart. Signing and writing is done under one lock, some
-//! 50 µs: that is the price of an order that means something.
+//! A node has one chain and goes on with it after a restart. It writes `receipts.jsonl`; one that has grown to its bound is put aside as
+//! `receipts.000001.jsonl` and so on, and the chain goes on in a new one. Nothing is ever deleted here. Signing and writing is done under
+//! one lock, some 50 µs: that is the price of an order that means something.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -23,13 +25,16 @@ use crate::private_file;
 /// The node's chain of receipts; opened when the first one is written.
 pub(crate) struct Receipts {
     dir: PathBuf,
+    max_bytes: u64,
     chain: Mutex<Option<Chain>>,
 }
 
 struct Chain {
     key: Ed25519KeyPair,
     key_id: String,
+    dir: PathBuf,
     file: File,
+    n_bytes: u64,
     last: Link,
 }
 
@@ -89,19 +94,31 @@ struct WrittenReceipt {
 
 const KEY_FILE: &str = "receipts.key";
 const CHAIN_FILE: &str = "receipts.jsonl";
+/// Some 100,000 receipts.
+const MAX_BYTES: u64 = 64 << 20;
 
 // === impl Receipts ===
 
 impl Receipts {
     /// Touches nothing yet.
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), chain: Mutex::new(None) }
+        Self::bounded(dir, MAX_BYTES)
+    }
+
+    /// A file that has so many bytes takes no more receipts.
+    fn bounded(dir: &Path, max_bytes: u64) -> Self {
+        Self { dir: dir.to_owned(), max_bytes, chain: Mutex::new(None) }
     }
 
     /// Signs it behind the one before and writes it. After an error nothing is remembered, and the next one opens the chain again as it
     /// stands on the disk.
     pub(crate) fn write(&self, receipt: Receipt) -> io::Result<()> {
-        self.with_chain(|chain| chain.append(receipt))
+        self.with_chain(|chain| {
+            if chain.n_bytes >= self.max_bytes {
+                chain.put_aside()?;
+            }
+            chain.append(receipt)
+        })
     }
 
     /// The public key as people and programs take it; makes the key where there is none.
@@ -129,10 +146,24 @@ impl Chain {
     fn open(dir: &Path) -> io::Result<Self> {
         let key = key(&dir.join(KEY_FILE))?;
         let key_id = hex(&digest::digest(&SHA256, key.public_key().as_ref()).as_ref()[..16]);
-        let path = dir.join(CHAIN_FILE);
-        let mut file = File::options().read(true).append(true).create(true).mode(0o600).open(path)?;
-        let last = last(&mut file)?;
-        Ok(Self { key, key_id, file, last })
+        let mut file = chain_file(dir)?;
+        let (mut last, n_bytes) = last(&mut file)?;
+        if n_bytes == 0
+            && let Some((_, path)) = put_aside(dir)?.pop_last()
+        {
+            // The one before was put aside, and nothing has been written since.
+            last = self::last(&mut File::options().read(true).append(true).open(path)?)?.0;
+        }
+        Ok(Self { key, key_id, dir: dir.to_owned(), file, n_bytes, last })
+    }
+
+    /// The file is full: the chain goes on in a new one.
+    fn put_aside(&mut self) -> io::Result<()> {
+        let number = put_aside(&self.dir)?.last_key_value().map_or(1, |(number, _)| number + 1);
+        std::fs::rename(self.dir.join(CHAIN_FILE), self.dir.join(format!("receipts.{number:06}.jsonl")))?;
+        self.file = chain_file(&self.dir)?;
+        self.n_bytes = 0;
+        Ok(())
     }
 
     fn append(&mut self, receipt: Receipt) -> io::Result<()> {
@@ -149,6 +180,7 @@ impl Chain {
         let hash = hash(&line);
         line.push(b'\n');
         self.file.write_all(&line)?;
+        self.n_bytes += line.len() as u64;
         self.last = Link { id: receipt.id, hash };
         Ok(())
     }
@@ -163,8 +195,25 @@ impl Chain {
     }
 }
 
-/// The last whole line. What a killed process has left of another one goes.
-fn last(file: &mut File) -> io::Result<Link> {
+fn chain_file(dir: &Path) -> io::Result<File> {
+    File::options().read(true).append(true).create(true).mode(0o600).open(dir.join(CHAIN_FILE))
+}
+
+/// The files that were full, by their numbers.
+fn put_aside(dir: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number =
+            name.to_str().and_then(|name| name.strip_prefix("receipts.")?.strip_suffix(".jsonl")?.parse().ok());
+        files.extend(number.map(|number| (number, entry.path())));
+    }
+    Ok(files)
+}
+
+/// The last whole line, and how long the file is up to its end. What a killed process has left of another one goes.
+fn last(file: &mut File) -> io::Result<(Link, u64)> {
     let (mut n_whole, mut last) = (0, Vec::new());
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(&mut *file);
@@ -179,10 +228,10 @@ fn last(file: &mut File) -> io::Result<Link> {
     }
     file.set_len(n_whole)?;
     if last.is_empty() {
-        return Ok(Link::default());
+        return Ok((Link::default(), n_whole));
     }
     let written: Written = serde_json::from_slice(&last)?;
-    Ok(Link { id: written.receipt.id, hash: hash(&last) })
+    Ok((Link { id: written.receipt.id, hash: hash(&last) }, n_whole))
 }
 
 /// The node's own, made where there is none.
@@ -253,6 +302,41 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(name)).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn a_chain_goes_on_in_the_next_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut expected = String::new();
+        // Each is begun anew in the middle, and where a file has just been put aside.
+        for part in 0..3 {
+            let receipts = Receipts::bounded(dir.path(), 1_000);
+            for number in 0..4 {
+                receipts.write(receipt(&format!("{part}-{number}"))).expect("written");
+            }
+            if part == 1 {
+                let chain = receipts.chain.lock().expect("a chain").take();
+                chain.expect("open").put_aside().expect("put aside");
+            }
+        }
+        let mut files: Vec<PathBuf> = put_aside(dir.path()).expect("readable").into_values().collect();
+        assert!(files.len() > 2, "{files:?}");
+        assert!(files[0].ends_with("receipts.000001.jsonl"), "{files:?}");
+        files.push(dir.path().join(CHAIN_FILE));
+        let (mut before, mut n_receipts) = (Link::default(), 0);
+        for file in files {
+            let text = std::fs::read_to_string(&file).expect("readable");
+            assert!(text.len() < 2_000, "{}: {} bytes", file.display(), text.len());
+            for line in text.lines() {
+                let told: Value = serde_json::from_str(line).expect("JSON");
+                let text = |name: &str| told["receipt"][name].as_str().expect("a text").to_owned();
+                assert_eq!(Link { id: text("prev_receipt_id"), hash: text("prev_hash") }, before, "{line}");
+                before = Link { id: text("id"), hash: hash(line.as_bytes()) };
+                expected.push_str(&before.id);
+                n_receipts += 1;
+            }
+        }
+        assert_eq!((n_receipts, expected.ends_with("2-3")), (12, true), "{expected}");
     }
 
     #[test]

@@ -398,6 +398,7 @@ impl Drop for Record {
             self.log.cost_nano_usd = event.cost_nano_usd;
             self.log.priced = event.priced;
             self.log.price = event.price;
+            self.log.tier = event.tier;
         }
         let usage = self.usage;
         if let (Some(seat), Some((usage, _))) = (&mut self.seat, usage) {

@@ -114,6 +114,10 @@ pub(crate) fn response(
     let mut writer = Writer::new(response.headers_mut(), config.families());
     writer.retries(record.n_attempts().saturating_sub(1));
     writer.dropped(&dropped);
+    let is_counted = matches!(answer, Answer::Counted { .. });
+    if config.snapshot.settings.flags_unpriced && target.price.is_none() && !is_counted {
+        writer.unpriced();
+    }
     if let Some(fill) = record.fill() {
         fill.dropped(&dropped);
         writer.cache(false);
@@ -198,7 +202,11 @@ fn finished(
     record.shows(&bytes);
     let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    figures(&mut Writer::new(response.headers_mut(), config.families()), &record);
+    let mut writer = Writer::new(response.headers_mut(), config.families());
+    figures(&mut writer, &record);
+    if config.snapshot.settings.flags_unpriced && record.usage().is_some() && record.cost().is_none() {
+        writer.unpriced();
+    }
     *response.body_mut() = ReplyBody::whole(bytes);
     (response, Some(record))
 }

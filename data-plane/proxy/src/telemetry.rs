@@ -172,6 +172,7 @@ fn recovered(event: UsageEvent) -> LogRecord {
         cost_nano_usd: event.cost_nano_usd,
         priced: event.priced,
         price: event.price,
+        tier: event.tier,
         tags: event.tags,
         ..LogRecord::default()
     }

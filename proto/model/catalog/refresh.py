@@ -81,8 +81,9 @@ HEAD = """\
 # modalities    t text, i image, a audio, v video, d document; in>out
 # capabilities  T tools, P parallel calls, C tool choice, S schemas, R reasoning, K prompt cache, W web search, U computer use
 # prices        USD per million tokens, by class: in, out, read and write (cache), write1h, audio_in, audio_out, image_in,
-#               image_out. What follows `>N` holds for a whole request whose prompt has more than N tokens, what follows `batch` for
-#               batches. USD per unit: image (a picture made), picture_in (one read), minute (of a recording), chars (a million
+#               image_out. What follows `>N` holds for a whole request whose prompt has more than N tokens (several go from low to
+#               high), what follows `batch` for batches, what follows `flex` or `priority` for requests in that service tier, with
+#               bounds of its own. USD per unit: image (a picture made), picture_in (one read), minute (of a recording), chars (a million
 #               characters spoken), searches (a thousand)
 # mode          followed by 1 or 2, the source that the line is from
 #
@@ -166,18 +167,28 @@ def prices(facts, mode):
     parts += [f"{name}={price}" for name, price in units.items()]
     if not base:
         return " ".join(parts)
-    limits = sorted({int(found[1]) for key in facts if (found := re.fullmatch(r"input_cost_per_token_above_(\d+)k_tokens", key))})
-    if limits:
-        parts.append(f">{limits[0] * 1000}")
-        parts += [f"{name}={usd(value)}" for name, value in classes(facts, f"_above_{limits[0]}k_tokens")]
-    elif len(facts.get("tiered_pricing") or []) > 1:
-        tier = facts["tiered_pricing"][1]
-        parts.append(f">{int(tier['range'][0])}")
-        parts += [f"{name}={usd(value)}" for name, value in classes(tier, "")]
+    above = long(facts, "")
+    for tier in (facts.get("tiered_pricing") or [])[1:] if not above else []:
+        if told := classes(tier, ""):
+            above.append(f">{int(tier['range'][0])}")
+            above += [f"{name}={usd(value)}" for name, value in told]
+    parts += above
     if batch := classes(facts, "_batches"):
         parts.append("batch")
         parts += [f"{name}={usd(value)}" for name, value in batch]
+    for tier in ("flex", "priority"):
+        if told := classes(facts, f"_{tier}"):
+            parts += [tier, *[f"{name}={usd(value)}" for name, value in told], *long(facts, f"_{tier}")]
     return " ".join(parts)
+
+
+def long(facts, suffix):
+    found = (re.fullmatch(rf"input_cost_per_token_above_(\d+)k_tokens{suffix}", key) for key in facts)
+    parts = []
+    for limit in sorted({int(one[1]) for one in found if one}):
+        parts.append(f">{limit * 1000}")
+        parts += [f"{name}={usd(value)}" for name, value in classes(facts, f"_above_{limit}k_tokens{suffix}")]
+    return parts
 
 
 def classes(facts, suffix):

@@ -4,6 +4,7 @@
 //! What we cannot honour is refused by name. An id of theirs is a name of ours, but for keys, which have ids.
 
 mod fields;
+pub(crate) mod calculate;
 pub(crate) mod litellm;
 pub(crate) mod management;
 

@@ -6,6 +6,7 @@
 
 mod csv;
 mod focus;
+pub(crate) mod reprice;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -99,6 +99,7 @@ pub(crate) fn event(row: &UsageRow) -> Value {
         "cost_nano_usd": row.cost_nano_usd,
         "priced": row.priced,
         "price": row.price,
+        "tier": row.tier,
         "status": row.status,
         "topology_revision": row.topology_revision,
         "tags": serde_json::from_str::<Value>(&row.tags).unwrap_or_else(|_| json!([])),

@@ -31,6 +31,7 @@ pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
         team: event.team,
         organization: event.organization,
         price: event.price,
+        tier: event.tier,
     }
 }
 

@@ -19,6 +19,7 @@ mod history;
 mod incremental;
 mod keys;
 mod membership;
+mod reprice;
 mod resources;
 mod session;
 mod spend;

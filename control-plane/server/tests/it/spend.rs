@@ -170,6 +170,8 @@ async fn spend_is_exported_as_csv_and_focus() {
         ("ChargePeriodEnd", "2027-01-16T00:00:00Z"),
         ("BillingAccountId", "org"),
         ("ConsumedQuantity", "110"),
+        ("ConsumedUnit", "Tokens"),
+        ("ServiceSubcategory", "Generative AI"),
         ("x_User", "'=cmd()"),
         ("x_Requests", "1"),
     ] {

@@ -12,14 +12,14 @@ use crate::ledger::{self, Holder};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Columns of `usage_event` and of `spend_counter`.
-const N_EVENT: usize = 34;
+const N_EVENT: usize = 35;
 const N_COUNTER: usize = 27;
 /// Tags of one request that are counted; those beyond are in its event alone.
 const MAX_TAGS: usize = 64;
 
 /// Which sums.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct CounterKey<'a> {
+pub(super) struct CounterKey<'a> {
     day: i64,
     /// Key, model, provider, user, team, organization.
     names: [&'a str; 6],
@@ -27,6 +27,15 @@ struct CounterKey<'a> {
     /// One of a request's sums holds it for those who do not look at tags.
     is_first: bool,
 }
+
+/// What is added to sums. A price that becomes known takes away of those without.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Added {
+    pub(super) totals: Totals,
+    pub(super) unpriced: i64,
+}
+
+pub(super) type Counters<'a> = BTreeMap<CounterKey<'a>, Added>;
 
 pub(super) async fn events(
     db: &Db,
@@ -37,7 +46,7 @@ pub(super) async fn events(
     let mut rows: Vec<UsageRow> = rows.iter().map(UsageRow::storable).collect();
     // Two who write the same rows write them in one order, here and below, or they would wait for each other.
     rows.sort_by(|one, other| one.id.cmp(&other.id));
-    let (mut counters, mut charges) = (BTreeMap::new(), Vec::new());
+    let (mut counters, mut charges) = (Counters::new(), Vec::new());
     let mut used = BTreeMap::new();
     for rows in rows.chunks(MAX_PARAMETERS / N_EVENT) {
         let mut inserted = insert(db, connection, from, rows).await?;
@@ -53,10 +62,7 @@ pub(super) async fn events(
         }
     }
     last_used::note(db, connection, &used).await?;
-    let counters: Vec<(CounterKey<'_>, Totals)> = counters.into_iter().collect();
-    for counters in counters.chunks(MAX_PARAMETERS / N_COUNTER) {
-        add(db, connection, counters).await?;
-    }
+    add_all(db, connection, counters).await?;
     let holder = Holder { node: from.node, boot: from.boot, at_ms: from.at_ms };
     ledger::book(db, connection, holder, charges.into_iter()).await
 }
@@ -72,7 +78,7 @@ async fn insert(
         "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, \
          cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, \
          pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, stored_ms, \
-         user_name, team, organization, price) VALUES",
+         user_name, team, organization, price, tier) VALUES",
         N_EVENT,
         rows.len(),
         "ON CONFLICT (id) DO NOTHING RETURNING id",
@@ -103,13 +109,15 @@ async fn insert(
             .bind(row.user.as_str())
             .bind(row.team.as_str())
             .bind(row.organization.as_str())
-            .bind(row.price.as_str());
+            .bind(row.price.as_str())
+            .bind(row.tier.as_str());
     }
     let inserted = query.fetch_all(connection).await?;
     Ok(inserted.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
 }
 
-fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow) {
+/// The sums that an event is in: one for each tag.
+pub(super) fn keys(row: &UsageRow) -> impl Iterator<Item = CounterKey<'_>> {
     let mut tags: Vec<String> = serde_json::from_str::<Vec<String>>(&row.tags).unwrap_or_default();
     tags.truncate(MAX_TAGS);
     tags.iter_mut().for_each(|tag| *tag = short_key(tag));
@@ -119,21 +127,35 @@ fn count<'a>(counters: &mut BTreeMap<CounterKey<'a>, Totals>, row: &'a UsageRow)
         tags.push(String::new());
     }
     let names = [&row.key_id, &row.model, &row.provider, &row.user, &row.team, &row.organization].map(String::as_str);
-    for (position, tag) in tags.into_iter().enumerate() {
-        let key = CounterKey { day: row.started_ms.div_euclid(DAY_MS), names, tag, is_first: position == 0 };
-        let totals = counters.entry(key).or_default();
+    let day = row.started_ms.div_euclid(DAY_MS);
+    let tags = tags.into_iter().enumerate();
+    tags.map(move |(position, tag)| CounterKey { day, names, tag, is_first: position == 0 })
+}
+
+fn count<'a>(counters: &mut Counters<'a>, row: &'a UsageRow) {
+    for key in keys(row) {
+        let Added { totals, unpriced } = counters.entry(key).or_default();
         totals.requests += 1;
         totals.tokens.add(&row.tokens);
         totals.units.add(&row.units);
         if row.priced {
             totals.cost_nano_usd = totals.cost_nano_usd.saturating_add(row.cost_nano_usd);
         } else {
-            totals.unpriced += 1;
+            *unpriced += 1;
         }
     }
 }
 
-async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_>, Totals)]) -> Result<(), Error> {
+/// In the order of their keys, as everybody does who writes several.
+pub(super) async fn add_all(db: &Db, connection: &mut AnyConnection, counters: Counters<'_>) -> Result<(), Error> {
+    let counters: Vec<(CounterKey<'_>, Added)> = counters.into_iter().collect();
+    for counters in counters.chunks(MAX_PARAMETERS / N_COUNTER) {
+        add(db, connection, counters).await?;
+    }
+    Ok(())
+}
+
+async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_>, Added)]) -> Result<(), Error> {
     let statement = db.bulk(
         "INSERT INTO spend_counter (day, key_id, model, provider, user_name, team, organization, tag, is_first, requests, input, cache_read, cache_write, cache_write_1h, output, \
          reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, searches, \
@@ -157,7 +179,7 @@ async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_
          unpriced = spend_counter.unpriced + excluded.unpriced",
     );
     let mut query = sqlx::query(statement).persistent(false);
-    for (CounterKey { day, names, tag, is_first }, totals) in counters {
+    for (CounterKey { day, names, tag, is_first }, Added { totals, unpriced }) in counters {
         query = query.bind(*day);
         for name in names {
             query = query.bind(*name);
@@ -166,7 +188,7 @@ async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_
         for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
             query = query.bind(signed(count));
         }
-        query = query.bind(totals.cost_nano_usd).bind(signed(totals.unpriced));
+        query = query.bind(totals.cost_nano_usd).bind(*unpriced);
     }
     query.execute(connection).await?;
     Ok(())

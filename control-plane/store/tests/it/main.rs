@@ -73,7 +73,11 @@ engines!(memory, file, postgres; {
         whatever_a_node_tells_can_be_stored,
         a_large_batch_fits,
     }
-    spend::{sums_agree_with_each_other_and_with_the_events, a_page_goes_on_after_the_last_group}
+    spend::{
+        sums_agree_with_each_other_and_with_the_events,
+        a_page_goes_on_after_the_last_group,
+        a_window_is_priced_anew_exactly,
+    }
     logs::{
         records_are_filtered_and_paged,
         a_record_counts_once_and_losses_are_kept,

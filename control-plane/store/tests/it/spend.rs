@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use gateway_store::Store;
+use gateway_store::audit::AuditRow;
 use gateway_store::spend::{Dimension, Sum, Wanted};
+use gateway_store::usage::reprice::{Cost, Piece, Window};
 use gateway_store::usage::{Sender, Tokens, Totals, Units, UsageRow};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -175,4 +177,114 @@ pub(crate) async fn a_page_goes_on_after_the_last_group(store: &Store) {
     assert_eq!((names, page.total.requests), (vec!["m0 2".to_owned(), "m1 1".to_owned()], 4));
     // A group of another list is no place to go on from: the list begins anew, and never fails.
     assert_eq!(store.spend(&wanted, Some(&["m0".to_owned()]), 9).await.unwrap().sums.len(), 4);
+}
+
+/// Twice what it was, and for one model no price any more; of one provider nobody knows.
+fn anew(row: &UsageRow) -> Option<Cost> {
+    match (row.model.as_str(), row.provider.as_str()) {
+        ("m3", _) => None,
+        ("m1", _) => Some(Cost { nano_usd: None, price: String::new() }),
+        _ => Some(Cost { nano_usd: Some(2 * row.tokens.input as i64), price: "prices@9".to_owned() }),
+    }
+}
+
+fn apply(row: &mut UsageRow) {
+    if let Some(cost) = anew(row) {
+        (row.cost_nano_usd, row.priced, row.price) = (cost.nano_usd.unwrap_or(0), cost.nano_usd.is_some(), cost.price);
+    }
+}
+
+async fn reprice(store: &Store, window: &Window) -> Vec<Piece> {
+    let (mut pieces, mut after) = (Vec::new(), None);
+    loop {
+        let entry = |piece: &Piece| AuditRow {
+            action: "reprice".to_owned(),
+            name: piece.n_changed.to_string(),
+            ..AuditRow::default()
+        };
+        let piece = store.reprice(window, after.as_ref(), 7, anew, entry).await.unwrap();
+        after = piece.next.clone();
+        pieces.push(piece);
+        if after.is_none() {
+            return pieces;
+        }
+    }
+}
+
+/// While other requests arrive, and a piece of it twice.
+pub(crate) async fn a_window_is_priced_anew_exactly(store: &Store) {
+    let seed = |number: u32| -> Seed {
+        let tags = (0..number % 3).map(|tag| tag as u8).collect();
+        (
+            (number % 5) as u8,
+            (number % 3) as u8,
+            (number % 4) as u8,
+            (number % 2) as u8,
+            tags,
+            1 + number * 7,
+            number % 6 != 0,
+        )
+    };
+    let mut rows: Vec<UsageRow> = (0..100).map(|number| event(format!("r{number:06}"), &seed(number))).collect();
+    let from = |boot| Sender { node: "n", boot, at_ms: 1 };
+    store.ingest_usage(from("before"), 0, 1, &rows).await.unwrap();
+    // Days 1 to 3, but for the end of the last one, whose sums are written by others meanwhile.
+    let window = Window { from_ms: DAY_MS, to_ms: 3 * DAY_MS + DAY_MS / 2, ..Window::default() };
+    let dry = store.reprice_dry(&window, None, 1_000, anew).await.unwrap();
+    assert_eq!((dry.n_requests, dry.next.clone()), (60, None));
+    check_all(store, &rows).await;
+
+    let late: Vec<UsageRow> = (0..100)
+        .map(|number| event(format!("s{number:06}"), &(3, 0, 0, 0, Vec::new(), (DAY_MS / 2) as u32 + number, true)))
+        .collect();
+    let arriving = {
+        let (store, late) = (store.clone(), late.clone());
+        tokio::spawn(async move {
+            for (number, row) in late.iter().enumerate() {
+                store.ingest_usage(from("late"), 0, number as u64 + 1, std::slice::from_ref(row)).await.unwrap();
+            }
+        })
+    };
+    let pieces = reprice(store, &window).await;
+    arriving.await.unwrap();
+    let sum = |of: fn(&Piece) -> i64| pieces.iter().map(of).sum::<i64>();
+    assert_eq!(pieces.len(), 9);
+    assert_eq!(sum(|piece| piece.n_requests as i64), 60);
+    assert_eq!(sum(|piece| piece.n_kept as i64), dry.n_kept as i64);
+    assert_eq!(sum(|piece| piece.n_changed as i64), dry.n_changed as i64);
+    assert_eq!(sum(|piece| piece.before.cost_nano_usd), dry.before.cost_nano_usd, "what was told is what was done");
+    assert_eq!(sum(|piece| piece.after.cost_nano_usd), dry.after.cost_nano_usd);
+    assert!(dry.n_kept > 0 && dry.n_changed > 0 && dry.before.unpriced != dry.after.unpriced, "{dry:?}");
+
+    rows.iter_mut().filter(|row| (window.from_ms..window.to_ms).contains(&row.started_ms)).for_each(apply);
+    rows.extend(late);
+    check_all(store, &rows).await;
+    let again = reprice(store, &window).await;
+    assert!(again.iter().all(|piece| piece.n_changed == 0 && piece.before == piece.after), "{again:?}");
+    check_all(store, &rows).await;
+
+    let audit = store.audit(None, 100).await.unwrap();
+    assert_eq!(audit.iter().filter(|entry| entry.row.action == "reprice").count(), 18, "one for each piece");
+    let only = Window { provider: "p0".to_owned(), model: "m2".to_owned(), ..window.clone() };
+    let of_one = store.reprice_dry(&only, None, 1_000, anew).await.unwrap();
+    let n_expected =
+        rows.iter().filter(|row| row.model == "m2" && (window.from_ms..window.to_ms).contains(&row.started_ms)).count();
+    assert_eq!(of_one.n_requests, n_expected as u64);
+}
+
+/// The events, and the sums by everything.
+async fn check_all(store: &Store, rows: &[UsageRow]) {
+    let stored = store.usage(None, 1_000).await.unwrap();
+    let by_id: BTreeMap<&str, &UsageRow> = stored.iter().map(|row| (row.id.as_str(), row)).collect();
+    for row in rows {
+        let found = by_id[row.id.as_str()];
+        let told = |row: &UsageRow| (row.priced.then_some(row.cost_nano_usd), row.priced);
+        assert_eq!((told(found), &found.price), (told(row), &row.price), "{}", row.id);
+    }
+    for dimension in Dimension::ALL {
+        let wanted = Wanted { by: vec![dimension], ..Wanted::default() };
+        let (found, found_total) = read(store, &wanted, 500).await;
+        let found: BTreeMap<Vec<String>, Totals> = found.into_iter().map(|sum| (sum.names, sum.totals)).collect();
+        assert_eq!((found, found_total), expected(rows, &wanted), "{dimension:?}");
+    }
 }

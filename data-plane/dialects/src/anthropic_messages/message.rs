@@ -1,8 +1,8 @@
 //! What whole messages and streamed ones have in common: usage, reasons to stop, side details. Both directions.
 
 use gateway_ir::event::{Event, FinishReason};
-use gateway_ir::usage::Usage;
-use serde::Deserialize;
+use gateway_ir::usage::{Tier, Usage};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::fields::{Fields, Path};
@@ -21,6 +21,14 @@ pub(super) struct Reported {
     cache_creation_input_tokens: Option<u64>,
     cache_creation: Option<CacheCreation>,
     output_tokens_details: Option<OutputDetails>,
+    #[serde(deserialize_with = "tier")]
+    service_tier: Option<Tier>,
+}
+
+/// Whatever is said there, the tokens beside it count.
+fn tier<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Tier>, D::Error> {
+    let said = <&RawValue>::deserialize(deserializer)?;
+    Ok(said.get().strip_prefix('"').and_then(|word| word.strip_suffix('"')).map(Tier::parse))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -49,6 +57,7 @@ impl Reported {
             cache_creation_input_tokens: later.cache_creation_input_tokens.or(self.cache_creation_input_tokens),
             cache_creation: later.cache_creation.or(self.cache_creation),
             output_tokens_details: later.output_tokens_details.or(self.output_tokens_details),
+            service_tier: later.service_tier.or(self.service_tier),
         };
         true
     }
@@ -67,6 +76,7 @@ impl Reported {
             cache_write_1h,
             output: self.output_tokens.unwrap_or(0),
             reasoning: self.output_tokens_details.unwrap_or_default().thinking_tokens.unwrap_or(0),
+            tier: self.service_tier.unwrap_or_default(),
             ..Usage::default()
         }
     }

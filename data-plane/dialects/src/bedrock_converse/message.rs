@@ -1,7 +1,7 @@
 //! What whole replies and streams have in common: reasons to stop, usage, citations.
 
 use gateway_ir::event::{CitationKind, Event, FinishReason};
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Tier, Usage};
 use serde_json::value::RawValue;
 
 use crate::reading::{elements, members_of, text, unsigned};
@@ -15,6 +15,18 @@ pub(super) fn finish_reason(said: &str) -> FinishReason {
         "guardrail_intervened" | "content_filtered" => FinishReason::ContentFilter,
         other => FinishReason::Other(other.to_owned()),
     }
+}
+
+/// `{"type": "priority"}`, which stands beside the usage.
+pub(super) fn tier(raw: Option<&RawValue>) -> Tier {
+    let mut tier = Tier::default();
+    let Some(raw) = raw else { return tier };
+    members_of(raw, |name, value| {
+        if name == "type" {
+            tier = text(value).map(|word| Tier::parse(&word)).unwrap_or_default();
+        }
+    });
+    tier
 }
 
 /// Cache reads and writes stand outside `inputTokens`.

@@ -3,6 +3,7 @@
 use gateway_ir::dialect::Dialect;
 use gateway_ir::event::Event;
 use gateway_ir::failure::Failure;
+use gateway_ir::usage::Usage;
 use serde_json::value::RawValue;
 
 use super::message;
@@ -10,11 +11,12 @@ use crate::reading::{elements, garbage, members, members_of, text};
 use crate::refused;
 
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
-    let (mut output, mut stop, mut usage) = (None, None, None);
+    let (mut output, mut stop, mut usage, mut tier) = (None, None, None, None);
     members(body, |name, raw| match name {
         "output" => members_of(raw, |name, value| output = if name == "message" { Some(value) } else { output }),
         "stopReason" => stop = text(raw),
         "usage" => usage = Some(raw),
+        "serviceTier" => tier = Some(raw),
         _ => {}
     })
     .map_err(|cause| garbage(format!("the upstream's reply is not what Bedrock sends: {cause}")))?;
@@ -29,7 +31,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
             elements(raw, |block| block_events(block, &mut n_calls, &mut events));
         }
     });
-    events.extend(usage.map(|raw| Event::Usage(message::usage(raw))));
+    events.extend(usage.map(|raw| Event::Usage(Usage { tier: message::tier(tier), ..message::usage(raw) })));
     events.push(Event::Finish { choice: 0, reason: message::finish_reason(&stop), stop_sequence: None });
     events.push(Event::End);
     Ok(events)

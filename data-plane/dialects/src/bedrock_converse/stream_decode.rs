@@ -4,6 +4,7 @@
 
 use gateway_ir::event::Event;
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Usage;
 use serde_json::value::RawValue;
 
 use super::{message, reply};
@@ -62,13 +63,15 @@ impl State {
         if !std::mem::replace(&mut self.started, true) {
             events.push(Event::Start { id: String::new(), model: String::new(), created: None });
         }
-        let (mut index, mut start, mut delta, mut stop, mut usage) = (0, None, None, None, None);
+        let (mut index, mut start, mut delta, mut stop) = (0, None, None, None);
+        let (mut usage, mut tier) = (None, None);
         members(message.payload, |name, raw| match name {
             "contentBlockIndex" => index = unsigned(raw).unwrap_or(0),
             "start" => start = Some(raw),
             "delta" => delta = Some(raw),
             "stopReason" => stop = text(raw),
             "usage" => usage = Some(raw),
+            "serviceTier" => tier = Some(raw),
             _ => {}
         })
         .map_err(|cause| garbage(format!("a `{}` event is not what Bedrock sends: {cause}", message.name)))?;
@@ -80,7 +83,10 @@ impl State {
                 let reason = message::finish_reason(stop.as_deref().unwrap_or("end_turn"));
                 events.push(Event::Finish { choice: 0, reason, stop_sequence: None });
             }
-            "metadata" => events.extend(usage.map(|raw| Event::Usage(message::usage(raw)))),
+            "metadata" => {
+                let tier = message::tier(tier);
+                events.extend(usage.map(|raw| Event::Usage(Usage { tier, ..message::usage(raw) })));
+            }
             // `contentBlockStop`, and what comes to be added.
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! `usageMetadata` ⇄ disjoint classes.
 
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Tier, Usage};
 use serde_json::value::RawValue;
 
 use crate::reading::{elements, members_of, text, unsigned};
@@ -11,6 +11,7 @@ use crate::writer::Object;
 pub(super) fn read(raw: &RawValue) -> Usage {
     let (mut prompt, mut tools, mut cached, mut candidates, mut thoughts) = (0, 0, 0, 0, 0);
     let (mut read, mut made) = (Media::default(), Media::default());
+    let mut tier = Tier::default();
     members_of(raw, |name, value| {
         let count = || unsigned(value).unwrap_or(0);
         match name {
@@ -21,6 +22,9 @@ pub(super) fn read(raw: &RawValue) -> Usage {
             "thoughtsTokenCount" => thoughts = count(),
             "promptTokensDetails" => read = Media::read(value),
             "candidatesTokensDetails" => made = Media::read(value),
+            "serviceTier" | "trafficType" => {
+                tier = tier.max(text(value).map(|word| self::tier(&word)).unwrap_or_default())
+            }
             _ => {}
         }
     });
@@ -34,8 +38,15 @@ pub(super) fn read(raw: &RawValue) -> Usage {
         output_audio: made.audio.min(candidates),
         input_image: read.image.min(prompt),
         output_image: made.image.min(candidates),
+        tier,
         ..Usage::default()
     }
+}
+
+/// `SERVICE_TIER_PRIORITY` of one of Google's platforms is `ON_DEMAND_PRIORITY` of the other.
+fn tier(word: &str) -> Tier {
+    let word = word.rsplit('_').next().unwrap_or(word);
+    Tier::parse(word)
 }
 
 /// Tokens that are not of texts.

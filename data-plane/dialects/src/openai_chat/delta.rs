@@ -3,6 +3,7 @@
 use gateway_ir::dialect::Dialect;
 use gateway_ir::event::{CitationKind, Event, FinishReason};
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::{Tier, Usage};
 use serde_json::value::RawValue;
 
 use super::calls::Calls;
@@ -22,7 +23,8 @@ pub(super) struct Reader {
     started: bool,
     /// The upstream reported an error; nothing after it counts.
     failed: bool,
-    usage: Option<gateway_ir::usage::Usage>,
+    usage: Option<Usage>,
+    tier: Tier,
     choices: Vec<Choice>,
     /// Names and hashes of the details told so far: chunks repeat them.
     metas: Vec<(String, u64)>,
@@ -132,7 +134,10 @@ impl Reader {
             members_of(parts.groq?, |name, raw| usage = if name == "usage" { Some(raw) } else { usage });
             usage
         };
+        let tier = parts.metas.iter().find(|(name, _)| name == "service_tier").and_then(|(_, raw)| text(raw));
+        self.tier = tier.map_or(self.tier, |tier| Tier::parse(&tier));
         let told = parts.usage.and_then(usage::read).or_else(|| groq().and_then(usage::read));
+        let told = told.map(|usage| Usage { tier: self.tier, ..usage });
         if told.is_some() && told != self.usage {
             self.usage = told;
             events.extend(told.map(Event::Usage));

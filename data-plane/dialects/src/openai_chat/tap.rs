@@ -4,6 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Usage;
 use memchr::memmem::{self, Finder};
 
 use super::stream_decode::TERMINAL_MARK;
@@ -119,8 +120,9 @@ impl Watch {
             self.seen.error = sse::read_block(block).and_then(|event| error_in(&event));
         }
         let places = self.usage.find_iter(block).take(usage::MAX_PLACES);
-        if let Some(usage) = places.filter_map(|place| usage::at(block, place)).last() {
-            self.seen.usage = Some(usage);
+        let told = places.filter_map(|place| Some((place, usage::at(block, place)?))).last();
+        if let Some((place, usage)) = told {
+            self.seen.usage = Some(Usage { tier: usage::tier_beside(block, place), ..usage });
             if self.strip_usage && choices.present == 0 && self.seen.error.is_none() {
                 return Verdict::Drop;
             }

@@ -1,6 +1,6 @@
 //! OpenAI's `usage` object, with the names compatible servers add, to and from disjoint classes.
 
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Tier, Usage};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
@@ -152,7 +152,29 @@ impl Details {
 
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
 pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
-    memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| at(text, place))
+    let mut places = memmem::rfind_iter(text, NAME).take(MAX_PLACES);
+    places.find_map(|place| {
+        let usage = at(text, place)?;
+        Some(Usage { tier: tier_beside(text, place), ..usage })
+    })
+}
+
+/// The member that says in which service tier a reply was made.
+pub(super) const TIER: &[u8] = b"\"service_tier\"";
+/// From the front of a reply, within which vendors put it who do not put it behind the usage.
+const NEAR_FRONT: usize = 512;
+
+/// The service tier that a reply tells beside the usage at `place`. The member's name in its quotes is never a part of a text.
+pub(super) fn tier_beside(reply: &[u8], place: usize) -> Tier {
+    let (front, behind) = reply.split_at(place);
+    let in_front = || &front[..front.len().min(NEAR_FRONT)];
+    let found = |part: &'_ [u8]| -> Option<Tier> {
+        let value = part[memmem::find(part, TIER)? + TIER.len()..].trim_ascii_start().strip_prefix(b":")?;
+        let word = value.trim_ascii_start().strip_prefix(b"\"")?;
+        let end = memchr::memchr(b'"', &word[..word.len().min(32)])?;
+        Some(Tier::parse(std::str::from_utf8(&word[..end]).ok()?))
+    };
+    found(behind).or_else(|| found(in_front())).unwrap_or_default()
 }
 
 /// The same in the answer to a task, by [`read_task`].
@@ -272,6 +294,7 @@ mod tests {
             input_image: 4,
             output_image: 5,
             units: Units::None,
+            ..Usage::default()
         };
         let mut out = BytesMut::new();
         crate::writer::object(&mut out, |object| write(Some(usage), object));
@@ -282,6 +305,17 @@ mod tests {
     fn finds_the_last_one_in_a_tail() {
         let tail = br#"ge":{"prompt_tokens":9}, "choices":[{"text":"\"usage\":{}"}], "usage" : {"prompt_tokens":1,"completion_tokens":2},"x":"usage"}"#;
         assert_eq!(last_in(tail), Some(Usage { input: 1, output: 2, ..Usage::default() }));
+        let tier = |text: &[u8]| last_in(text).map(|usage| usage.tier);
+        let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
+        for (text, expected) in [
+            (format!(r#"{{"id":"x",{usage},"service_tier" : "priority"}}"#), Tier::Priority),
+            (format!(r#"{{"service_tier":"flex","choices":[],{usage}}}"#), Tier::Flex),
+            (format!(r#"{{"a":"\"service_tier\":\"flex\"",{usage},"service_tier":"default"}}"#), Tier::Standard),
+            (format!(r#"{{"a":"\"service_tier\":\"flex\"",{usage}}}"#), Tier::Standard),
+            (format!(r#"{{{usage},"service_tier":null}}"#), Tier::Standard),
+        ] {
+            assert_eq!(tier(text.as_bytes()), Some(expected), "{text}");
+        }
         assert_eq!(last_in(br#"{"usage":null}"#), None);
         assert_eq!(last_in(br#"{"usage":{"prompt_tokens":1"#), None);
     }

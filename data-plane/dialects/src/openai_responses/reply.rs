@@ -3,6 +3,7 @@
 use gateway_ir::dialect::Dialect;
 use gateway_ir::event::{CitationKind, Event, FinishReason};
 use gateway_ir::failure::Failure;
+use gateway_ir::usage::{Tier, Usage};
 use serde_json::value::RawValue;
 
 use super::{error, usage};
@@ -35,7 +36,8 @@ pub(super) struct Head {
     model: String,
     created: Option<i64>,
     reason: Option<String>,
-    usage: Option<gateway_ir::usage::Usage>,
+    usage: Option<Usage>,
+    tier: Tier,
 }
 
 // === impl Head ===
@@ -53,6 +55,7 @@ impl Head {
             "model" => self.model = text(raw).unwrap_or_default().into_owned(),
             "created_at" => self.created = unsigned(raw).and_then(|seconds| i64::try_from(seconds).ok()),
             "usage" => self.usage = usage::read(raw),
+            "service_tier" => self.tier = text(raw).map(|tier| Tier::parse(&tier)).unwrap_or_default(),
             "incomplete_details" => members_of(raw, |name, value| {
                 if name == "reason" {
                     self.reason = text(value).map(std::borrow::Cow::into_owned);
@@ -68,7 +71,7 @@ impl Head {
 
     /// Usage, why it stopped, and the end.
     pub(super) fn end(&self, n_calls: u32, events: &mut Vec<Event>) {
-        events.extend(self.usage.map(Event::Usage));
+        events.extend(self.usage.map(|usage| Event::Usage(Usage { tier: self.tier, ..usage })));
         let reason = match self.reason.as_deref() {
             Some("max_output_tokens") => FinishReason::Length,
             Some("content_filter") => FinishReason::ContentFilter,

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::{Tier, Usage};
 use memchr::memmem;
 use serde_json::value::RawValue;
 
@@ -129,12 +130,12 @@ fn item_type(data: &[u8]) -> Option<String> {
     kind
 }
 
-fn usage_of(response: &RawValue) -> Option<gateway_ir::usage::Usage> {
-    let mut found = None;
-    members_of(response, |name, raw| {
-        if name == "usage" {
-            found = usage::read(raw);
-        }
+fn usage_of(response: &RawValue) -> Option<Usage> {
+    let (mut found, mut tier) = (None, Tier::default());
+    members_of(response, |name, raw| match name {
+        "usage" => found = usage::read(raw),
+        "service_tier" => tier = text(raw).map(|tier| Tier::parse(&tier)).unwrap_or_default(),
+        _ => {}
     });
-    found
+    found.map(|usage| Usage { tier, ..usage })
 }

@@ -1,7 +1,7 @@
 //! The `usage` object of responses, to and from disjoint classes.
 
 use gateway_ir::json;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Tier, Usage};
 use serde_json::value::RawValue;
 
 use crate::reading::{members_of, unsigned};
@@ -43,14 +43,18 @@ pub(super) fn read(raw: &RawValue) -> Option<Usage> {
 
 /// Of a passing reply: one scan of the top level, nothing built.
 pub(super) fn in_reply(body: &[u8]) -> Option<Usage> {
-    let mut found = None;
+    let (mut found, mut tier) = (None, None);
     json::scan_object(body, |member| {
         if member.is("usage") {
             found = Some(member.value);
+        } else if member.is("service_tier") {
+            tier = Some(member.value);
         }
     })
     .ok()?;
-    read(serde_json::from_slice(&body[found?]).ok()?)
+    let tier = tier.and_then(|tier| serde_json::from_slice::<&str>(&body[tier]).ok());
+    let usage = read(serde_json::from_slice(&body[found?]).ok()?)?;
+    Some(Usage { tier: tier.map(Tier::parse).unwrap_or_default(), ..usage })
 }
 
 pub(super) fn write(usage: &Usage, object: &mut Object<'_>) {

@@ -59,7 +59,7 @@ models:
     // What is told is what is charged, also where a model serves another's requests.
     let charged = |snapshot: &Snapshot, name: &str| {
         let model = snapshot.model(name).expect("a model");
-        model.groups[0].members[0].price.and_then(|price| price.told()).map(|told| told.input as f64 / 1e9)
+        model.groups[0].members[0].price.as_ref().and_then(|price| price.told()).map(|told| told.input as f64 / 1e9)
     };
     for name in ["said", "found", "priced", "openai/gpt-4o"] {
         assert_eq!(charged(&merged, name), told(&merged, name).3, "{name}");

@@ -50,7 +50,6 @@ fn one(agent: &A2aAgent, endpoint: Endpoint, row: &'static catalog::Row, of_sett
         index: usize::MAX,
         overrides: Overrides::compile(None, agent.timeouts.as_ref()).or(of_settings),
         prices: Arc::default(),
-        other_price: None,
         gate: None,
         drains: false,
         breaker: None,

@@ -18,7 +18,7 @@ use crate::glob::Glob;
 use crate::health::Probe;
 use crate::limits::quota::Quota;
 use crate::policy::Overrides;
-use crate::price::Price;
+use crate::price::list::PriceList;
 use crate::routing::weighted;
 use crate::snapshot::{Keys, Provider, Snapshot, account};
 
@@ -90,8 +90,6 @@ fn one(
     let quirks = of_kind.and_then(|of_kind| Ok(of_kind.and(quirks::declared(&document.quirks, None)?)));
     let quirks = quirks.map_err(|name| vec![unknown_quirk(at("quirks"), name)])?;
     let discovery = document.discovery.as_ref();
-    let of_models = prices.iter().filter(|price| price.model != "*");
-    let of_others = prices.iter().find(|price| price.model == "*");
     Ok(Provider {
         name: document.name.as_str().into(),
         key: None,
@@ -115,8 +113,7 @@ fn one(
         probe: document.probe.as_ref().and_then(Probe::compile),
         probes: Arc::default(),
         written: Arc::new(lasting(document)),
-        prices: Arc::new(of_models.map(|price| (price.model.as_str().into(), Price::compile(price))).collect()),
-        other_price: of_others.map(|price| Price::compile(price)),
+        prices: Arc::new(PriceList::compile(&document.kind, prices.iter().copied())),
         discovery: discovery.and_then(|discovery| discovery.enabled),
         discoverable: discovery.iter().flat_map(|discovery| &discovery.allowed).map(|name| Glob::new(name)).collect(),
     })

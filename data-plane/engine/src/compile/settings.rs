@@ -36,6 +36,7 @@ pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Setti
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
         strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
         refuses_unpriced: document.unpriced == Some(Unpriced::Refuse),
+        flags_unpriced: document.unpriced == Some(Unpriced::Flag),
         receipts: document.receipts.unwrap_or(defaults.receipts),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),

@@ -50,7 +50,9 @@ models:
         let model = snapshot.model(name).expect("a model");
         let targets = model.groups.iter().flat_map(|group| &group.members);
         targets
-            .map(|target| target.price.and_then(|price| cost(&million, &price)).map(|cost| cost / 1_000_000_000))
+            .map(|target| {
+                target.price.as_ref().and_then(|price| cost(&million, price)).map(|cost| cost / 1_000_000_000)
+            })
             .collect()
     };
     assert_eq!(prices("m"), [Some(1), None]);

@@ -23,6 +23,12 @@ fn of(rates: [u64; 5]) -> Price {
     Price { base, ..Price::nothing(Source::Configured) }
 }
 
+impl Price {
+    fn with_long(self, above: u64, rates: Rates) -> Self {
+        Self { more: More { long: [(above, rates)].into(), ..More::default() }.compiled(), ..self }
+    }
+}
+
 fn price(input: u64, output: u64) -> Price {
     of([input, output, input / 10, input, 2 * input])
 }
@@ -68,7 +74,7 @@ fn open_cache_classes_cost_like_input() {
 fn audio_and_long_prompts_have_rates_of_their_own() {
     let base = Rates { input_audio: Some(20), output_audio: Some(40), output_image: Some(50), ..price(10, 30).base };
     let long = Rates { input: Some(100), cache_read: Some(50), ..base };
-    let price = Price { base, long: Some((1_000_000, long)), ..of([0; 5]) };
+    let price = Price { base, ..of([0; 5]).with_long(1_000_000, long) };
     let million = 1_000_000;
     let cases = [
         (Usage { input: million, input_audio: million / 2, ..Usage::default() }, 5 + 10),
@@ -107,7 +113,7 @@ fn public_prices_are_read_from_the_catalogue() {
 
 #[test]
 fn batches_have_their_own_price_or_a_part_of_the_ordinary_one() {
-    let ordinary = Price { long: Some((1, price(1_000, 1_000).base)), ..price(5, 31) };
+    let ordinary = price(5, 31).with_long(1, price(1_000, 1_000).base);
     let usage = Usage { input: 1_000_000, output: 1_000_000, ..Usage::default() };
     assert_eq!(cost(&usage, &ordinary.at_percent(50)), Some(3 + 16));
     assert_eq!(cost(&usage, &ordinary.at_percent(100)), Some(5 + 31), "long prompts cannot be told");
@@ -258,4 +264,31 @@ fn configured_prices_have_reasoning_and_a_tier_of_their_own() {
     assert_eq!(price.row(7), "prices@7");
     let listed = Price::listed("anthropic", "claude-sonnet-4-5").expect("a known model");
     assert!(listed.row(7).starts_with("catalogue@20"), "{}", listed.row(7));
+}
+
+#[test]
+fn the_service_tier_that_the_reply_told_is_charged() {
+    let price = by_unit(
+        r#""input_per_1m":10,"output_per_1m":40,"long_prompts":[{"above_tokens":400000,"input_per_1m":30},{"above_tokens":200000,"input_per_1m":20}],
+        "tiers":{"priority":{"input_per_1m":18,"long_prompts":[{"above_tokens":200000,"input_per_1m":36}]},"flex":{"percent":50}}"#,
+    );
+    let of = |tier: Tier, input: u64| Usage { input, output: 10, tier, ..Usage::default() };
+    let cases = [
+        (of(Tier::Standard, 100), 100 * 10_000 + 10 * 40_000),
+        (of(Tier::Standard, 200_001), 200_001 * 20_000 + 10 * 40_000),
+        (of(Tier::Standard, 400_001), 400_001 * 30_000 + 10 * 40_000),
+        // What a tier leaves open is as in the ordinary one.
+        (of(Tier::Priority, 100), 100 * 18_000 + 10 * 40_000),
+        (of(Tier::Priority, 400_001), 400_001 * 36_000 + 10 * 40_000),
+        (of(Tier::Flex, 100), 100 * 5_000 + 10 * 20_000),
+        (of(Tier::Flex, 400_001), 400_001 * 15_000 + 10 * 20_000),
+        // Its price is made by whoever knows that it is one.
+        (of(Tier::Batch, 100), 100 * 10_000 + 10 * 40_000),
+    ];
+    for (usage, expected) in cases {
+        assert_eq!(cost(&usage, &price), Some(expected), "{usage:?}");
+    }
+    // A tier that has no price of its own costs what the ordinary one does.
+    let plain = by_unit(r#""input_per_1m":10,"output_per_1m":40"#);
+    assert_eq!(cost(&of(Tier::Priority, 1), &plain), Some(410_000));
 }

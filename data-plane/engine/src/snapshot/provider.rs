@@ -1,6 +1,5 @@
 //! One upstream account: how it is spoken to, with which keys and within which limits, and what has been seen of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use crate::known::Discovered;
 use crate::limits::quota::{Quota, Taken};
 use crate::policy::{Breaker, Overrides, Policy};
 use crate::price::Price;
+use crate::price::list::PriceList;
 
 /// One upstream account.
 #[derive(Debug)]
@@ -56,9 +56,7 @@ pub struct Provider {
     pub probes: Arc<Probed>,
     /// As the configuration has it, to see whether another one has the same.
     pub(crate) written: Arc<kind::provider::Provider>,
-    pub(crate) prices: Arc<HashMap<Box<str>, Price, ahash::RandomState>>,
-    /// For every model without a price of its own.
-    pub(crate) other_price: Option<Price>,
+    pub(crate) prices: Arc<PriceList>,
     /// Whether it is asked for its models; `None`: as the settings say.
     pub discovery: Option<bool>,
     /// Of its models these are listed.
@@ -132,11 +130,6 @@ impl Provider {
     /// What this provider charges for one of its models: as configured, else as it lists itself, else by the vendor's public list.
     pub(super) fn price(&self, model: &str, discovered: &Discovered) -> Option<Price> {
         let offered = || Some(Price::offered(discovered.known(&self.name, model)?.rates.as_ref()?));
-        self.own_price(model).or_else(offered).or_else(|| Price::listed(&self.kind, model))
-    }
-
-    /// As configured.
-    pub(crate) fn own_price(&self, model: &str) -> Option<Price> {
-        self.prices.get(model).copied().or(self.other_price)
+        self.prices.own(model).or_else(offered).or_else(|| self.prices.listed(model))
     }
 }

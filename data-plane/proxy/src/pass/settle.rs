@@ -17,7 +17,7 @@ use gateway_engine::limits::{self, Limits, Owner, Scopes};
 use gateway_engine::pass::Reach;
 use gateway_engine::snapshot::{Provider, Target};
 use gateway_ir::failure::Failure;
-use gateway_ir::usage::Usage;
+use gateway_ir::usage::{Tier, Usage};
 use gateway_providers::endpoint::encoded;
 use http::{Request, StatusCode};
 use serde::Deserialize;
@@ -213,7 +213,7 @@ impl Owed {
         record.asked(&as_model, false, self.revision, 0);
         record.served_by(Target::in_batches(&self.provider, model));
         record.admitted(limits::owed(scopes));
-        record.used(usage);
+        record.used(Usage { tier: Tier::Batch, ..usage });
         record.status(StatusCode::OK.as_u16());
         record.ended(Ending::Finished);
     }

@@ -210,19 +210,7 @@ fn usage_of(text: &[u8]) -> Option<Usage> {
 }
 
 fn sum(one: Usage, other: Usage) -> Usage {
-    Usage {
-        input: one.input.saturating_add(other.input),
-        cache_read: one.cache_read.saturating_add(other.cache_read),
-        cache_write: one.cache_write.saturating_add(other.cache_write),
-        cache_write_1h: one.cache_write_1h.saturating_add(other.cache_write_1h),
-        output: one.output.saturating_add(other.output),
-        reasoning: one.reasoning.saturating_add(other.reasoning),
-        input_audio: one.input_audio.saturating_add(other.input_audio),
-        output_audio: one.output_audio.saturating_add(other.output_audio),
-        input_image: one.input_image.saturating_add(other.input_image),
-        output_image: one.output_image.saturating_add(other.output_image),
-        units: one.units.or(other.units),
-    }
+    Usage { units: one.units.or(other.units), ..one.plus(&other) }
 }
 
 fn too_long() -> Box<Failure> {

@@ -94,7 +94,7 @@ impl Gateway {
             billing::check_priced(resolved)?;
         }
         if snapshot.settings.receipts {
-            record.receipted(body, resolved.targets().next().and_then(|target| target.price));
+            record.receipted(body, resolved.targets().next().and_then(|target| target.price.clone()));
         }
         let models: [&str; 2] = [&facts.model, &resolved.model.name];
         let purses = match errand {

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway_engine::price;
 use gateway_engine::snapshot::Target;
-use gateway_engine::{count, price};
 use gateway_wire::v1;
 
-use super::written::tokens;
+use super::written::{tokens, units};
 use super::{Record, micros};
 
 /// In the log, of the one that was late.
@@ -32,9 +32,9 @@ impl Record {
     }
 
     /// Another attempt has answered before this one, which is let go. The prompt has been read and is charged, as a usage event of its
-    /// own.
+    /// own: by its tokens where they were counted for a limit or a budget, else by its bytes.
     pub(crate) fn lost(&mut self, number: usize, target: &Arc<Target>) {
-        let usage = count::estimate(self.n_input_bytes, 0);
+        let (usage, settled_by) = self.unsaid(0);
         let cost = target.price.as_ref().and_then(|price| price::cost(&usage, price));
         let now = micros(self.started);
         if let Some(attempt) = self.log.attempts.get_mut(number.saturating_sub(1)) {
@@ -51,13 +51,15 @@ impl Record {
             provider: target.provider.name.as_ref().to_owned(),
             upstream_model: target.model.as_ref().to_owned(),
             tokens: Some(tokens(&usage)),
-            settled_by: v1::SettledBy::Estimated.into(),
+            units: units(usage.units),
+            settled_by: settled_by.into(),
             cost_nano_usd: cost.unwrap_or_default(),
             priced: cost.is_some(),
             price: cost
                 .and(target.price.as_ref())
                 .map(|price| price.row(self.log.topology_revision))
                 .unwrap_or_default(),
+            tier: String::new(),
             // Nobody was answered.
             status: 0,
             charges: self.charges(cost.unwrap_or(0)),

@@ -93,6 +93,7 @@ impl Record {
                     .and(target.price.as_ref())
                     .map(|price| price.row(self.log.topology_revision))
                     .unwrap_or_default(),
+                tier: used.tier.word().to_owned(),
                 // The request is counted once, with whoever ends it.
                 status: 0,
                 units: None,

@@ -107,6 +107,7 @@ impl Record {
             organization: self.log.organization.clone(),
             charges,
             price: cost.and(price).map(|price| price.row(self.log.topology_revision)).unwrap_or_default(),
+            tier: usage.tier.word().to_owned(),
         }
     }
 }

@@ -59,6 +59,27 @@ async fn a_late_target_loses_to_the_one_beside_it_and_is_charged() {
     gateway.stop().await;
 }
 
+/// Where the prompt was counted, for a budget, the loser is charged by what was counted and not by its bytes.
+#[tokio::test]
+async fn a_late_target_is_charged_by_its_tokens_where_they_were_counted() {
+    let (first, second) = pair().await;
+    let yaml = config(&first, &second, "{after: 100ms, max_percent: 100}");
+    let secret = format!("secret: {KEY}");
+    let yaml = yaml.replace(&secret, &format!("{secret}, limits: {{input_tpm: 100000}}"));
+    let gateway = Gateway::start(&yaml).await;
+    // A hundred words of five bytes are far fewer tokens than bytes by four with the JSON around them, or the other way round.
+    let mut question = question();
+    question["messages"][0]["content"] = json!("zq!x ".repeat(100));
+    let answer = gateway.chat(&question).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let log = gateway.records(1).await.remove(0);
+    let by_bytes = question.to_string().len().div_ceil(4) as u64;
+    let lost = log["attempts"][0]["tokens"]["input"].as_u64().expect("charged");
+    assert!(lost > 100 && lost != by_bytes, "{lost} tokens, {by_bytes} by bytes: {log}");
+    assert_eq!(log["attempts"][0]["cost_nano_usd"], lost * 1_000_000);
+    gateway.stop().await;
+}
+
 /// One of the two that fails leaves the other.
 #[tokio::test]
 async fn a_failure_of_one_leaves_the_other() {

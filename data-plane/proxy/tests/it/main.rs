@@ -37,6 +37,7 @@ mod batches;
 mod strangers;
 mod agents;
 mod auto;
+mod tiers;
 mod trials;
 mod realtime;
 mod operations;

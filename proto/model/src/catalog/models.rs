@@ -32,10 +32,20 @@ pub struct Model {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prices {
     pub base: Rates,
-    /// For a whole request whose prompt has more tokens than this.
-    pub long: Option<(u64, Rates)>,
+    /// For a whole request whose prompt has more tokens than this; from the lowest bound to the highest.
+    pub long: Vec<(u64, Rates)>,
     pub batch: Option<Rates>,
+    /// Of the vendor's service tiers.
+    pub flex: Option<Scale>,
+    pub priority: Option<Scale>,
     pub units: Units,
+}
+
+/// What a service tier charges, for short prompts and for long ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scale {
+    pub base: Rates,
+    pub long: Vec<(u64, Rates)>,
 }
 
 /// Prices of what is charged by something else than tokens.
@@ -162,14 +172,14 @@ impl Prices {
     /// `None` where nothing is known.
     fn read(text: &str) -> Option<Self> {
         let mut prices = Self::default();
-        let mut tier = Tier::Base;
+        let (mut tier, mut is_long) = (Tier::Ordinary, false);
         for part in text.split_ascii_whitespace() {
             if let Some(above) = part.strip_prefix('>') {
-                tier = Tier::Long;
-                prices.long = Some((above.parse().ok()?, Rates::default()));
-            } else if part == "batch" {
-                tier = Tier::Batch;
-                prices.batch = Some(Rates::default());
+                is_long = true;
+                prices.long(tier)?.push((above.parse().ok()?, Rates::default()));
+            } else if let Some(next) = Tier::read(part) {
+                (tier, is_long) = (next, false);
+                prices.begin(tier);
             } else {
                 let (class, price) = part.split_once('=')?;
                 if let Some(piece) = prices.units.piece(class) {
@@ -181,24 +191,62 @@ impl Prices {
                     prices.units.characters = Some(price);
                     continue;
                 }
-                let rates = match tier {
-                    Tier::Base => &mut prices.base,
-                    Tier::Long => &mut prices.long.as_mut()?.1,
-                    Tier::Batch => prices.batch.as_mut()?,
-                };
+                let rates = if is_long { &mut prices.long(tier)?.last_mut()?.1 } else { prices.rates(tier)? };
                 *rates.class(class)? = Some(price);
             }
         }
         (prices != Self::default()).then_some(prices)
+    }
+
+    fn begin(&mut self, tier: Tier) {
+        match tier {
+            Tier::Ordinary => {}
+            Tier::Batch => self.batch = Some(Rates::default()),
+            Tier::Flex => self.flex = Some(Scale::default()),
+            Tier::Priority => self.priority = Some(Scale::default()),
+        }
+    }
+
+    fn rates(&mut self, tier: Tier) -> Option<&mut Rates> {
+        match tier {
+            Tier::Ordinary => Some(&mut self.base),
+            Tier::Batch => self.batch.as_mut(),
+            Tier::Flex => self.flex.as_mut().map(|scale| &mut scale.base),
+            Tier::Priority => self.priority.as_mut().map(|scale| &mut scale.base),
+        }
+    }
+
+    /// Nobody knows which requests of a batch were long.
+    fn long(&mut self, tier: Tier) -> Option<&mut Vec<(u64, Rates)>> {
+        match tier {
+            Tier::Ordinary => Some(&mut self.long),
+            Tier::Batch => None,
+            Tier::Flex => self.flex.as_mut().map(|scale| &mut scale.long),
+            Tier::Priority => self.priority.as_mut().map(|scale| &mut scale.long),
+        }
     }
 }
 
 /// What the classes behind belong to.
 #[derive(Clone, Copy)]
 enum Tier {
-    Base,
-    Long,
+    Ordinary,
     Batch,
+    Flex,
+    Priority,
+}
+
+// === impl Tier ===
+
+impl Tier {
+    fn read(word: &str) -> Option<Self> {
+        Some(match word {
+            "batch" => Self::Batch,
+            "flex" => Self::Flex,
+            "priority" => Self::Priority,
+            _ => return None,
+        })
+    }
 }
 
 // === impl Units ===
@@ -260,6 +308,8 @@ mod tests {
                 assert_eq!(model.capabilities().count(), model.capabilities.len(), "{line}");
                 assert!(model.context.is_none_or(|tokens| (1..=20_000_000).contains(&tokens)), "{line}");
                 let input = model.prices.as_ref().and_then(|prices| prices.base.input);
+                let long = model.prices.iter().flat_map(|prices| prices.long.windows(2));
+                assert!(long.clone().all(|two| two[0].0 < two[1].0), "{line}: bounds are out of order");
                 assert!(input.is_none_or(|price| price.0 <= 1_000 * 1_000_000_000), "{line}: dear beyond belief");
                 assert_eq!(super::model(kind, model.name).as_ref(), Some(&model));
                 n_models += 1;
@@ -276,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whole() {
-        let line = "m\tchat1\t1000\t\ttia>ta\tTR\tin=1.25 out=10 read=0.125 write1h=2 audio_in=3 image=0.04 minute=0.006 chars=15 >200000 in=2.5 batch out=5";
+        let line = "m\tchat1\t1000\t\ttia>ta\tTR\tin=1.25 out=10 read=0.125 write1h=2 audio_in=3 image=0.04 minute=0.006 chars=15 >200000 in=2.5 >400000 in=4 batch out=5 flex in=0.6 priority in=3 >200000 in=6";
         let model = Model::read(line).expect("a line");
         let usd = |text| UsdPerMillion::parse(text).ok();
         let prices = model.prices.clone().expect("prices");
@@ -287,15 +337,17 @@ mod tests {
         assert_eq!((prices.base.cache_write, prices.base.cache_write_1h), (None, usd("2")));
         assert_eq!((prices.base.input_audio, prices.units.characters), (usd("3"), usd("15")));
         assert_eq!((prices.units.image, prices.units.minute), (Usd::parse("0.04").ok(), Usd::parse("0.006").ok()));
-        assert_eq!(
-            prices.long.map(|(above, rates)| (above, rates.input, rates.output)),
-            Some((200_000, usd("2.5"), None))
-        );
+        let long = |of: &[(u64, Rates)]| of.iter().map(|(above, rates)| (*above, rates.input)).collect::<Vec<_>>();
+        assert_eq!(long(&prices.long), [(200_000, usd("2.5")), (400_000, usd("4"))]);
+        assert_eq!(prices.flex.map(|scale| (scale.base.input, scale.long.len())), Some((usd("0.6"), 0)));
+        let priority = prices.priority.expect("a tier");
+        assert_eq!((priority.base.input, long(&priority.long)), (usd("3"), vec![(200_000, usd("6"))]));
         assert_eq!(prices.batch.and_then(|rates| rates.output), usd("5"));
         for bad in ["m", "m\tchat\t\t\t", ""] {
             assert_eq!(Model::read(bad), None);
         }
         assert_eq!(Prices::read("in=x"), None);
         assert_eq!(Prices::read("colour=1"), None);
+        assert_eq!(Prices::read("in=1 batch >200000 in=2"), None);
     }
 }

@@ -69,6 +69,8 @@ pub enum Unpriced {
     /// They are served and count as nothing; their records say that they have no price, and so do the sums of what is spent.
     #[default]
     Allow,
+    /// The same, and replies whose cost is not known say so in `x-gateway-unpriced`.
+    Flag,
     /// 403, where one of the model's targets has no price: nobody could say before which one serves.
     Refuse,
 }

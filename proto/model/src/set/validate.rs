@@ -11,6 +11,7 @@ mod model;
 mod person;
 mod route;
 mod references;
+mod price;
 mod trial;
 
 use std::collections::HashSet;
@@ -20,7 +21,6 @@ use crate::catalog::{self, QUIRKS};
 use crate::document::did_you_mean;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
-use crate::kind::price::Price;
 use crate::kind::provider::{Probe, Provider};
 use crate::kind::settings::{Auth, Settings};
 use crate::limits::Limits;
@@ -46,7 +46,7 @@ pub(super) fn problems(set: &Set) -> Vec<Problem> {
         auto::check(auto, set, &mut Findings { problems: &mut problems, path: "settings.auto".to_owned() });
     }
     each(&mut problems, "providers", &set.providers, |provider| &provider.name, provider_name, provider);
-    each(&mut problems, "prices", &set.prices, |price| &price.name, |_| None, price);
+    each(&mut problems, "prices", &set.prices, |price| &price.name, |_| None, price::check);
     each(&mut problems, "models", &set.models, |model| &model.name, public_name, model::check);
     each(&mut problems, "routes", &set.routes, |route| &route.name, public_name, route::check);
     each(&mut problems, "a2a_agents", &set.a2a_agents, |agent| &agent.name, provider_name, a2a_agent);
@@ -374,24 +374,6 @@ fn limits(limits: &Limits, findings: &mut Findings<'_>) {
     for (name, _) in limits.named().filter(|(_, amount)| *amount == 0) {
         let message = "must be at least 1; use `enabled: false` to let nothing through";
         findings.error(Code::InvalidValue, &format!("limits.{name}"), message);
-    }
-}
-
-fn price(price: &Price, findings: &mut Findings<'_>) {
-    if price.model.is_empty() {
-        findings.error(Code::InvalidValue, "model", "must not be empty; `*` stands for every model");
-    }
-    if !price.is_by_tokens() && !price.is_by_units() {
-        let message = "is missing, and so is every price by the unit; a price has `input_per_1m` and `output_per_1m`, or \
-            one of `per_image`, `per_input_image`, `per_audio_minute`, `per_1m_characters`, `per_1k_searches`";
-        findings.error(Code::MissingField, "input_per_1m", message);
-    }
-    if price.long_prompt.is_some() && !price.is_by_tokens() {
-        let message = "is for prices by tokens; give `input_per_1m` and `output_per_1m` of short prompts too";
-        findings.error(Code::InvalidValue, "long_prompt", message);
-    }
-    if price.batch_percent.is_some_and(|percent| percent > 100) {
-        findings.error(Code::InvalidValue, "batch_percent", "must be at most 100");
     }
 }
 

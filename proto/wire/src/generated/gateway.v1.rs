@@ -694,6 +694,9 @@ pub struct UsageEvent {
     /// where no price was known.
     #[prost(string, tag = "21")]
     pub price: ::prost::alloc::string::String,
+    /// The service tier that the reply told, `priority`, `flex` or `batch`; empty for the ordinary one.
+    #[prost(string, tag = "22")]
+    pub tier: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
@@ -869,6 +872,8 @@ pub struct LogRecord {
     /// As in `UsageEvent`.
     #[prost(string, tag = "66")]
     pub price: ::prost::alloc::string::String,
+    #[prost(string, tag = "67")]
+    pub tier: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

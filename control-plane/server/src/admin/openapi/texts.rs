@@ -3,7 +3,7 @@
 use super::JSON;
 use super::shape::Shape::{Document, Item, Items, Named, Of, PageOf, Patch, Written};
 use super::shape::{Answer, Make, Shape, of};
-use crate::admin::alias::{litellm, management};
+use crate::admin::alias::{calculate, litellm, management};
 use crate::admin::{
     alerts, audit, budgets, catalog, config, deployments, explain, logs, nodes, oidc, people, resources, rollout,
     session, snapshot, spend, tokens, traffic, usage, write,
@@ -220,6 +220,15 @@ pub(super) const TEXTS: &[Text] = &[
         .query(of::<spend::SpendParams>)
         .answers(&[given("200", Named("Spend"))]),
     text(
+        "POST",
+        "/admin/spend/reprice",
+        "repriceUsage",
+        RECORDS,
+        "What a past window costs by other prices: told, or with `dry_run: false` written",
+    )
+    .body(Of(of::<spend::reprice::Reprice>))
+    .answers(&[given("200", Of(of::<spend::reprice::Repriced>))]),
+    text(
         "GET",
         "/admin/traffic",
         "getTraffic",
@@ -317,6 +326,9 @@ pub(super) const TEXTS: &[Text] = &[
     text("GET", "/spend/logs", "litellmSpendLogs", ALIASES, "The newest requests, or the sums of days")
         .query(of::<litellm::LogParams>)
         .answers(&[given("200", Named("ForeignList"))]),
+    text("POST", "/spend/calculate", "litellmCalculateSpend", ALIASES, "What a request costs, or would cost")
+        .body(Of(of::<calculate::Calculated>))
+        .answers(&[given("200", Of(of::<calculate::Told>))]),
     text("GET", "/v1/management/keys", "managementListKeys", ALIASES, "All keys, by name")
         .query(of::<resources::ListParams>)
         .answers(&[given("200", PageOf("Foreign"))]),

@@ -44,15 +44,15 @@ const COLUMNS: &[Column] = &[
     ("ChargeFrequency", |_| "Usage-Based".to_owned()),
     ("ChargePeriodStart", |charge| moment(charge.day)),
     ("ChargePeriodEnd", |charge| moment(charge.day + 1)),
-    ("ConsumedQuantity", |charge| charge.tokens().to_string()),
-    ("ConsumedUnit", |_| "Tokens".to_owned()),
+    ("ConsumedQuantity", |charge| charge.quantity().0.to_string()),
+    ("ConsumedUnit", |charge| charge.quantity().1.to_owned()),
     ("ContractedCost", |charge| charge.cost()),
     ("EffectiveCost", |charge| charge.cost()),
     ("InvoiceIssuerName", |charge| charge.name("provider")),
     ("ListCost", |charge| charge.cost()),
     ("PricingCategory", |_| "Standard".to_owned()),
-    ("PricingQuantity", |charge| charge.tokens().to_string()),
-    ("PricingUnit", |_| "Tokens".to_owned()),
+    ("PricingQuantity", |charge| charge.quantity().0.to_string()),
+    ("PricingUnit", |charge| charge.quantity().1.to_owned()),
     ("ProviderName", |charge| charge.name("provider")),
     ("PublisherName", |charge| charge.name("provider")),
     ("ResourceId", |charge| charge.name("key_id")),
@@ -60,6 +60,7 @@ const COLUMNS: &[Column] = &[
     ("ResourceType", |_| "Virtual key".to_owned()),
     ("ServiceCategory", |_| "AI and Machine Learning".to_owned()),
     ("ServiceName", |charge| charge.name("model")),
+    ("ServiceSubcategory", |_| "Generative AI".to_owned()),
     ("SkuId", |charge| format!("{}/{}", charge.name("provider"), charge.name("model"))),
     ("SubAccountId", |charge| charge.name("team")),
     ("SubAccountName", |charge| charge.name("team")),
@@ -108,6 +109,20 @@ impl Charge<'_> {
     /// The price that is told is the one that is charged: there is one.
     fn cost(&self) -> String {
         money::usd(self.totals.cost_nano_usd)
+    }
+
+    /// What was used, where it is not tokens what the model is charged by.
+    fn quantity(&self) -> (u64, &'static str) {
+        let units = &self.totals.units;
+        let all = [
+            (self.tokens(), "Tokens"),
+            (units.pictures_made, "Images"),
+            (units.pictures_read, "Images"),
+            (units.audio_ms, "Milliseconds"),
+            (units.characters, "Characters"),
+            (units.searches, "Searches"),
+        ];
+        all.into_iter().find(|(count, _)| *count > 0).unwrap_or(all[0])
     }
 
     /// Classes are disjoint but for parts of `input` and `output`.
