@@ -32,7 +32,7 @@ enum Act {
     Verify(Verify),
 }
 
-/// Check a file of receipts, offline
+/// Check files of receipts, offline
 #[derive(Args, Debug)]
 #[command(
     after_help = "Each receipt must be signed by the key, and name the one before it by its hash, so that nothing was changed, left out, put between
@@ -42,12 +42,13 @@ The key is what a node tells at /.well-known/gateway-llm-receipts.json; keep it 
 
 Examples:
   curl -s http://localhost:8080/.well-known/gateway-llm-receipts.json > key.json
-  gatewayctl receipts verify receipts.jsonl --key key.json"
+  gatewayctl receipts verify receipts.jsonl --key key.json
+  gatewayctl receipts verify receipts.000001.jsonl receipts.000002.jsonl receipts.jsonl --key key.json"
 )]
 struct Verify {
-    /// The node's file, `receipts.jsonl` in its data directory
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The node's files in their order, from `receipts.000001.jsonl` in its data directory to `receipts.jsonl`, the one that it writes
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// The published key
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -57,9 +58,9 @@ struct Verify {
 
 pub(crate) fn run(receipts: Receipts) -> Result<Exit, Failure> {
     let Act::Verify(verify) = receipts.act;
-    let report = verified(&verify.file, &key(&verify.key)?)?;
+    let report = verified(&verify.files, &key(&verify.key)?)?;
     let is_right = report.reason.is_none();
-    verify.output.format.print(&report.value(), |_| report.drawn(&verify.file))?;
+    verify.output.format.print(&report.value(), |_| report.drawn(&verify.files))?;
     Ok(if is_right { Exit::Done } else { Exit::Refused })
 }
 
@@ -78,8 +79,8 @@ struct Report {
     /// Of those whose baseline is known; losses are taken off.
     saved_nano_usd: i64,
     key_id: String,
-    /// What is wrong, with the line that it is in.
-    reason: Option<(u64, String)>,
+    /// What is wrong, with the file and the line that it is in.
+    reason: Option<(PathBuf, u64, String)>,
 }
 
 #[derive(Deserialize)]
@@ -114,33 +115,48 @@ fn key(path: &Path) -> Result<Key, Failure> {
     Ok(Key { id: member("public_key_id")?.to_owned(), public })
 }
 
-/// Line by line, so that the file may be of any length. An error where it cannot be read.
-fn verified(path: &Path, key: &Key) -> Result<Report, Failure> {
+/// One chain through all files. An error where one cannot be read.
+fn verified(files: &[PathBuf], key: &Key) -> Result<Report, Failure> {
+    let mut report = Report { key_id: key.id.clone(), ..Report::default() };
+    let mut so_far = SoFar::default();
+    for path in files {
+        if let Some((line, reason)) = one(path, key, &mut report, &mut so_far)? {
+            report.reason = Some((path.clone(), line, reason));
+            break;
+        }
+    }
+    Ok(report)
+}
+
+/// What the next receipt is held against.
+#[derive(Default)]
+struct SoFar {
+    /// Id and hash of the one before.
+    before: (String, String),
+    ids: HashSet<String>,
+}
+
+/// Line by line, so that the file may be of any length; the first line that is not right.
+fn one(path: &Path, key: &Key, report: &mut Report, so_far: &mut SoFar) -> Result<Option<(u64, String)>, Failure> {
     let unreadable = |error| Failure::new(Exit::NotFound, format!("`{}` cannot be read: {error}", path.display()));
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
-    let mut report = Report { key_id: key.id.clone(), ..Report::default() };
-    let (mut before, mut ids, mut line) = ((String::new(), String::new()), HashSet::new(), String::new());
+    let (mut n_lines, mut line) = (0, String::new());
     loop {
         line.clear();
         if reader.by_ref().take(MAX_LINE).read_line(&mut line).map_err(unreadable)? == 0 {
-            return Ok(report);
+            return Ok(None);
         }
+        n_lines += 1;
         let whole = line.strip_suffix('\n').unwrap_or(&line);
-        match checked(whole, key, &before) {
-            Ok(receipt) if ids.insert(receipt.id.clone()) => {
+        match checked(whole, key, &so_far.before) {
+            Ok(receipt) if so_far.ids.insert(receipt.id.clone()) => {
                 report.n_receipts += 1;
                 report.cost_nano_usd = report.cost_nano_usd.saturating_add(receipt.cost_nano_usd.unwrap_or(0));
                 report.saved_nano_usd = report.saved_nano_usd.saturating_add(receipt.saved_nano_usd.unwrap_or(0));
-                before = (receipt.id, hash(whole));
+                so_far.before = (receipt.id, hash(whole));
             }
-            Ok(receipt) => {
-                report.reason = Some((report.n_receipts + 1, format!("`{}` is there twice", receipt.id)));
-                return Ok(report);
-            }
-            Err(reason) => {
-                report.reason = Some((report.n_receipts + 1, reason));
-                return Ok(report);
-            }
+            Ok(receipt) => return Ok(Some((n_lines, format!("`{}` is there twice", receipt.id)))),
+            Err(reason) => return Ok(Some((n_lines, reason))),
         }
     }
 }
@@ -172,10 +188,12 @@ fn hash(line: &str) -> String {
 
 impl Report {
     fn value(&self) -> Value {
-        let reason = self.reason.as_ref().map(|(line, reason)| format!("line {line}: {reason}"));
+        let reason = self.reason.as_ref().map(|(_, line, reason)| format!("line {line}: {reason}"));
+        let file = self.reason.as_ref().map(|(file, ..)| file.display().to_string());
         json!({
             "verified": reason.is_none(),
             "reason": reason,
+            "file": file,
             "signed_by_key_id": self.key_id,
             "receipts": self.n_receipts,
             "cost_nano_usd": self.cost_nano_usd,
@@ -183,16 +201,16 @@ impl Report {
         })
     }
 
-    fn drawn(&self, file: &Path) -> String {
+    fn drawn(&self, files: &[PathBuf]) -> String {
         let (n_receipts, key_id) = (self.n_receipts, &self.key_id);
         match &self.reason {
             None => format!(
                 "{}: {n_receipts} receipts, all signed by {key_id} and in order; cost {}, saved {}\n",
-                file.display(),
+                files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", "),
                 dollars(self.cost_nano_usd),
                 dollars(self.saved_nano_usd)
             ),
-            Some((line, reason)) => {
+            Some((file, line, reason)) => {
                 format!("{}: line {line} {reason}; the {n_receipts} before it are right\n", file.display())
             }
         }
@@ -251,8 +269,8 @@ mod tests {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join("receipts.jsonl");
             std::fs::write(&path, lines.join("\n")).expect("written");
-            let report = verified(&path, &key).expect("readable");
-            let found = report.reason.as_ref().map(|(line, reason)| (*line, reason.as_str()));
+            let report = verified(&[path], &key).expect("readable");
+            let found = report.reason.as_ref().map(|(_, line, reason)| (*line, reason.as_str()));
             match (found, expected) {
                 (Some((line, reason)), Some((at, why))) => {
                     assert!(line == at && reason.contains(why), "{line}: {reason}")
@@ -264,5 +282,34 @@ mod tests {
                 assert_eq!((report.n_receipts, report.cost_nano_usd, report.saved_nano_usd), (3, 15, 11));
             }
         }
+    }
+
+    /// One chain in several files is right in their order only, and a file that is missing shows where it was.
+    #[test]
+    fn a_chain_goes_on_in_the_next_file() {
+        let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
+        let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).expect("a key");
+        let key = Key { id: "k".to_owned(), public: pair.public_key().as_ref().to_vec() };
+        let lines = chain(&pair, &key, &[1, 2, 3, 4, 5]);
+        let dir = tempfile::tempdir().expect("a directory");
+        let files: Vec<PathBuf> = [&lines[..2], &lines[2..4], &lines[4..]]
+            .iter()
+            .enumerate()
+            .map(|(at, lines)| {
+                let path = dir.path().join(format!("{at}.jsonl"));
+                std::fs::write(&path, lines.join("\n") + "\n").expect("written");
+                path
+            })
+            .collect();
+        let [first, second, third] = &files[..] else { panic!("three files") };
+        let of = |files: &[&PathBuf]| {
+            let report =
+                verified(&files.iter().map(|file| (*file).clone()).collect::<Vec<_>>(), &key).expect("readable");
+            (report.n_receipts, report.reason.map(|(file, line, _)| (file, line)))
+        };
+        assert_eq!(of(&[first, second, third]), (5, None));
+        assert_eq!(of(&[first, third]), (2, Some((third.clone(), 1))));
+        assert_eq!(of(&[second, third]), (0, Some((second.clone(), 1))));
+        assert_eq!(of(&[first, second, second]), (4, Some((second.clone(), 1))));
     }
 }

@@ -1,6 +1,7 @@
 //! `spend`: what was spent, by any of its dimensions together; for people, for scripts, for spreadsheets.
 
 mod reconcile;
+mod reprice;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -72,6 +73,7 @@ pub(crate) struct Spend {
 #[derive(Subcommand, Debug)]
 enum Act {
     Reconcile(reconcile::Reconcile),
+    Reprice(reprice::Reprice),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -103,8 +105,10 @@ enum Form {
 const CSV_PAGE: usize = 10_000;
 
 pub(crate) async fn run(mut spend: Spend) -> Result<Exit, Failure> {
-    if let Some(Act::Reconcile(reconcile)) = spend.act.take() {
-        return reconcile::run(reconcile).await;
+    match spend.act.take() {
+        Some(Act::Reconcile(reconcile)) => return reconcile::run(reconcile).await,
+        Some(Act::Reprice(reprice)) => return reprice::run(reprice).await,
+        None => {}
     }
     let client = Client::new(&spend.gateway)?;
     match spend.form {
