@@ -9,6 +9,7 @@ use gateway_dialects::task_events;
 use gateway_engine::choice::Chosen;
 use gateway_engine::limits::Rates;
 use gateway_engine::resolve::Resolved;
+use gateway_engine::snapshot::Target;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::fold::Reply;
@@ -114,10 +115,7 @@ pub(crate) fn response(
     let mut writer = Writer::new(response.headers_mut(), config.families());
     writer.retries(record.n_attempts().saturating_sub(1));
     writer.dropped(&dropped);
-    let is_counted = matches!(answer, Answer::Counted { .. });
-    if config.snapshot.settings.flags_unpriced && target.price.is_none() && !is_counted {
-        writer.unpriced();
-    }
+    flag(&mut writer, config, &target, &answer);
     if let Some(fill) = record.fill() {
         fill.dropped(&dropped);
         writer.cache(false);
@@ -209,6 +207,14 @@ fn finished(
     }
     *response.body_mut() = ReplyBody::whole(bytes);
     (response, Some(record))
+}
+
+/// Says before the reply what nobody can say behind it. Counting tokens costs nothing.
+fn flag(writer: &mut Writer<'_>, config: &Config, target: &Target, answer: &Answer) {
+    let is_counted = matches!(answer, Answer::Counted { .. });
+    if config.snapshot.settings.flags_unpriced && target.price.is_none() && !is_counted {
+        writer.unpriced();
+    }
 }
 
 fn figures(writer: &mut Writer<'_>, record: &Record) {
