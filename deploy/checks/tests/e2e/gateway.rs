@@ -72,6 +72,14 @@ impl Place {
         self.start(&all, "up").await
     }
 
+    /// Starts a control plane without a node; output goes to `control.log`.
+    pub(crate) async fn control_plane(&self, args: &[&str]) -> Gateway {
+        let mut all = vec!["control-plane", "--data-dir", "control", "--admin-listen", "127.0.0.1:0"];
+        all.extend(["--fleet-listen", "127.0.0.1:0"]);
+        all.extend(args);
+        self.start(&all, "control").await
+    }
+
     /// Starts a node alone from `gateway.yaml`; output goes to `node.log`.
     pub(crate) async fn node(&self, args: &[&str]) -> Gateway {
         let mut all = vec!["data-plane", "--data-dir", "node", "--listen", "127.0.0.1:0", "-f", "gateway.yaml"];
@@ -96,7 +104,8 @@ impl Place {
             async move { text.map(|text| serde_json::from_str(&text).expect("the ready file appears whole")) }
         })
         .await;
-        let addr = address(&ready["base_url"]);
+        // A control plane alone has no public API.
+        let addr = address(ready.get("base_url").unwrap_or(&ready["admin_url"]));
         let key = ready["virtual_key"].as_str().unwrap_or_default().to_owned();
         Gateway { child, ready, addr, key }
     }
@@ -173,7 +182,7 @@ fn question(model: &str, stream: bool) -> Value {
     json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "Say hello."}]})
 }
 
-fn address(url: &Value) -> SocketAddr {
+pub(crate) fn address(url: &Value) -> SocketAddr {
     let text = url.as_str().unwrap_or_else(|| panic!("not a URL: {url}"));
     let address = text.split_once("://").map_or(text, |(_, address)| address);
     address.trim_end_matches('/').parse().unwrap_or_else(|_| panic!("not host:port: {text}"))

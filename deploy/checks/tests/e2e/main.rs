@@ -15,6 +15,7 @@ mod commands;
 mod crash;
 mod dashboard;
 mod pages;
+mod people;
 mod refusals;
 mod sdk;
 mod sdk_resources;
