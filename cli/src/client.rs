@@ -282,7 +282,7 @@ fn is_loopback(url: &str) -> bool {
     })
 }
 
-fn unreachable(admin_url: &str, error: &reqwest::Error) -> Failure {
+pub(crate) fn unreachable(admin_url: &str, error: &reqwest::Error) -> Failure {
     if error.is_builder() {
         return Failure::new(Exit::Unreachable, format!("`{admin_url}` is no address of an admin API"))
             .hint("write it like http://127.0.0.1:8081");

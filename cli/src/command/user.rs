@@ -1,5 +1,7 @@
 //! `user`: with what people sign in, and who has.
 
+mod own;
+
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,6 +21,7 @@ use crate::output::{dash, items, text, when};
 Examples:
   gatewayctl user invite ada
   gatewayctl user set-password ada
+  gatewayctl user change-password ada@example.com
   gatewayctl user sessions"
 )]
 pub(crate) struct User {
@@ -29,6 +32,7 @@ pub(crate) struct User {
 #[derive(Subcommand, Debug)]
 enum Action {
     SetPassword(SetPassword),
+    ChangePassword(own::ChangePassword),
     Invite(Invite),
     Sessions(Sessions),
     SignOut(SignOut),
@@ -91,6 +95,7 @@ struct SignOut {
 pub(crate) async fn run(user: User) -> Result<Exit, Failure> {
     match user.action {
         Action::SetPassword(action) => set_password(action).await,
+        Action::ChangePassword(action) => own::run(action).await,
         Action::Invite(action) => invite(action).await,
         Action::Sessions(action) => sessions(action).await,
         Action::SignOut(action) => sign_out(action).await,

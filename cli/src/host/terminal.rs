@@ -76,6 +76,19 @@ pub(crate) fn secret(what: &str) -> Result<Secret, Failure> {
     }
 }
 
+/// Two secrets, each as [`secret`] has it; from stdin they are two lines.
+pub(crate) fn two_secrets(first: &str, second: &str) -> Result<[Secret; 2], Failure> {
+    if io::stdin().is_terminal() {
+        return Ok([secret(first)?, secret(second)?]);
+    }
+    let text = piped()?;
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.as_slice() {
+        [one, other] => Ok([Secret::new(*one), Secret::new(*other)]),
+        _ => Err(Failure::new(Exit::Usage, format!("stdin must be two lines: the {first}, and the {second}"))),
+    }
+}
+
 fn piped() -> Result<String, Failure> {
     let mut text = String::new();
     let limit = u64::try_from(MAX_ANSWER).unwrap_or(u64::MAX);

@@ -80,6 +80,7 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/admin/session", Anybody, || get(session::show)),
         row(Method::POST, "/admin/session", Greeting, || post(session::begin)),
         row(Method::DELETE, "/admin/session", Anybody, || delete(session::end)),
+        row(Method::PUT, "/admin/session/password", Anybody, || put(people::change_own_password)),
         row(Method::GET, "/admin/oidc/begin", Greeting, || get(oidc::begin)),
         row(Method::GET, "/admin/oidc/callback", Greeting, || get(oidc::callback)),
         row(Method::GET, "/admin/sessions", Of(PeopleRead), || get(people::sessions)),

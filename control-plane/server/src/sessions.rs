@@ -79,7 +79,10 @@ async fn look_up(store: &Store, digest: &[u8], now_ms: i64) -> Result<Option<Sig
             let item = store.item(ItemKind::Resource(Kind::User), name).await?;
             // One who has that name since then is somebody else.
             let item = item.filter(|item| item.name == *name && item.created_at_ms <= session.created_at_ms);
-            item.as_ref().and_then(may_sign_in).map(|(user, role)| Grant::new(role, &user.leads))
+            let found = item.as_ref().and_then(may_sign_in);
+            // Who has become more, or less, signs in as that.
+            let found = found.filter(|(_, role)| session.role_then.is_none_or(|then| then == *role));
+            found.map(|(user, role)| Grant::new(role, &user.leads))
         }
     };
     Ok(grant.map(|grant| Signed { session, grant }))
@@ -106,6 +109,7 @@ mod tests {
             digest: digest.to_vec(),
             actor: "master".to_owned(),
             whose: Whose::Master,
+            role_then: None,
             created_at_ms: now_ms,
             expires_at_ms: now_ms + 60_000,
         };

@@ -29,6 +29,8 @@ pub struct Invitation {
 
 /// Users that are looked at for one e-mail address; a pattern in an address matches more than itself.
 const MAX_ALIKE: i64 = 100;
+/// No digest is empty.
+const NO_SESSION: &[u8] = &[];
 
 // === impl Store ===
 
@@ -58,7 +60,23 @@ impl Store {
     pub async fn set_password(&self, user: &str, password: &Password, row: AuditRow) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         lock_heads(&mut tx).await?;
-        write_password(&mut tx, user, password).await?;
+        write_password(&mut tx, user, password, NO_SESSION).await?;
+        audit::append(&mut tx, &[row]).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The same by the user themselves, in a session that lives on while all their others end.
+    pub async fn change_password(
+        &self,
+        user: &str,
+        password: &Password,
+        session: &[u8],
+        row: AuditRow,
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        lock_heads(&mut tx).await?;
+        write_password(&mut tx, user, password, session).await?;
         audit::append(&mut tx, &[row]).await?;
         tx.commit().await?;
         Ok(())
@@ -106,14 +124,15 @@ impl Store {
         if taken.execute(&mut *tx).await?.rows_affected() == 0 {
             return Ok(false);
         }
-        write_password(&mut tx, &invitation.user, password).await?;
+        write_password(&mut tx, &invitation.user, password, NO_SESSION).await?;
         audit::append(&mut tx, &[row]).await?;
         tx.commit().await?;
         Ok(true)
     }
 }
 
-async fn write_password(tx: &mut Tx, user: &str, password: &Password) -> Result<(), Error> {
+/// `kept` is the digest of the one session that does not end with it.
+async fn write_password(tx: &mut Tx, user: &str, password: &Password, kept: &[u8]) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO person_password (user_name, hash, set_at_ms) VALUES ($1, $2, $3) \
          ON CONFLICT (user_name) DO UPDATE SET hash = excluded.hash, set_at_ms = excluded.set_at_ms",
@@ -123,11 +142,9 @@ async fn write_password(tx: &mut Tx, user: &str, password: &Password) -> Result<
     .bind(password.set_at_ms)
     .execute(&mut **tx)
     .await?;
-    for stale in
-        ["DELETE FROM person_session WHERE user_name = $1", "DELETE FROM person_invitation WHERE user_name = $1"]
-    {
-        sqlx::query(stale).bind(text(user)).execute(&mut **tx).await?;
-    }
+    let ended = sqlx::query("DELETE FROM person_session WHERE user_name = $1 AND digest <> $2");
+    ended.bind(text(user)).bind(kept.to_vec()).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM person_invitation WHERE user_name = $1").bind(text(user)).execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -18,6 +18,8 @@ pub struct SessionRow {
     /// Whom it acts for, as the audit log calls them.
     pub actor: String,
     pub whose: Whose,
+    /// What a user was when it began. `None`: it is no user's, or from before that was written down.
+    pub role_then: Option<PersonRole>,
     pub created_at_ms: i64,
     pub expires_at_ms: i64,
 }
@@ -34,10 +36,10 @@ pub enum Whose {
 }
 
 /// Both kinds of sessions as one table.
-const EVERY: &str = "SELECT digest, actor, user_name, role, teams, is_person, created_at_ms, expires_at_ms FROM (\
-     SELECT digest, actor, '' AS user_name, '' AS role, '[]' AS teams, CAST(0 AS BIGINT) AS is_person, created_at_ms, expires_at_ms \
-     FROM admin_session UNION ALL \
-     SELECT digest, actor, user_name, role, teams, CAST(1 AS BIGINT) AS is_person, created_at_ms, expires_at_ms \
+const EVERY: &str = "SELECT digest, actor, user_name, role, teams, role_then, is_person, created_at_ms, expires_at_ms FROM (\
+     SELECT digest, actor, '' AS user_name, '' AS role, '[]' AS teams, '' AS role_then, CAST(0 AS BIGINT) AS is_person, \
+     created_at_ms, expires_at_ms FROM admin_session UNION ALL \
+     SELECT digest, actor, user_name, role, teams, role_then, CAST(1 AS BIGINT) AS is_person, created_at_ms, expires_at_ms \
      FROM person_session) AS every_session WHERE expires_at_ms > $1";
 
 // === impl Store ===
@@ -64,8 +66,8 @@ impl Store {
                 "INSERT INTO admin_session (digest, actor, created_at_ms, expires_at_ms) VALUES ($1, $2, $3, $4)",
             ),
             Some(_) => sqlx::query(
-                "INSERT INTO person_session (digest, actor, created_at_ms, expires_at_ms, user_name, role, teams) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                "INSERT INTO person_session (digest, actor, created_at_ms, expires_at_ms, user_name, role, teams, role_then) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             ),
         };
         let mut begun = begun
@@ -74,7 +76,8 @@ impl Store {
             .bind(session.created_at_ms)
             .bind(session.expires_at_ms);
         if let Some(user) = user {
-            begun = begun.bind(text(user)).bind(role).bind(text(&teams));
+            let then = session.role_then.map(PersonRole::name).unwrap_or_default();
+            begun = begun.bind(text(user)).bind(role).bind(text(&teams)).bind(then);
         }
         begun.execute(&mut *tx).await?;
         audit::append(&mut tx, &[row]).await?;
@@ -121,6 +124,7 @@ impl SessionRow {
         let user: String = row.try_get("user_name")?;
         let role: String = row.try_get("role")?;
         let teams: String = row.try_get("teams")?;
+        let then: String = row.try_get("role_then")?;
         let whose = match (row.try_get::<i64, _>("is_person")?, PersonRole::parse(&role)) {
             (0, _) => Whose::Master,
             (_, Some(role)) => Whose::Claimed { role, teams: serde_json::from_str(&teams).unwrap_or_default() },
@@ -130,6 +134,7 @@ impl SessionRow {
             digest: row.try_get("digest")?,
             actor: row.try_get("actor")?,
             whose,
+            role_then: PersonRole::parse(&then),
             created_at_ms: row.try_get("created_at_ms")?,
             expires_at_ms: row.try_get("expires_at_ms")?,
         })

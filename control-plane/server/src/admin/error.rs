@@ -75,6 +75,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
+    /// Who is signed in says another password than theirs. They stay signed in.
+    pub(crate) fn other_password() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "`current` is not your password; nothing was changed")
+    }
+
     /// The identity provider has let nobody in.
     pub(crate) fn refused_there() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "the identity provider has not signed you in; begin again")

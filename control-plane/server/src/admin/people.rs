@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, Request, State};
+use axum::{Extension, Json};
 use gateway_model::kind::Kind;
 use gateway_model::person::PersonRole;
 use gateway_model::secret::Secret;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::access::{Caller, Peer, actor};
+use super::access::{Caller, Identity, Peer, actor};
 use super::cookie;
 use super::error::ApiError;
 use super::extract::{Payload, small};
@@ -30,6 +30,15 @@ use crate::sessions::may_sign_in;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
+    /// 10 to 256 characters.
+    password: Secret,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OwnPasswordBody {
+    /// The one that it replaces.
+    current: Secret,
     /// 10 to 256 characters.
     password: Secret,
 }
@@ -90,6 +99,39 @@ pub(crate) async fn set_password(
     let password = hashed(&app, body.password).await?;
     let row = audit(&caller.0, "set_password", "user", &item.name, &Value::Null, password.set_at_ms);
     app.store.set_password(&item.name, &password, row).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody changes their own password, with the one before. Their other sessions end, on every replica, before this is answered.
+pub(crate) async fn change_own_password(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Extension(identity): Extension<Identity>,
+    peer: Option<Extension<Peer>>,
+    Payload(body): Payload,
+) -> Result<StatusCode, ApiError> {
+    // What is wrong with the body is not repeated: there are secrets in it.
+    let body: OwnPasswordBody = serde_json::from_value(body)
+        .map_err(|_| ApiError::malformed("the body must be `{\"current\": \"…\", \"password\": \"…\"}`"))?;
+    let own = identity.session.as_ref().and_then(|session| match &session.whose {
+        Whose::User(name) => Some((session, name)),
+        Whose::Master | Whose::Claimed { .. } => None,
+    });
+    let (session, user) = own.ok_or_else(|| {
+        let message = "only who has signed in with a password has one to change; the identity provider changes its own";
+        ApiError::conflict(message)
+    })?;
+    let ip = peer.map(|Extension(peer)| peer.0.ip());
+    // Whoever finds an open browser tries no more often than at the door.
+    app.passwords.take(ip, user)?;
+    let hash = app.store.password(user).await?.map(|password| password.hash);
+    if !app.passwords.are_same(body.current, hash).await? {
+        return Err(ApiError::other_password());
+    }
+    app.passwords.give_back(ip, user);
+    let password = hashed(&app, body.password).await?;
+    let row = audit(&caller.0, "change_password", "user", user, &Value::Null, password.set_at_ms);
+    app.store.change_password(user, &password, &session.digest, row).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

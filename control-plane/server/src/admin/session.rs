@@ -100,10 +100,12 @@ pub(super) async fn open(
 ) -> Result<(SessionRow, HeaderValue), ApiError> {
     let secret = cookie::mint();
     let now_ms = unix_ms();
+    let role_then = matches!(whose, Whose::User(_)).then(|| actor.grant.role());
     let session = SessionRow {
         digest: app.master_key.seal(&secret),
         actor: actor.name.clone(),
         whose,
+        role_then,
         created_at_ms: now_ms,
         expires_at_ms: now_ms + LIFE_MS,
     };

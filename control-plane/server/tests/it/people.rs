@@ -138,6 +138,9 @@ async fn nobody_gives_themselves_more() {
         person.call(method, path, body.clone()).await.refused(403, "forbidden");
     }
     owner.call("PATCH", "/admin/users/operator", json!({"role": "viewer"})).await.expect(200);
+    // Whose role has changed signs in anew, whatever it is now.
+    operator.call("PATCH", "/admin/settings", json!({})).await.refused(401, "unauthorized");
+    let operator = sign_in(&world, "operator").await;
     operator.call("PATCH", "/admin/settings", json!({})).await.refused(403, "forbidden");
     owner.call("PATCH", "/admin/users/operator", json!({"role": null})).await.expect(200);
     operator.get("/admin/status").await.refused(401, "unauthorized");
@@ -170,7 +173,7 @@ async fn idor_matrix() {
     let before = world.get("/admin/keys/foreign-key").await.body;
     let mut n_asked = 0;
     for route in ROUTES.iter().filter(|route| !matches!(route.need, Need::Nothing | Need::Greeting)) {
-        if route.path == "/admin/session" {
+        if route.path.starts_with("/admin/session") && !route.path.starts_with("/admin/sessions") {
             continue;
         }
         let kinds: &[(&str, &[&str])] = if route.path.contains("{kind}") {
@@ -288,6 +291,65 @@ async fn passwords_and_invitations() {
     world.call("POST", "/admin/users", json!({"name": "ci", "service_account": true})).await.expect(201);
     world.call("PUT", "/admin/users/ci/password", json!({"password": PASSWORD})).await.refused(409, "conflict");
     world.call("POST", "/admin/keys", json!({"name": "ci-key", "user": "ci"})).await.expect(201);
+}
+
+/// With the password before; every other session of theirs ends, and nobody else's.
+#[tokio::test]
+async fn people_change_their_own_password() {
+    const OWN_PASSWORD: &str = "/admin/session/password";
+    let world = World::new().await;
+    user(&world, "ada", "viewer", &[]).await;
+    user(&world, "bob", "viewer", &[]).await;
+    let (here, elsewhere) = (sign_in(&world, "ada").await, sign_in(&world, "ada").await);
+    let bob = sign_in(&world, "bob").await;
+    let chosen = "a password of her own";
+    let body = |current: &str, password: &str| json!({"current": current, "password": password});
+    for (body, expected, code) in [
+        (body("not the one she has", chosen), 403, "forbidden"),
+        (body("", chosen), 403, "forbidden"),
+        (body(PASSWORD, "short"), 400, "malformed"),
+        (body(PASSWORD, &"x".repeat(257)), 400, "malformed"),
+        (json!({"password": chosen}), 400, "malformed"),
+        (json!({"current": PASSWORD, "password": chosen, "user": "bob"}), 400, "malformed"),
+    ] {
+        here.call("PUT", OWN_PASSWORD, body).await.refused(expected, code);
+    }
+    elsewhere.get("/admin/status").await.expect(200);
+    // Who has no password has none to change: nobody, the master key, and a page of somebody else.
+    let stranger = world.send("PUT", OWN_PASSWORD, &[HOST, OWN, CSRF], body(PASSWORD, chosen).to_string().into()).await;
+    stranger.refused(401, "unauthorized");
+    world.call("PUT", OWN_PASSWORD, body(PASSWORD, chosen)).await.refused(409, "conflict");
+    let headers = [HOST, ("cookie", here.cookie.as_str())];
+    let forged = world.send("PUT", OWN_PASSWORD, &headers, body(PASSWORD, chosen).to_string().into()).await;
+    forged.refused(403, "forbidden");
+
+    let invitation = world.call("POST", "/admin/users/ada/invitation", Value::Null).await.expect(201);
+    here.call("PUT", OWN_PASSWORD, body(PASSWORD, chosen)).await.expect(204);
+    here.get("/admin/status").await.expect(200);
+    bob.get("/admin/status").await.expect(200);
+    elsewhere.get("/admin/status").await.refused(401, "unauthorized");
+    try_sign_in(&world, "ada@example.com", PASSWORD).await.refused(401, "unauthorized");
+    try_sign_in(&world, "ada@example.com", chosen).await.expect(201);
+    let accept = json!({"token": invitation["token"], "password": PASSWORD}).to_string().into_bytes();
+    world.send("POST", "/admin/invitation", &[HOST, OWN], accept).await.refused(404, "not_found");
+    let told = world.get("/admin/audit?limit=20").await;
+    assert!(!told.text.contains(chosen) && !told.text.contains(PASSWORD));
+    let told = told.expect(200);
+    let row = told["data"].as_array().unwrap().iter().find(|row| row["action"] == "change_password").cloned().unwrap();
+    assert_eq!((&row["actor"], &row["name"]), (&json!("user:ada"), &json!("ada")));
+}
+
+#[tokio::test]
+async fn tries_to_change_a_password_are_counted() {
+    let world = World::new().await;
+    user(&world, "ada", "viewer", &[]).await;
+    let ada = sign_in(&world, "ada").await;
+    let guess = json!({"current": "a guess of somebody", "password": "a password of theirs"});
+    for _ in 0..10 {
+        ada.call("PUT", "/admin/session/password", guess.clone()).await.refused(403, "forbidden");
+    }
+    ada.call("PUT", "/admin/session/password", guess).await.refused(429, "too_many");
+    ada.get("/admin/status").await.expect(200);
 }
 
 #[tokio::test]

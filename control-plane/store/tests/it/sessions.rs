@@ -10,6 +10,7 @@ fn session(name: &str, from_ms: i64) -> SessionRow {
         digest,
         actor: "master".to_owned(),
         whose: Whose::Master,
+        role_then: None,
         created_at_ms: from_ms,
         expires_at_ms: from_ms + 100,
     }

@@ -101,6 +101,15 @@ pub(super) const TEXTS: &[Text] = &[
     .answers(&[given("201", Named("Session"))]),
     text("DELETE", "/admin/session", "signOut", OPERATIONS, "End the session, on every replica at once")
         .answers(&[GONE]),
+    text(
+        "PUT",
+        "/admin/session/password",
+        "changeOwnPassword",
+        PEOPLE,
+        "Change one's own password, and end one's other sessions on every replica",
+    )
+    .body(Of(of::<people::OwnPasswordBody>))
+    .answers(&[GONE]),
     text("GET", "/admin/oidc/begin", "beginOidc", PEOPLE, "Send the browser to the identity provider")
         .answers(&[TO_PROVIDER]),
     text("GET", "/admin/oidc/callback", "endOidc", PEOPLE, "Where the identity provider sends it back to")
