@@ -18,6 +18,7 @@ need postgresql /usr/lib/postgresql/*/bin/initdb "$(command -v initdb || true)"
 need haproxy /usr/sbin/haproxy
 need redis-server "$(command -v valkey-server || true)"
 need chromium-headless-shell "$(command -v chromium || command -v google-chrome || true)"
+need curl /usr/bin/curl
 need libfaketime /usr/lib/*/faketime/libfaketime.so.1
 [ -n "$missing" ] || exit 0
 

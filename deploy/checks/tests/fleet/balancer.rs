@@ -19,9 +19,9 @@ const PACE: Duration = Duration::from_secs(1);
 
 /// The balancer and where it listens.
 #[derive(Debug)]
-struct Balancer {
+pub(crate) struct Balancer {
     _haproxy: Haproxy,
-    public: SocketAddr,
+    pub(crate) public: SocketAddr,
     stats: SocketAddr,
 }
 
@@ -150,7 +150,7 @@ async fn the_admin_api_is_under_the_public_name() {
 
 impl Balancer {
     /// The shipped configuration in front of the fleet's nodes and control planes.
-    fn start(fleet: &Fleet) -> Option<Self> {
+    pub(crate) fn start(fleet: &Fleet) -> Option<Self> {
         let [public, stats] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let at = |process: Option<&crate::process::Process>, field: &str| {
             // Where the test has no second one, nothing listens.
@@ -171,7 +171,7 @@ impl Balancer {
     }
 
     /// Waits until so many nodes are in rotation.
-    async fn until_up(&self, n: usize) {
+    pub(crate) async fn until_up(&self, n: usize) {
         eventually(&format!("{n} nodes to be in rotation"), || async {
             let table = http::send(self.stats, "GET", "/;csv", "", String::new()).await.ok()?.text();
             let rows = table.lines().filter(|row| row.starts_with("nodes,node"));

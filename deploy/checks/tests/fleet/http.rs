@@ -91,3 +91,25 @@ pub(crate) async fn send(
 ) -> Result<Reply, String> {
     Connection::open(addr).await?.send(method, path, bearer, body).await
 }
+
+/// One request with these headers and no others.
+pub(crate) async fn send_with(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<Reply, String> {
+    let mut connection = Connection::open(addr).await?;
+    let mut request = Request::builder().method(method).uri(path).header("host", addr.to_string());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).expect("a valid request");
+    let reply = timeout(crate::PATIENCE, connection.sender.send_request(request)).await;
+    let reply = reply.map_err(|_| "no reply in time".to_owned())?.map_err(|error| format!("no reply: {error}"))?;
+    let (parts, body) = reply.into_parts();
+    let body = timeout(crate::PATIENCE, body.collect()).await.map_err(|_| "no end of the reply in time".to_owned())?;
+    let body = body.map_err(|error| format!("the reply broke off: {error}"))?.to_bytes();
+    Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+}

@@ -15,7 +15,9 @@ mod disk;
 mod limits;
 mod membership;
 mod outage;
+mod people;
 mod restore;
+mod seed;
 mod skew;
 
 use std::future::Future;
