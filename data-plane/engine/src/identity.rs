@@ -90,6 +90,14 @@ pub fn identify(
     may_call(caller, now_ms)
 }
 
+/// Whether this is a key, or made to look like one of ours: then nobody else is asked about it.
+pub fn is_key(credential: &str, keys: &KeyTable, peppers: &Peppers) -> bool {
+    match token::check(credential) {
+        Form::Ours(_) | Form::BadChecksum => true,
+        Form::Foreign => peppers.digests(credential).any(|digest| keys.find(&digest).is_some()),
+    }
+}
+
 /// The same of a key that was identified before, by its id: for what is done behind its request.
 pub fn still(id: &str, keys: &KeyTable, now_ms: i64) -> Result<Arc<Caller>, Box<Failure>> {
     let caller = keys.by_id(id).ok_or_else(|| invalid("the API key that this is done for has been revoked"))?;
@@ -182,6 +190,11 @@ impl Caller {
     /// Whether this caller may name this model: a public name or `provider/model`.
     pub fn may_use(&self, model: &str) -> bool {
         self.models.iter().any(|pattern| pattern.matches(model)) || self.is_admin()
+    }
+
+    /// The models that it may name, as patterns.
+    pub fn models(&self) -> Vec<String> {
+        self.models.iter().map(Glob::pattern).collect()
     }
 
     /// Whether it may ask this from there (403 where not). Models are another question.

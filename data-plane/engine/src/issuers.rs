@@ -1,19 +1,30 @@
-//! Systems whose signed tokens are keys: which of them a token is of, whether it is good, and whose it then is. Keys that have to be
-//! fetched are an argument; nothing here asks anybody.
+//! Systems whose tokens are keys: which of them a token is of, whether it is good, and whose it then is. Keys that have to be fetched, and
+//! what an authorization server says, are arguments; nothing here asks anybody.
+
+mod whose;
+mod introspector;
 
 use std::sync::Arc;
 
-use gateway_ir::failure::{Code, Failure};
+use gateway_ir::failure::Failure;
+use gateway_model::kind::settings::Settings;
 use gateway_model::kind::settings::jwt::{Claims, Issuer as Document};
 use gateway_model::problem::{Code as ProblemCode, Problem};
-use serde_json::Value;
 
-use crate::identity::{Access, Belongs, Caller, KeyEntry, KeyTable, still};
 use crate::jws::{self, Algorithm, Expected, Key, Token, Unfit};
+
+use whose::{Source, invalid};
+
+pub use introspector::{Introspector, Nonsense};
+pub use whose::{Verified, Whose, is_foreign, revived};
 
 /// All that are configured.
 #[derive(Debug)]
-pub struct Issuers(Vec<Issuer>);
+pub struct Issuers {
+    signed: Vec<Issuer>,
+    /// The longest prefix first.
+    asked: Vec<Arc<Introspector>>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -47,50 +58,59 @@ pub struct Place {
     pub allow_private: bool,
 }
 
-/// Whose a token is.
-#[derive(Clone, Debug)]
-pub enum Whose {
-    /// That of the key of this id; what it may is looked up at each request.
-    Key(Arc<str>),
-    /// A team's or a user's.
-    Tenants(Arc<Caller>),
-}
-
-/// A token that was verified.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    pub whose: Whose,
-    /// Unix milliseconds; refused from then on.
-    pub ends_at_ms: i64,
-}
-
 const SKEW_S: u64 = 60;
-/// Longest name or pattern that a claim may hold, and how many of them.
-const MAX_WORD: usize = 256;
-const MAX_MODELS: usize = 100;
 
 // === impl Issuers ===
 
 impl Issuers {
     /// `None` where there are none, so that nothing is looked for.
-    pub(crate) fn compile(documents: &[Document], problems: &mut Vec<Problem>) -> Option<Arc<Self>> {
-        let mut issuers = Vec::with_capacity(documents.len());
-        for document in documents {
+    pub(crate) fn compile(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Arc<Self>> {
+        let mut signed = Vec::with_capacity(settings.jwt.len());
+        for document in &settings.jwt {
             match Issuer::new(document) {
-                Ok(issuer) => issuers.push(issuer),
+                Ok(issuer) => signed.push(issuer),
                 Err((field, why)) => {
                     let path = format!("settings.jwt[{}].{field}", document.name);
                     problems.push(Problem::error(ProblemCode::InvalidValue, path, why));
                 }
             }
         }
-        (!issuers.is_empty()).then(|| Arc::new(Self(issuers)))
+        let mut asked = Vec::with_capacity(settings.introspection.len());
+        for document in &settings.introspection {
+            match Introspector::new(document) {
+                Some(introspector) => asked.push(Arc::new(introspector)),
+                None => {
+                    let path = format!("settings.introspection[{}].url", document.name);
+                    let why = "must be a URL like https://id.example.com/introspect; http and private addresses take \
+                               `allow_private_networks: true`";
+                    problems.push(Problem::error(ProblemCode::InvalidValue, path, why));
+                }
+            }
+        }
+        asked.sort_by_key(|introspector| std::cmp::Reverse(introspector.prefix().len()));
+        (!signed.is_empty() || !asked.is_empty()).then(|| Arc::new(Self { signed, asked }))
     }
 
     /// The issuer that this token claims to be of; `None`: it is of nobody here.
     pub fn of(&self, token: &str) -> Option<&Issuer> {
+        if self.signed.is_empty() || !jws::is_like(token) {
+            return None;
+        }
         let claimed = jws::claimed_issuer(token)?;
-        self.0.iter().find(|issuer| issuer.issuer == claimed)
+        self.signed.iter().find(|issuer| issuer.issuer == claimed)
+    }
+
+    /// Who is to be asked about this token, if it is no key; `None`: nobody.
+    pub fn asked_about(&self, token: &str) -> Option<&Arc<Introspector>> {
+        self.asked.iter().find(|introspector| token.starts_with(introspector.prefix()))
+    }
+
+    /// Whether the one of this source and name is still configured.
+    fn has(&self, source: Source, name: &str) -> bool {
+        match source {
+            Source::Jwt => self.signed.iter().any(|issuer| &*issuer.name == name),
+            Source::Introspection => self.asked.iter().any(|introspector| introspector.name() == name),
+        }
     }
 }
 
@@ -151,56 +171,8 @@ impl Issuer {
         let claims = token.verified(keys).map_err(refused)?;
         let expected = Expected { issuer: &self.issuer, audience: &self.audience, skew_s: self.skew_s };
         let ends_at_ms = jws::check(&claims, expected, now_s).map_err(refused)?.saturating_mul(1000);
-        Ok(Verified { whose: self.whose(&claims, ends_at_ms)?, ends_at_ms })
-    }
-
-    fn whose(&self, claims: &Value, ends_at_ms: i64) -> Result<Whose, Box<Failure>> {
-        let said = |claim: &Option<String>| -> Option<Arc<str>> {
-            let text = claims[claim.as_deref()?].as_str()?;
-            (!text.is_empty() && text.len() <= MAX_WORD).then(|| text.into())
-        };
-        if let Some(key) = said(&self.claims.key) {
-            return Ok(Whose::Key(key));
-        }
-        let belongs = Belongs { user: said(&self.claims.user), team: said(&self.claims.team) };
-        if belongs == Belongs::default() {
-            return Err(invalid(format!(
-                "the token of `{}` names no key, team or user that it is used for",
-                self.name
-            )));
-        }
-        let models = match &self.claims.models {
-            None => vec!["*".to_owned()],
-            Some(claim) => words(&claims[claim.as_str()]),
-        };
-        let id = format!("jwt:{}", self.name);
-        let access = Access { belongs, ..Access::default() };
-        let expires_at_ms = Some(ends_at_ms);
-        let entry = KeyEntry {
-            id: id.as_str().into(),
-            name: id,
-            models,
-            access,
-            enabled: true,
-            expires_at_ms,
-            ..KeyEntry::default()
-        };
-        Ok(Whose::Tenants(Caller::vouched(&entry)))
-    }
-}
-
-// === impl Verified ===
-
-impl Verified {
-    /// Who calls with it now: a key that it stands for may have been revoked since.
-    pub fn caller(&self, keys: &KeyTable, now_ms: i64) -> Result<Arc<Caller>, Box<Failure>> {
-        if self.ends_at_ms <= now_ms {
-            return Err(invalid("this token has expired".to_owned()));
-        }
-        match &self.whose {
-            Whose::Key(id) => still(id, keys, now_ms),
-            Whose::Tenants(caller) => Ok(Arc::clone(caller)),
-        }
+        let whose = whose::whose((Source::Jwt, &self.name), &self.claims, &claims, ends_at_ms)?;
+        Ok(Verified { whose, ends_at_ms })
     }
 }
 
@@ -227,24 +199,10 @@ impl Place {
     }
 }
 
-/// A list of texts, or one text with blanks between its words.
-fn words(value: &Value) -> Vec<String> {
-    let texts: Vec<&str> = match value {
-        Value::String(text) => text.split_ascii_whitespace().collect(),
-        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    texts.into_iter().filter(|text| text.len() <= MAX_WORD).take(MAX_MODELS).map(str::to_owned).collect()
-}
-
 fn unknown(name: &str) -> (&'static str, String) {
     let known = Algorithm::ALL.map(Algorithm::name).join(", ");
     (
         "algorithms",
         format!("`{name}` is not one of {known}; what is signed with a shared secret or not at all is not taken"),
     )
-}
-
-fn invalid(message: String) -> Box<Failure> {
-    Box::new(Failure::new(Code::InvalidCredential, message))
 }

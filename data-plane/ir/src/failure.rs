@@ -49,6 +49,8 @@ pub enum Code {
     NoProviderCredential,
     /// Where responses are kept does not answer.
     StoreAway,
+    /// Who says whether the caller's token is good does not answer.
+    IssuerAway,
     ShuttingDown,
     Internal,
     /// The upstream said no; `Failure::status` has its status.
@@ -112,6 +114,7 @@ rows! {
     NoConfig "no_config" 503 "gateway_error" "internal_error" Gateway Never;
     NoProviderCredential "no_provider_credential" 503 "gateway_error" "internal_error" Gateway OnlyElsewhere;
     StoreAway "store_unavailable" 503 "gateway_error" "internal_error" Gateway Never;
+    IssuerAway "token_unverified" 503 "gateway_error" "auth_failed" Gateway Never;
     ShuttingDown "shutting_down" 503 "gateway_error" "internal_error" Gateway Never;
     Internal "internal_error" 500 "gateway_error" "internal_error" Gateway Never;
     UpstreamRefused "upstream_refused" 400 "invalid_request_error" "invalid_request" Upstream Never;

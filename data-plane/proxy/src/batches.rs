@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use gateway_engine::identity::Caller;
+use gateway_engine::issuers::is_foreign;
 use gateway_engine::pass as account;
 use gateway_engine::snapshot::Service;
 use gateway_ir::dialect::Dialect;
@@ -224,6 +225,7 @@ impl Asking<'_> {
         let batch = Batch {
             id: new_batch_id(),
             owner: self.caller.id.as_ref().to_owned(),
+            models: if is_foreign(&self.caller.id) { self.caller.models() } else { Vec::new() },
             endpoint: asked.endpoint,
             input_file_id: file.id,
             completion_window: asked.completion_window,

@@ -36,6 +36,8 @@ mod refusal;
 mod own;
 mod upstream;
 mod tokens;
+mod foreign;
+mod introspection;
 mod jwt;
 mod discovery;
 mod relay;

@@ -21,6 +21,7 @@ use crate::cache::Cache;
 use crate::config::{Admin, DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
 use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
+use crate::introspection::Introspections;
 use crate::leases::Leases;
 use crate::link::Link;
 use crate::member::{Member, Membership};
@@ -55,6 +56,7 @@ struct Shared {
     live: Arc<Live>,
     client_tls: Arc<rustls::ClientConfig>,
     tokens: Arc<Tokens>,
+    introspections: Arc<Introspections>,
     retries: Arc<Budget>,
     meters: Arc<Meters>,
     conversations: Arc<dyn Store>,
@@ -137,6 +139,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         live: Arc::clone(&live),
         client_tls,
         tokens,
+        introspections: Arc::default(),
         retries: Arc::new(Budget::new(Instant::now())),
         meters: Arc::clone(&meters),
         conversations,
@@ -234,7 +237,7 @@ impl Shared {
             live: Arc::clone(&self.live),
             client: Client::new(Arc::clone(&self.client_tls)),
             tokens: Arc::clone(&self.tokens),
-            foreign: jwt::Tokens::new(Arc::clone(&self.client_tls)),
+            foreign: jwt::Tokens::new(Arc::clone(&self.client_tls), Arc::clone(&self.introspections)),
             retries: Arc::clone(&self.retries),
             sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters), receipts: self.receipts.clone() }),
             conversations: Arc::clone(&self.conversations),

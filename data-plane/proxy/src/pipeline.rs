@@ -28,7 +28,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use self::heard::Heard;
-pub(crate) use self::heard::Said;
+pub(crate) use self::heard::{Owner, Said};
 use crate::attempt::{Means, Outbound, Sequel, Terms};
 use crate::batches::{self, Batches};
 use crate::body::ReplyBody;
@@ -159,10 +159,7 @@ impl Gateway {
                 return refused;
             }
         };
-        let issuers = self.live.load().snapshot.settings.issuers.clone();
-        if let Some(issuers) = issuers {
-            Box::pin(self.foreign.look(&issuers, request.headers())).await;
-        }
+        self.look(&operation, &mut request).await;
         let (dialect, asked): (_, BoxFuture<'_, _>) = match operation {
             Operation::Chat(dialect) => (dialect, Box::pin(self.ask(Errand::Chat, dialect, request, arrived))),
             Operation::CountTokens(dialect) => {

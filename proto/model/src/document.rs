@@ -17,6 +17,7 @@ use crate::kind::provider::Provider;
 use crate::kind::route::Route;
 use crate::kind::settings::Settings;
 use crate::kind::settings::alerts::Destination;
+use crate::kind::settings::introspection::Introspector;
 use crate::kind::tenant::{Organization, Team, User};
 use crate::problem::{Code, Problem};
 use crate::secret::Secret;
@@ -270,7 +271,11 @@ impl Resource {
                     let path = |field: &str| format!("alerts[{}].{field}", destination.name);
                     [(path("url"), destination.url.clone()), (path("secret"), destination.secret.clone())]
                 };
-                let found = settings.alerts.iter().flat_map(of_one);
+                let of_client = |asked: &'_ Introspector| {
+                    (format!("introspection[{}].client_secret", asked.name), asked.client_secret.clone())
+                };
+                let clients = settings.introspection.iter().map(of_client);
+                let found = settings.alerts.iter().flat_map(of_one).chain(clients);
                 return found.filter_map(|(path, secret)| Some((path, secret?))).collect();
             }
             Self::Price(_)

@@ -62,7 +62,7 @@ pub const ROWS: &[Row] = &[
         name: "setting",
         plural: "settings",
         class: Class::Topology,
-        secrets: &["alerts[].url", "alerts[].secret"],
+        secrets: &["alerts[].url", "alerts[].secret", "introspection[].client_secret"],
         unsupported: &["guardrails", "capture", "revoke_mode", "breaker"],
         about: "what holds for the whole gateway",
     },

@@ -41,13 +41,13 @@ fn beyond(before: Option<&Entry>, after: Option<&Entry>) -> Vec<Permission> {
         Some(Resource::Settings(settings)) => settings.oidc.clone(),
         _ => None,
     };
-    let jwt = |resource: Option<&Resource>| match resource {
-        Some(Resource::Settings(settings)) => settings.jwt.clone(),
-        _ => Vec::new(),
+    let foreign = |resource: Option<&Resource>| match resource {
+        Some(Resource::Settings(settings)) => (settings.jwt.clone(), settings.introspection.clone()),
+        _ => (Vec::new(), Vec::new()),
     };
     let mut needed = Vec::new();
     // Whoever says whose tokens are keys makes keys.
-    if jwt(sides[0]) != jwt(sides[1]) {
+    if foreign(sides[0]) != foreign(sides[1]) {
         needed.push(Permission::KeysWrite);
     }
     // Whoever says who is an owner is one.

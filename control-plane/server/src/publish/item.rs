@@ -55,20 +55,28 @@ fn fill(item: &mut v1::Item, stored: &StoredItem, vault: &Vault) -> Result<(), W
             Body::Pepper(v1::Pepper { version: pepper.version(), value: pepper.expose().to_vec() })
         }
         ItemKind::Resource(Kind::Key) => Body::Key(key(stored)?),
-        ItemKind::Resource(Kind::Setting) => Body::Document(settings(&stored.document)?.into_bytes().into()),
-        ItemKind::Resource(_) => {
+        ItemKind::Resource(kind) => {
             if let Some(sealed) = &stored.sealed {
                 let secrets = vault.open(&vault::aad(stored.kind, &stored.id), sealed)?;
-                let exposed = secrets.iter().map(|(path, secret)| (path.clone(), secret.expose().as_bytes().to_vec()));
+                let needed = secrets.iter().filter(|(path, _)| kind != Kind::Setting || !is_of_alerts(path));
+                let exposed = needed.map(|(path, secret)| (path.clone(), secret.expose().as_bytes().to_vec()));
                 item.secrets = exposed.collect();
             }
-            Body::Document(stored.document.clone().into_bytes().into())
+            let document = match kind {
+                Kind::Setting => settings(&stored.document)?,
+                _ => stored.document.clone(),
+            };
+            Body::Document(document.into_bytes().into())
         }
     });
     Ok(())
 }
 
-/// Without whom the control plane tells of budgets, which is no affair of nodes, and holds all of the settings' secrets.
+fn is_of_alerts(path: &str) -> bool {
+    path.starts_with("alerts[")
+}
+
+/// Without whom the control plane tells of budgets, which is no affair of nodes.
 fn settings(document: &str) -> Result<String, serde_json::Error> {
     if !document.contains("\"alerts\"") {
         return Ok(document.to_owned());

@@ -43,7 +43,7 @@ pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Setti
         compressed_bodies: document.server.as_ref().and_then(|server| server.compressed_bodies).unwrap_or(false),
         origins,
         trusted_proxies: document.server.as_ref().map(|server| server.trusted_proxies.clone()).unwrap_or_default(),
-        issuers: Issuers::compile(&document.jwt, problems),
+        issuers: Issuers::compile(document, problems),
         passthrough: document.passthrough.as_ref().map(passthrough).unwrap_or_default(),
         auto_agents: AutoAgent::ALL.into_iter().filter(|agent| agents.is_some_and(|some| some.has(*agent))).collect(),
         discovery: discovery.and_then(|discovery| discovery.enabled).unwrap_or(defaults.discovery),

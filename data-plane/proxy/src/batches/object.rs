@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::pipeline::Owner;
+
 /// What is kept of a file, beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct File {
@@ -37,6 +39,9 @@ pub(super) struct Batch {
     pub(super) id: String,
     /// The id of the key that made it; its requests are that key's.
     pub(super) owner: String,
+    /// What an owner for whom another system spoke might use when it was made; a key is asked itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) models: Vec<String>,
     pub(super) endpoint: String,
     pub(super) input_file_id: String,
     pub(super) completion_window: String,
@@ -101,6 +106,11 @@ impl Status {
 // === impl Batch ===
 
 impl Batch {
+    /// Whom its requests are for.
+    pub(super) fn owner(&self) -> Owner {
+        Owner { id: self.owner.as_str().into(), models: self.models.clone() }
+    }
+
     /// Enters a status, and notes when, in Unix seconds.
     pub(super) fn enter(&mut self, status: Status, now: i64) {
         self.status = status;

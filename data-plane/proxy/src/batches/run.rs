@@ -120,7 +120,7 @@ impl Work {
         let config = self.gateway.live.pin();
         let snapshot = &config.snapshot;
         let whole = |code: &str, message: String| Fault { code: code.to_owned(), line: None, message, param: None };
-        let caller = match self.gateway.still(&config, &batch.owner) {
+        let caller = match self.gateway.still(&config, &batch.owner()) {
             Ok(caller) => caller,
             Err(failure) => return Ok(Err(vec![whole(failure.code.name(), failure.message.to_string())])),
         };
@@ -293,7 +293,7 @@ impl Work {
         // What says nothing of streams may mean one; nothing but a conversation can be told that none is wanted.
         let may_stream = dialect == Dialect::OpenAiChat && errand == Errand::Chat;
         let body = if may_stream { wanted.unstreamed() } else { wanted.body.clone() };
-        let body = Said::For(batch.owner.as_str().into(), body);
+        let body = Said::For(batch.owner(), body);
         let answering = self.gateway.converse((errand, dialect), &head, body, record);
         let response = self.gateway.guarded(dialect, here, Box::pin(answering)).await;
         let (status, headers) = (response.status(), response.headers().clone());

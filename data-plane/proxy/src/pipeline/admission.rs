@@ -1,9 +1,12 @@
 //! Who calls, whether they may, and what that takes of limits and budgets.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use gateway_dialects::registry;
 use gateway_engine::count;
 use gateway_engine::identity::{self, Call, Caller};
+use gateway_engine::issuers;
 use gateway_engine::limits::{Asked, Rates};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::snapshot::Snapshot;
@@ -11,13 +14,15 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Units;
+use http::Request;
+use hyper::body::Incoming;
 
-use super::heard::Said;
+use super::heard::{Owner, Said};
 use super::{Gateway, Head, estimate};
 use crate::account::Account;
 use crate::billing;
 use crate::clock;
-use crate::ingress::Errand;
+use crate::ingress::{self, Errand, Operation};
 use crate::presented::Presented;
 use crate::record::Record;
 use crate::state::Config;
@@ -25,9 +30,28 @@ use crate::state::Config;
 // === impl Gateway ===
 
 impl Gateway {
+    /// Looks at the token of another system, where such are keys, before anything is identified by it.
+    pub(super) async fn look(&self, operation: &Operation, request: &mut Request<Incoming>) {
+        let means = {
+            let config = self.live.load();
+            let issuers = config.snapshot.settings.issuers.as_ref();
+            issuers.map(|issuers| (Arc::clone(issuers), Arc::clone(&config.peppers)))
+        };
+        let Some((issuers, peppers)) = means else { return };
+        let is_gemini = matches!(
+            operation,
+            Operation::Chat(Dialect::GeminiGenerate) | Operation::CountTokens(Dialect::GeminiGenerate)
+        );
+        if is_gemini || request.uri().path().starts_with("/v1beta/models") {
+            let query = request.uri().query().map(str::to_owned);
+            ingress::gemini::key_to_header(query.as_deref(), request.headers_mut());
+        }
+        Box::pin(self.foreign.look(&issuers, request.headers(), &self.live.keys, &peppers)).await;
+    }
+
     pub(super) fn caller(&self, config: &Config, head: &Head, body: &Said) -> Result<Account, Box<Failure>> {
         match body {
-            Said::For(key, _) => self.still(config, key),
+            Said::For(owner, _) => self.still(config, owner),
             Said::Coming(_) | Said::Here(_) => self.identified(config, head.presented()),
         }
     }
@@ -41,12 +65,17 @@ impl Gateway {
         Err(Box::new(Failure::new(Code::NoConfig, message)))
     }
 
-    /// The key of this id, for what is done behind its request: it must still be one that may call.
-    pub(crate) fn still(&self, config: &Config, key: &str) -> Result<Account, Box<Failure>> {
-        if config.snapshot.settings.auth_off && self.on_loopback {
+    /// Somebody who was identified before, for what is done behind their request: they must still be one that may call.
+    pub(crate) fn still(&self, config: &Config, owner: &Owner) -> Result<Account, Box<Failure>> {
+        let settings = &config.snapshot.settings;
+        if settings.auth_off && self.on_loopback {
             return Ok(Account::alone(Caller::anonymous()));
         }
-        Account::new(identity::still(key, &self.live.keys, clock::unix_ms())?, &config.snapshot.tenants)
+        let caller = match issuers::is_foreign(&owner.id) {
+            true => issuers::revived(&owner.id, &owner.models, settings.issuers.as_deref())?,
+            false => identity::still(&owner.id, &self.live.keys, clock::unix_ms())?,
+        };
+        Account::new(caller, &config.snapshot.tenants)
     }
 
     /// Who calls, and that they may ask this from where they are. Every operation that needs a caller asks here.
@@ -62,7 +91,8 @@ impl Gateway {
             return Err(Box::new(Failure::new(Code::MissingCredential, message)));
         };
         let foreign = settings.issuers.as_ref();
-        let foreign = foreign.and_then(|issuers| self.foreign.caller(issuers, credential, &self.live.keys));
+        let foreign =
+            foreign.and_then(|issuers| self.foreign.caller(issuers, credential, &self.live.keys, &config.peppers));
         let known = || identity::identify(credential, &self.live.keys, &config.peppers, clock::unix_ms());
         let caller = foreign.unwrap_or_else(known)?;
         let account = Account::new(caller, &config.snapshot.tenants)?;

@@ -25,8 +25,17 @@ use crate::{clock, receive};
 pub(crate) enum Said {
     Coming(Incoming),
     Here(Bytes),
-    /// It is asked behind another request, for the key of this id, which was identified then.
-    For(Arc<str>, Bytes),
+    /// It is asked behind another request, for whom that was identified as.
+    For(Owner, Bytes),
+}
+
+/// Somebody who was identified before.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// Of a key, or of somebody for whom another system spoke.
+    pub(crate) id: Arc<str>,
+    /// What the latter might use then; a key is asked itself.
+    pub(crate) models: Vec<String>,
 }
 
 /// A request that is here as far as it has to be.

@@ -6,11 +6,13 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use gateway_fake::reply::openai;
-use gateway_fake::{Script, Upstream};
+use gateway_fake::reply::{anthropic, openai};
+use gateway_fake::{Gate, Script, Upstream};
 use serde_json::{Value, json};
 
-use crate::gateway::{Answer, Gateway, KEY, client, read};
+use crate::batches::{echo, line, uploaded};
+use crate::gateway::{Answer, Gateway, KEY, client, read, within};
+use crate::pass::asked;
 
 /// An issuer whose keys are at an address.
 struct Issuer {
@@ -157,5 +159,78 @@ async fn jwks_rotation() {
     }
     assert_eq!(issuer.server.requests().len(), 2, "and those who show such do not have it asked for all the time");
     assert_eq!(ask(&gateway, &first, "m").await.status, 200, "what is known is known");
+    gateway.stop().await;
+}
+
+/// One issuer speaks for many: what is kept for one of them is not there for another, and is for the same one with another token.
+#[tokio::test]
+async fn callers_of_one_issuer_are_apart() {
+    let (upstream, issuer) = (Upstream::start().await, Issuer::start().await);
+    upstream.respond_with(|received| anthropic::answer(received, "hello"));
+    let config =
+        config(&upstream.url(), &issuer.server.url()).replace("kind: openai", "kind: anthropic").replace("/v1\"", "\"");
+    let gateway = Gateway::start(&config.replace("users:\n", "users:\n  - {name: bob}\n")).await;
+    let token = |user: &str, n: u32| issuer.token(json!({"sub": user, "models": ["m"], "jti": n}));
+    let said = json!({"model": "m", "input": "hi"});
+    let made = asked(&gateway, &token("ada", 1), "POST", "/v1/responses", Some(said)).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let path = format!("/v1/responses/{}", made.json()["id"].as_str().expect("an id"));
+    for (token, expected) in
+        [(token("ada", 1), 200), (token("ada", 2), 200), (token("bob", 1), 404), (KEY.to_owned(), 404)]
+    {
+        assert_eq!(asked(&gateway, &token, "GET", &path, None).await.status, expected);
+    }
+    let records = gateway.records_of(1, |record| record["key_id"] == "jwt:id?user=ada").await;
+    assert_eq!(records[0]["key_name"], "jwt:id", "who it was stands in the record");
+    gateway.stop().await;
+}
+
+/// Work that goes on behind a request is its caller's, also when the token has ended; and it may no more than the token allowed.
+#[tokio::test]
+async fn batches_and_background_of_a_token() {
+    let (upstream, issuer, gate) = (Upstream::start().await, Issuer::start().await, Gate::new());
+    echo(&upstream, &gate);
+    let config =
+        config(&upstream.url(), &issuer.server.url()).replace("kind: openai", "kind: anthropic").replace("/v1\"", "\"");
+    let gateway = Gateway::start(&config).await;
+    let token = issuer.token(json!({"sub": "ada", "models": ["m"]}));
+    let forbidden = line("b", "hello").replace("\"m\"", "\"n\"");
+    let file = uploaded(&gateway, &token, "batch", &[line("a", "wait"), line("c", "hello")].join("\n")).await;
+    assert_eq!(file.status, 200, "{}", file.text);
+    let batch = |file: &Answer| json!({"input_file_id": file.json()["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+    let made = asked(&gateway, &token, "POST", "/v1/batches", Some(batch(&file))).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let path = format!("/v1/batches/{}", made.json()["id"].as_str().expect("an id"));
+    let again = issuer.token(json!({"sub": "ada", "models": ["m"], "jti": "another"}));
+    gate.reached(1).await;
+    gate.open();
+    let done = within("the batch to be completed", || async {
+        let batch = asked(&gateway, &again, "GET", &path, None).await.json();
+        (batch["status"] == "completed").then_some(batch)
+    })
+    .await;
+    assert_eq!(done["request_counts"], json!({"total": 2, "completed": 2, "failed": 0}), "{done}");
+    let records = gateway.records_of(2, |record| record["path"] == "/v1/chat/completions").await;
+    assert!(records.iter().all(|record| record["key_id"] == "jwt:id?user=ada"), "{records:?}");
+    // What the token did not allow its batch may not either.
+    let file = uploaded(&gateway, &token, "batch", &forbidden).await;
+    let made = asked(&gateway, &token, "POST", "/v1/batches", Some(batch(&file))).await;
+    let path = format!("/v1/batches/{}", made.json()["id"].as_str().expect("an id"));
+    within("the batch to be refused", || async {
+        let batch = asked(&gateway, &token, "GET", &path, None).await.json();
+        (batch["status"] == "failed").then_some(())
+    })
+    .await;
+    assert_eq!(asked(&gateway, KEY, "GET", &path, None).await.status, 404, "it is nobody else's");
+
+    let said = json!({"model": "m", "input": "hi", "background": true});
+    let made = asked(&gateway, &token, "POST", "/v1/responses", Some(said)).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let path = format!("/v1/responses/{}", made.json()["id"].as_str().expect("an id"));
+    within("the response to be made", || async {
+        let response = asked(&gateway, &again, "GET", &path, None).await.json();
+        (response["status"] == "completed").then_some(())
+    })
+    .await;
     gateway.stop().await;
 }

@@ -5,6 +5,7 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 mod gateway;
+mod introspection;
 mod jwt;
 mod wires;
 mod gemini;

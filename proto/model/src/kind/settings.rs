@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod auto;
 pub mod jwt;
+pub mod introspection;
 pub mod sign_in;
 
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use self::alerts::Destination;
 use self::auto::Auto;
+use self::introspection::Introspector;
 use self::sign_in::Oidc;
 use crate::access::IpRange;
 use crate::cache;
@@ -55,6 +57,9 @@ pub struct Settings {
     /// Systems whose signed tokens are keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jwt: Vec<jwt::Issuer>,
+    /// Authorization servers that are asked whether a token is good, where it does not say so itself. Keys are never shown to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introspection: Vec<Introspector>,
     /// An identity provider with which people sign in to the dashboard and the admin API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,

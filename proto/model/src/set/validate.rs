@@ -4,6 +4,7 @@ mod auto;
 mod budget;
 mod url;
 mod alerts;
+mod introspection;
 mod credentials;
 mod cache;
 mod cloud;
@@ -159,6 +160,7 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
         findings.error(Code::InvalidValue, "discovery.interval", "must be at least 10s");
     }
     alerts::check(&settings.alerts, findings);
+    introspection::check(&settings.introspection, findings);
     let Some(server) = &settings.server else { return };
     if let Some(listen) = &server.listen {
         match address(listen) {
