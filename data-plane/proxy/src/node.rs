@@ -33,7 +33,7 @@ use crate::probing::Probing;
 use crate::receipts::Receipts;
 use crate::responses::{Busy, Runs};
 use crate::server::{Limits, Phase, Server};
-use crate::sinks::Sinks;
+use crate::sinks::{Sinks, Strangers};
 use crate::state::Live;
 use crate::sync::{Feed, Keep, Sync};
 use crate::telemetry::{Telemetry, logs, spool};
@@ -239,7 +239,13 @@ impl Shared {
             tokens: Arc::clone(&self.tokens),
             foreign: jwt::Tokens::new(Arc::clone(&self.client_tls), Arc::clone(&self.introspections)),
             retries: Arc::clone(&self.retries),
-            sinks: Arc::new(Sinks { spool, logs, meters: Arc::clone(&self.meters), receipts: self.receipts.clone() }),
+            sinks: Arc::new(Sinks {
+                spool,
+                logs,
+                meters: Arc::clone(&self.meters),
+                receipts: self.receipts.clone(),
+                strangers: Strangers::default(),
+            }),
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),
             cache: Arc::clone(&self.cache),

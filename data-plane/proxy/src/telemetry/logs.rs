@@ -145,6 +145,11 @@ impl Lane {
         }
     }
 
+    /// A record that nobody is to have; it is counted with those that were dropped.
+    pub(crate) fn leave_out(&self) {
+        self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -156,3 +156,36 @@ async fn hash_is_not_a_credential() {
     let good = read(client().get(format!("http://{}/v1/models", node.addr())).bearer_auth(KEY)).await;
     assert_eq!(good.status, 200);
 }
+
+/// Somebody who tries keys is seen in the log, and does not fill it: some records, and the others are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_keys_leave_no_flood_of_records() {
+    const N_TRIES: usize = 2_000;
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&config("openai", &upstream.url(), "")).await;
+    let body = json!({"model": "m", "messages": []});
+    let began = std::time::Instant::now();
+    for n in 0..N_TRIES {
+        let answer =
+            asked(&gateway, &format!("sk-guess-{n:020}"), "POST", "/v1/chat/completions", Some(body.clone())).await;
+        assert_eq!(answer.status, 401, "{}", answer.text);
+    }
+    let took = began.elapsed();
+    assert!(upstream.requests().is_empty());
+    // Whoever is known is logged as ever, behind all of that.
+    let known = asked(&gateway, KEY, "GET", "/v1/files/none", None).await.status;
+    assert_ne!(known, 401);
+    gateway.records_of(1, |record| record["status"] == known).await;
+    let records = gateway.records_of(1, |record| record["status"] == 401).await;
+    let bound = 51 + usize::try_from(took.as_millis() / 100).expect("a short time");
+    figure::note(
+        "wrong_keys_leave_no_flood_of_records",
+        "records of 2,000 wrong keys",
+        records.len() as f64,
+        "records",
+        bound as f64,
+    );
+    assert!(records.len() <= bound, "{} records in {took:?}", records.len());
+    assert!(bound < N_TRIES, "{took:?} is too long to tell");
+    gateway.stop().await;
+}
