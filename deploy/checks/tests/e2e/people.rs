@@ -7,13 +7,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use gateway_checks::source::root;
+use gateway_fake::Upstream;
+use gateway_fake::reply::openai;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 
-use crate::gateway::{Gateway, Place, address};
+use crate::gateway::{Gateway, Place, address, config};
 use crate::http::{self, Reply};
-use crate::{PATIENCE, clients};
+use crate::{PATIENCE, clients, eventually};
 
 pub(crate) const CLIENT_SECRET: &str = "of-the-gateway-at-its-provider-0123456789";
 const CALLBACK: &str = "/admin/oidc/callback";
@@ -250,4 +252,71 @@ async fn oidc_refuses_what_is_not_of_this_sign_in() {
     assert!(reply.text().contains("invalid_grant"), "{}", reply.text());
     assert!(!late.is_signed_in(&gateway));
     provider.stop().await;
+}
+
+/// A token of its own for one of the provider's programs.
+async fn access_token(provider: &Provider, basic: &str) -> String {
+    let authorization = format!("Basic {basic}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let reply = http::send(provider.addr(), "POST", "/token", &headers, "grant_type=client_credentials").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["access_token"].as_str().expect("a token").to_owned()
+}
+
+/// Opaque tokens of programs, which only the server that made them can read: asked about as RFC 7662 has it.
+#[tokio::test]
+async fn introspection_by_a_certified_server() {
+    /// `search-bot`, `stray-bot`, each with [`CLIENT_SECRET`].
+    const SEARCH: &str = "c2VhcmNoLWJvdDpvZi10aGUtZ2F0ZXdheS1hdC1pdHMtcHJvdmlkZXItMDEyMzQ1Njc4OQ==";
+    const STRAY: &str = "c3RyYXktYm90Om9mLXRoZS1nYXRld2F5LWF0LWl0cy1wcm92aWRlci0wMTIzNDU2Nzg5";
+    let Some(provider) = Provider::start("http://127.0.0.1/unused").await else { return };
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let place = Place::new();
+    place.write(
+        "gateway.yaml",
+        &format!(
+            "settings:
+  introspection:
+    - name: corp
+      url: \"{}/token/introspection\"
+      client_id: gateway
+      client_secret: {CLIENT_SECRET}
+      issuer: \"{}\"
+      max_age: 100ms
+      allow_private_networks: true
+      claims: {{team: team, models: models}}
+teams:
+  - {{name: search}}
+{}",
+            provider.url,
+            provider.url,
+            config(&upstream.url())
+        ),
+    );
+    let mut gateway = place.node(&[]).await;
+    let token = access_token(&provider, SEARCH).await;
+    for (key, model, expected) in [
+        (token.clone(), "m", 200),
+        (token.clone(), "fake/other", 403),
+        (access_token(&provider, STRAY).await, "m", 401),
+        ("made-up-by-somebody".to_owned(), "m", 401),
+    ] {
+        gateway.key = key;
+        let reply = gateway.chat(model).await;
+        assert_eq!(reply.status, expected, "{model}: {}", reply.text());
+    }
+    // Revoked there, it is soon good no more here.
+    gateway.key = token.clone();
+    let authorization = format!("Basic {SEARCH}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let reply = http::send(provider.addr(), "POST", "/token/revocation", &headers, format!("token={token}")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    eventually("the token to be refused", || async { (gateway.chat("m").await.status == 401).then_some(()) }).await;
+    // Without the server nobody is let in whom it would have to be asked about, and nobody is told that their token is bad.
+    gateway.key = access_token(&provider, SEARCH).await;
+    provider.stop().await;
+    let reply = gateway.chat("m").await;
+    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (503, Some("token_unverified")));
+    gateway.stop().await;
 }
