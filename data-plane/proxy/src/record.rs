@@ -411,7 +411,7 @@ impl Drop for Record {
         self.write_receipt();
         self.sinks.meters.request_ended(&self.log, self.dialect, self.ending.name(), self.target.as_deref());
         let log = std::mem::take(&mut self.log);
-        let is_of_a_stranger = log.status == u32::from(Code::InvalidCredential.row().status) && log.key_id.is_empty();
+        let is_of_a_stranger = log.status == u32::from(Code::InvalidCredential.row().status) && log.key_name.is_empty();
         if is_of_a_stranger && !self.sinks.strangers.has_room() {
             return self.sinks.logs.leave_out();
         }
