@@ -28,7 +28,7 @@ const STEPS: &[Step] = &[
     Step::of_both(include_str!("../../../migrations/0010_alerts.sql")),
     Step::of_both(include_str!("../../../migrations/0011_price.sql")),
     Step::of_both(include_str!("../../../migrations/0012_tier.sql")),
-    Step::of_both(include_str!("../../../migrations/0014_session_role.sql")),
+    Step::of_both(include_str!("../../../migrations/0013_session_role.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what
