@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use gateway_ir::failure::{Code, Failure};
+use gateway_model::access::RevokeMode;
 use gateway_model::token::{self, Form};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -205,6 +206,11 @@ impl Caller {
     /// Whom the key is for; `None`: for nobody in particular.
     pub fn belongs(&self) -> Option<&Belongs> {
         self.rights.as_ref().map(|rights| &rights.written().belongs)
+    }
+
+    /// What becomes of its open streams when it is revoked; `None`: as the settings say.
+    pub fn revoke_mode(&self) -> Option<RevokeMode> {
+        self.rights.as_ref()?.written().revoke_mode
     }
 
     /// Its own, with what is used of them.

@@ -7,6 +7,7 @@ mod limit;
 pub mod quota;
 pub mod purse;
 pub mod bill;
+pub mod central;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,8 +27,8 @@ pub struct Limits {
     concurrency: Option<u64>,
     /// Of one request.
     max_tokens: Option<u64>,
-    clock: rate::Clock,
-    n_open: AtomicU64,
+    /// Requests that run, in the lower half; how often that has changed, in the upper.
+    open: AtomicU64,
     /// What each request counted for last; 0 before the first.
     parts: AtomicU64,
 }
@@ -81,10 +82,12 @@ pub struct Rate {
 }
 
 /// Those nearest to their end, of all scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     pub requests: Option<Rate>,
     pub tokens: Option<Rate>,
+    /// Whoever counts for all nodes is away: it is this node's part of them.
+    pub is_degraded: bool,
 }
 
 /// Evidence that a request was admitted. Settling takes it; dropping it unsettled leaves standing what was taken, so that
@@ -98,10 +101,16 @@ pub struct Permit {
     /// Which of all rates, in their order, were borrowed of. Those beyond the last bit never are.
     borrowed: u64,
     settled: bool,
+    /// Where they are counted for all nodes.
+    kept: Option<Box<central::Kept>>,
 }
 
 /// One fleet turns at a time: then each limit's parts are others, which a request of it notices.
 static TURNING: Mutex<()> = Mutex::new(());
+
+/// In `Limits::open`: the count, and one change of it.
+const COUNT: u64 = u32::MAX as u64;
+const CHANGE: u64 = 1 << 32;
 
 /// What became of an admitted request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,7 +125,7 @@ pub const EXPECTED_OUTPUT: u64 = 1024;
 /// Takes every limit of everybody in `scopes`, in a fixed order, or none: those taken before a refusal are given back. The refusal
 /// names the limit and says exactly after how long the request will fit.
 pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refused> {
-    let mut shown = Rates { requests: None, tokens: None };
+    let mut shown = Rates::default();
     let mut borrowed = Borrowed::default();
     let refused = scopes.each().enumerate().find_map(|(position, limits)| {
         let before = borrowed;
@@ -131,14 +140,14 @@ pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refus
     }
     let is_shown = shown.requests.is_some() || shown.tokens.is_some();
     let shown = is_shown.then(|| Box::new(shown));
-    Ok(Permit { scopes, asked, shown, borrowed: borrowed.bits, settled: false })
+    Ok(Permit { scopes, asked, shown, borrowed: borrowed.bits, settled: false, kept: None })
 }
 
 /// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled.
 pub fn owed(scopes: Scopes) -> Permit {
     scopes.each().for_each(|limits| limits.open());
     let asked = Asked { max_output: Some(0), ..Asked::default() };
-    Permit { scopes, asked, shown: None, borrowed: 0, settled: false }
+    Permit { scopes, asked, shown: None, borrowed: 0, settled: false, kept: None }
 }
 
 // === impl Limits ===
@@ -150,8 +159,7 @@ impl Limits {
             rates: written.rates().map(Limit::new).collect(),
             concurrency: written.concurrency,
             max_tokens: written.max_tokens,
-            clock: rate::Clock::default(),
-            n_open: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             parts: AtomicU64::new(0),
         }
     }
@@ -176,7 +184,7 @@ impl Limits {
 
     /// Requests admitted and not settled yet.
     pub fn n_open(&self) -> u64 {
-        self.n_open.load(Ordering::Relaxed)
+        self.open.load(Ordering::Relaxed) & COUNT
     }
 
     fn count_input(&self) -> bool {
@@ -196,7 +204,7 @@ impl Limits {
         if self.rates.is_empty() {
             return Ok(());
         }
-        let now = self.clock.nanos(now);
+        let now = rate::moment(now);
         if self.parts.load(Ordering::Relaxed) != asked.regime() {
             self.turn(asked, now);
         }
@@ -245,7 +253,7 @@ impl Limits {
 
     /// It was lent so much of this rate, for [`lending::LASTS`] from when it was asked for.
     pub fn lent(&self, rate: &str, n: u64, asked_at: Instant) {
-        let asked_at = self.clock.nanos(asked_at);
+        let asked_at = rate::moment(asked_at);
         if let Some(limit) = self.rates.iter().find(|limit| limit.written().name() == rate) {
             limit.loan().lent(n, asked_at);
         }
@@ -257,8 +265,8 @@ impl Limits {
             return Ok(());
         };
         let here = (most / asked.n_nodes()).max(1);
-        let one_more = |n_open: u64| (n_open < here).then_some(n_open + 1);
-        match self.n_open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+        let one_more = |open: u64| (open & COUNT < here).then_some(open.wrapping_add(CHANGE + 1));
+        match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(()),
             Err(_) => {
                 let message = format!("{} exceeded its limit of {most} requests at once.", self.owner);
@@ -269,11 +277,11 @@ impl Limits {
     }
 
     fn open(&self) {
-        self.n_open.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(CHANGE + 1, Ordering::Relaxed);
     }
 
     fn leave(&self) {
-        self.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_add(CHANGE - 1, Ordering::Relaxed);
     }
 
     fn fits(&self, asked: Asked) -> Result<(), Box<Failure>> {
@@ -351,6 +359,10 @@ impl std::fmt::Display for Owner {
 // === impl Scopes ===
 
 impl Scopes {
+    fn of_nobody() -> Self {
+        Self::of_key(Arc::new(Limits::new(Owner::key(&"".into()), &Document::default())))
+    }
+
     pub fn of_key(key: Arc<Limits>) -> Self {
         Self { key, user: None, team: None, organization: None, shared: Vec::new() }
     }
@@ -415,8 +427,14 @@ impl Permit {
 
     fn close(&mut self, settlement: Option<&Settlement>) {
         self.settled = true;
-        let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
-        self.scopes.each().for_each(|limits| limits.settle(self.asked, settlement, &mut borrowed));
+        let kept = self.kept.take();
+        if kept.as_ref().is_none_or(|kept| kept.is_here()) {
+            let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
+            self.scopes.each().for_each(|limits| limits.settle(self.asked, settlement, &mut borrowed));
+        }
+        if let Some(kept) = kept {
+            kept.close(&self.scopes, self.asked, settlement);
+        }
     }
 }
 

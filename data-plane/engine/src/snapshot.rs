@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use gateway_ir::offer::Known;
 use gateway_ir::quirks::Quirks;
-use gateway_model::access::IpRange;
+use gateway_model::access::{IpRange, RevokeMode};
 use gateway_model::catalog::Vocabulary;
 use gateway_model::kind::settings::AutoAgent;
 use gateway_model::{kind, policy};
@@ -28,6 +28,7 @@ use crate::health::{Health, Skip};
 use crate::identity::Caller;
 use crate::issuers::Issuers;
 use crate::known::{Discovered, catalogued};
+use crate::limits::central;
 use crate::limits::purse::Purses;
 use crate::policy::Overrides;
 pub use crate::policy::{Breaker, Continuation, Hedge, Policy};
@@ -104,6 +105,10 @@ pub struct Settings {
     pub flags_unpriced: bool,
     /// Every request leaves a signed receipt.
     pub receipts: bool,
+    /// Of keys that say nothing of it.
+    pub revoke_mode: RevokeMode,
+    /// Who counts limits for all nodes; `None`: each node its part.
+    pub limit_store: Option<central::Terms>,
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
@@ -319,6 +324,8 @@ impl Default for Settings {
             refuses_unpriced: false,
             flags_unpriced: false,
             receipts: false,
+            revoke_mode: RevokeMode::Drain,
+            limit_store: None,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
             compressed_bodies: false,

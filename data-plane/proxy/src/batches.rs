@@ -88,7 +88,7 @@ pub(crate) async fn or_pass(
     };
     let mut own = Own::begin(gateway, &config, Presented::of_parts(&parts), arrived, "batches");
     let told = async {
-        let caller = own.admit(Ok(caller))?;
+        let caller = own.admit(Ok(caller)).await?;
         let asking = Asking { gateway, caller: &caller, parts: &parts };
         asking.answer(*service, id.as_deref(), tail, read?).await
     };

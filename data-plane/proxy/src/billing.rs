@@ -16,6 +16,7 @@ use gateway_ir::usage::{Units, Usage};
 use crate::account::Account;
 use crate::clock;
 use crate::leases::Leases;
+use crate::limit_store::LimitStore;
 
 /// The budgets that a request of this account counts in. Empty without budgets, at the price of a look.
 pub(crate) fn purses(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Vec<Arc<Purse>> {
@@ -64,13 +65,29 @@ pub(crate) fn scopes(snapshot: &Snapshot, account: &Account, models: [&str; 2]) 
     account.scopes().sharing(snapshot.shared_limits.of(spender(account, models)))
 }
 
-/// Within everybody's limits, or nothing is paid. Waits for a quarter of a second at most where a rate is to be borrowed first.
+/// Within everybody's limits, or nothing is paid. Waits for a quarter of a second at most where a rate is to be borrowed first; where
+/// limits are counted for all nodes, as long as the settings say.
 pub(crate) async fn admit(
-    leases: &Leases,
+    (leases, limit_store): (&Leases, &LimitStore),
+    snapshot: &Snapshot,
     scopes: Scopes,
     asked: Asked,
     bill: Bill,
 ) -> Result<(Permit, Bill), Box<Failure>> {
+    let admitted = match snapshot.settings.limit_store {
+        Some(terms) => Box::pin(limit_store.admit(scopes, asked, terms)).await,
+        None => admit_here(leases, scopes, asked).await,
+    };
+    match admitted {
+        Ok(permit) => Ok((permit, bill)),
+        Err(failure) => {
+            bill.settle(0);
+            Err(failure)
+        }
+    }
+}
+
+async fn admit_here(leases: &Leases, scopes: Scopes, asked: Asked) -> Result<Permit, Box<Failure>> {
     let admitted = match limits::admit(scopes, asked, Instant::now()) {
         Err(limits::Refused { short: Some((short, scopes)), .. }) => {
             Box::pin(leases.borrow(short)).await;
@@ -78,13 +95,7 @@ pub(crate) async fn admit(
         }
         outcome => outcome,
     };
-    match admitted {
-        Ok(permit) => Ok((permit, bill)),
-        Err(refused) => {
-            bill.settle(0);
-            Err(refused.failure)
-        }
-    }
+    admitted.map_err(|refused| refused.failure)
 }
 
 fn spender<'a>(account: &'a Account, models: [&'a str; 2]) -> Spender<'a> {

@@ -71,6 +71,7 @@ static TOKEN_COUNT: HeaderName = HeaderName::from_static("x-gateway-token-count"
 pub(crate) static LIMIT_KIND: HeaderName = HeaderName::from_static("x-gateway-limit-kind");
 static REVISION: HeaderName = HeaderName::from_static("x-gateway-config-revision");
 static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static RATELIMIT_MODE: HeaderName = HeaderName::from_static("x-ratelimit-mode");
 static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 
 static RATELIMIT_REQUESTS: [HeaderName; 3] = [
@@ -276,6 +277,9 @@ impl<'a> Writer<'a> {
 
     /// In the one form, and in OpenAI's (<https://platform.openai.com/docs/guides/rate-limits>).
     pub(crate) fn rates(&mut self, rates: &Rates) {
+        if rates.is_degraded {
+            self.headers.insert(&RATELIMIT_MODE, HeaderValue::from_static("degraded"));
+        }
         if let Some(rate) = rates.requests.or(rates.tokens) {
             self.headers.insert(&RATELIMIT_LIMIT, number(rate.limit));
             self.headers.insert(&RATELIMIT_REMAINING, number(rate.remaining));

@@ -425,6 +425,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("gateway_uptime_seconds", Unit::Seconds, "time since the process began"),
         ("gateway_config_revision", Unit::Count, "the revision of topology that serves"),
         ("gateway_config_stale_seconds", Unit::Seconds, "time since a control plane confirmed what serves"),
+        ("gateway_limit_store_away", Unit::Count, "1 while the store of limits does not answer and `when_away` holds"),
         ("gateway_config_unkept", Unit::Count, "1 while the disk does not take the configuration"),
         ("gateway_usage_spool_bytes", Unit::Bytes, "size of the usage spool on disk"),
         ("gateway_usage_pending", Unit::Count, "usage events that the control plane has not acknowledged"),

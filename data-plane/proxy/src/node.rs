@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::aborts::Aborts;
 use crate::batches::{Batches, resume};
 use crate::cache::Cache;
 use crate::config::{Admin, DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
@@ -23,6 +24,7 @@ use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
 use crate::introspection::Introspections;
 use crate::leases::Leases;
+use crate::limit_store::LimitStore;
 use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
@@ -42,6 +44,7 @@ use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
 use crate::{cache, clock, fleet_size, jwt, ops_listener, task};
 
+const REDIS_URL: &str = "the URL of Redis (--redis-url-file, GATEWAY_REDIS_URL)";
 /// What responses in the background get to say that they end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -67,6 +70,8 @@ struct Shared {
     batches: Option<Arc<Batches>>,
     receipts: Option<Arc<Receipts>>,
     leases: Arc<Leases>,
+    limit_store: Arc<LimitStore>,
+    aborts: Arc<Aborts>,
     draining: CancellationToken,
     ending: CancellationToken,
     ops: Arc<Ops>,
@@ -116,6 +121,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let (meters, cache) = (Arc::new(Meters::new()), Arc::new(Cache::new(Box::new(cache::Memory::new()))));
     let ops = Arc::new(Ops::new((&live, &meters, &cache, &warnings), doors));
     let (conversations, keeping) = conversations(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
+    let limit_store = LimitStore::open(redis_url.as_ref()).context(REDIS_URL)?;
+    let aborts = Arc::new(Aborts::default());
     let batches = batches(data_dir.as_deref(), &warnings);
     let settled = Arc::new(Settled::open(data_dir.as_deref(), &warnings));
     let receipts = data_dir.as_deref().map(|dir| Arc::new(Receipts::new(dir)));
@@ -150,6 +157,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         batches,
         receipts,
         leases: Arc::clone(&leases),
+        limit_store: Arc::clone(&limit_store),
+        aborts: Arc::clone(&aborts),
         draining: draining.clone(),
         ending: ending.clone(),
         ops: Arc::clone(&ops),
@@ -162,7 +171,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let ops_listener = operators(ops_listen, ops_tls.as_ref(), &ops).await?;
     let speaks_tls = tls.is_some();
     let mut jobs: Vec<_> = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings)).collect();
-    jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state(), (cache, Arc::clone(&live)))));
+    jobs.extend([task::spawn_job(Arc::clone(&limit_store).run()), task::spawn_job(aborts.run(Arc::clone(&live)))]);
+    jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state(), (cache, Arc::clone(&live)), limit_store)));
     jobs.extend(asking.into_iter().chain(fleet_size));
     Ok(Node {
         server,
@@ -253,6 +263,8 @@ impl Shared {
             busy: Arc::clone(&self.busy),
             batches: self.batches.clone(),
             leases: Arc::clone(&self.leases),
+            limit_store: Arc::clone(&self.limit_store),
+            aborts: Arc::clone(&self.aborts),
             draining: self.draining.clone(),
             ending: self.ending.clone(),
             ops: Arc::clone(&self.ops),
@@ -411,8 +423,7 @@ fn conversations(
     warnings: &Warnings,
 ) -> anyhow::Result<(Arc<dyn Store>, Option<Keeping>)> {
     if let Some(url) = redis_url {
-        let (redis, writing) =
-            Redis::open(url.expose()).context("the URL of Redis (--redis-url-file, GATEWAY_REDIS_URL)")?;
+        let (redis, writing) = Redis::open(url.expose()).context(REDIS_URL)?;
         return Ok((Arc::new(redis), Some(Box::pin(writing.run()))));
     }
     let opened = data_dir.map(|dir| Disk::open(dir.join("responses"), clock::unix_ms()));
@@ -445,12 +456,16 @@ async fn upkeep(
     meters: Arc<Meters>,
     spool: impl Fn() -> gateway_wire::v1::SpoolState,
     (cache, live): (Arc<Cache>, Arc<Live>),
+    limit_store: Arc<LimitStore>,
 ) {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         every.tick().await;
         meters.spool(&spool());
         meters.upkeep();
+        if live.load().snapshot.settings.limit_store.is_some() {
+            meters.gauge("gateway_limit_store_away").set(f64::from(u8::from(!limit_store.is_asked())));
+        }
         let bounds = live.load().snapshot.cache_bounds();
         cache.tidy(bounds);
     }

@@ -61,11 +61,14 @@ impl<'a> Own<'a> {
     }
 
     /// Whoever asks, where somebody does, and within all limits.
-    pub(crate) fn admit(&mut self, account: Result<Account, Box<Failure>>) -> Result<Account, Box<Failure>> {
+    pub(crate) async fn admit(&mut self, account: Result<Account, Box<Failure>>) -> Result<Account, Box<Failure>> {
         let account = account?;
         self.record.caller(&account);
-        let permit = limits::admit(account.scopes(), self.gateway.shared(FREE), Instant::now())
-            .map_err(|refused| refused.failure)?;
+        let asked = self.gateway.shared(FREE);
+        let permit = match self.config.snapshot.settings.limit_store {
+            Some(terms) => self.gateway.limit_store.admit(account.scopes(), asked, terms).await?,
+            None => limits::admit(account.scopes(), asked, Instant::now()).map_err(|refused| refused.failure)?,
+        };
         self.record.admitted(permit);
         Ok(account)
     }

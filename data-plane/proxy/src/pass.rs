@@ -139,7 +139,8 @@ async fn run(
     let bill = billing::pay(&gateway.leases, &purses, 0).await?;
     let scopes = billing::scopes(&config.snapshot, &caller, [&as_model, &aim.model]);
     let asked = gateway.shared(Tokens { n_input, ..Tokens::default() });
-    let (permit, bill) = billing::admit(&gateway.leases, scopes, asked, bill).await?;
+    let (permit, bill) =
+        billing::admit((&gateway.leases, &gateway.limit_store), &config.snapshot, scopes, asked, bill).await?;
     let rates = permit.rates();
     record.billed(bill, &gateway.leases);
     record.admitted(permit);
@@ -326,7 +327,7 @@ fn respond(
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) = (status, socket) {
         socket::agreed(response.headers(), reply.headers_mut());
         let halves = (client, hyper::upgrade::on(&mut response));
-        task::spawn_job(socket::relay(halves, bounds.deadline, gateway.ending.clone(), record));
+        task::spawn_job(socket::relay(halves, bounds.deadline, gateway.halt(config, &record), record));
         return reply;
     }
     let (upstream, refused) = (response.headers().clone(), refused(&response));
@@ -343,7 +344,7 @@ fn respond(
         reply.headers_mut().remove(CONTENT_LENGTH);
         reply.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
-    let ending = gateway.ending.clone().cancelled_owned();
+    let ending = gateway.halt(config, &record);
     let relay = Relay::new(body, Mode::Pass(Box::new(through)), bounds, ending, record);
     if reply.headers().contains_key(CONTENT_LENGTH) {
         // A length and trailers exclude each other.

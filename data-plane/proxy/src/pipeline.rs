@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::heard::Heard;
 pub(crate) use self::heard::{Owner, Said};
+use crate::aborts::Aborts;
 use crate::attempt::{Means, Outbound, Sequel, Terms};
 use crate::batches::{self, Batches};
 use crate::body::ReplyBody;
@@ -38,6 +39,7 @@ use crate::headers::Hints;
 use crate::ingress::{self, Errand, Operation};
 use crate::jwt;
 use crate::leases::Leases;
+use crate::limit_store::LimitStore;
 use crate::presented::{Peer, peer};
 use crate::record::Record;
 use crate::relay::Resume;
@@ -68,6 +70,10 @@ pub(crate) struct Gateway {
     pub(crate) batches: Option<Arc<Batches>>,
     /// Money for requests that found too little.
     pub(crate) leases: Arc<Leases>,
+    /// Streams that end with their key.
+    pub(crate) aborts: Arc<Aborts>,
+    /// Limits that are counted for all nodes, where the settings say so.
+    pub(crate) limit_store: Arc<LimitStore>,
     /// Batches at providers whose cost is settled.
     pub(crate) settled: Arc<pass::Settled>,
     /// Conversations that somebody is adding to.

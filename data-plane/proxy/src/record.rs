@@ -27,6 +27,7 @@ use gateway_engine::tenants::{Standing, Tenant};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::Breach;
 use gateway_ir::usage::{Units, Usage};
+use gateway_model::access::RevokeMode;
 use gateway_wire::v1;
 
 use self::billed::Growing;
@@ -55,6 +56,8 @@ pub(crate) struct Entry {
     admitted: bool,
     /// Nothing is charged, whatever is answered.
     is_free: bool,
+    /// Of the key.
+    revoke_mode: Option<RevokeMode>,
     streaming: bool,
     target: Option<Arc<Target>>,
     /// At the target that answers, until its reply has ended.
@@ -106,6 +109,7 @@ impl Record {
             charged_beside: 0,
             admitted: false,
             is_free: false,
+            revoke_mode: None,
             streaming: false,
             target: None,
             seat: None,
@@ -147,9 +151,15 @@ impl Record {
             tenant.as_ref().map_or_else(String::new, |tenant| tenant.name.as_ref().to_owned())
         };
         (self.log.user, self.log.team, self.log.organization) = (named(user), named(team), named(organization));
+        self.revoke_mode = caller.revoke_mode();
         self.log.key_id = caller.id.as_ref().to_owned();
         self.log.key_name = caller.name.as_ref().to_owned();
         self.log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
+    }
+
+    /// Whose it is, and what becomes of its stream with that.
+    pub(crate) fn revocable(&self) -> (&str, Option<RevokeMode>) {
+        (&self.log.key_id, self.revoke_mode)
     }
 
     /// Whose it is, where the key is gone.

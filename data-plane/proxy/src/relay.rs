@@ -17,13 +17,13 @@ use gateway_ir::event::Event;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::{Breach, Legality, Verdict};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::continuing::{Continuing, Spare};
 pub(crate) use self::continuing::{Rest, Resume, Told};
 use self::lingering::Lingering;
 pub(crate) use self::seam::Way;
 use self::sewing::Sewing;
+use crate::aborts::Halt;
 use crate::body::{Aborted, Chunk, ReplyStream};
 use crate::record::{Ending, Record};
 use crate::upstream::UpstreamBody;
@@ -63,7 +63,7 @@ pub(crate) struct Relay {
     /// Wakes at the earliest moment at which a bound could be reached; moved only when it fires.
     alarm: Pin<Box<Sleep>>,
     last_heard: Instant,
-    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    halt: Halt,
     record: Record,
     spare: Option<Box<Spare>>,
     /// Settled figures as trailers, for clients that announced `te: trailers`.
@@ -243,24 +243,17 @@ impl Mode {
 // === impl Relay ===
 
 impl Relay {
-    pub(crate) fn new(
-        upstream: UpstreamBody,
-        mode: Mode,
-        bounds: Bounds,
-        shutdown: WaitForCancellationFutureOwned,
-        mut record: Record,
-    ) -> Self {
+    pub(crate) fn new(upstream: UpstreamBody, mode: Mode, bounds: Bounds, halt: Halt, mut record: Record) -> Self {
         record.streams();
         let now = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until((now + bounds.idle).min(bounds.deadline)));
-        let shutdown = Box::pin(shutdown);
         Self {
             upstream: Some(upstream),
             mode,
             bounds,
             alarm,
             last_heard: now,
-            shutdown,
+            halt,
             record,
             spare: None,
             trailers: None,
@@ -325,9 +318,8 @@ impl Relay {
     }
 
     fn poll_interruption(&mut self, context: &mut Context<'_>) -> Poll<Box<Failure>> {
-        if self.shutdown.as_mut().poll(context).is_ready() {
-            let message = "the gateway is shutting down; please send the request again";
-            return Poll::Ready(Box::new(Failure::new(Code::ShuttingDown, message)));
+        if let Poll::Ready(failure) = self.halt.poll(context) {
+            return Poll::Ready(failure);
         }
         self.poll_bounds(context)
     }

@@ -120,7 +120,7 @@ pub(crate) fn response(
         fill.dropped(&dropped);
         writer.cache(false);
     }
-    let ending = gateway.ending.clone().cancelled_owned();
+    let ending = gateway.halt(config, &record);
     let is_text = !matches!(answer, Answer::Made { .. });
     let whole = match answer {
         Answer::Passing { body, strip_usage } => {

@@ -48,6 +48,8 @@ pub(crate) enum End {
     Idle,
     /// The node is shutting down.
     Away,
+    /// The key was revoked.
+    Revoked,
     /// Only text is understood.
     Binary,
     TooLarge,
@@ -190,6 +192,7 @@ impl End {
             Self::Gone => None,
             Self::Idle => Some((CloseCode::Normal, "nothing was asked for ten minutes")),
             Self::Away => Some((CloseCode::Away, "the gateway is shutting down; connect again")),
+            Self::Revoked => Some((CloseCode::Policy, "the API key has been revoked")),
             Self::Binary => Some((CloseCode::Unsupported, "messages are JSON as text")),
             Self::TooLarge => Some((CloseCode::Size, "a message may have 10 MiB")),
             Self::NotText => Some((CloseCode::Invalid, "the message is no UTF-8")),

@@ -71,6 +71,14 @@ impl Redis {
         }
     }
 
+    /// Forgets all that it holds.
+    pub fn flush(&self) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("it runs");
+        let mut answer = [0; 3];
+        stream.write_all(b"FLUSHALL\r\n").and_then(|()| stream.read_exact(&mut answer)).expect("it answers");
+        assert_eq!(&answer, b"+OK");
+    }
+
     /// What it said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -29,6 +29,17 @@ pub struct Endpoint(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpRange(IpNet);
 
+/// What becomes of open streams of a key that is revoked: removed, disabled, expired, or of somebody who is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevokeMode {
+    /// They go on to their end.
+    #[default]
+    Drain,
+    /// They end within a second, with an error. So do open WebSockets.
+    Abort,
+}
+
 // === impl Role ===
 
 impl Role {
@@ -43,6 +54,22 @@ impl Role {
 
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Admin, Self::User, Self::ReadOnly].into_iter().find(|role| role.name() == name)
+    }
+}
+
+// === impl RevokeMode ===
+
+impl RevokeMode {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Abort => "abort",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Drain, Self::Abort].into_iter().find(|mode| mode.name() == name)
     }
 }
 

@@ -63,7 +63,7 @@ pub const ROWS: &[Row] = &[
         plural: "settings",
         class: Class::Topology,
         secrets: &["alerts[].url", "alerts[].secret", "introspection[].client_secret"],
-        unsupported: &["guardrails", "capture", "revoke_mode", "breaker"],
+        unsupported: &["guardrails", "capture", "breaker"],
         about: "what holds for the whole gateway",
     },
     Row {

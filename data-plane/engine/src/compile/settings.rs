@@ -1,6 +1,7 @@
 //! Settings with every default filled in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gateway_model::kind::settings::{
     Auth, AutoAgent, Background as BackgroundDocument, HeaderFamily, Passthrough as PassthroughDocument,
@@ -10,6 +11,7 @@ use gateway_model::problem::Problem;
 
 use super::auto;
 use crate::issuers::Issuers;
+use crate::limits::central;
 use crate::snapshot::{Background, HeaderFamilies, Origins, Passthrough, Settings};
 
 pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Settings {
@@ -38,6 +40,11 @@ pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Setti
         refuses_unpriced: document.unpriced == Some(Unpriced::Refuse),
         flags_unpriced: document.unpriced == Some(Unpriced::Flag),
         receipts: document.receipts.unwrap_or(defaults.receipts),
+        revoke_mode: document.revoke_mode.unwrap_or(defaults.revoke_mode),
+        limit_store: document.limit_store.map(|store| central::Terms {
+            deadline: store.deadline.map_or(Duration::from_millis(5), |span| span.0),
+            when_away: store.when_away.unwrap_or_default(),
+        }),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
         compressed_bodies: document.server.as_ref().and_then(|server| server.compressed_bodies).unwrap_or(false),

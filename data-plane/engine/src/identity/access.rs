@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gateway_ir::failure::{Code, Failure};
-use gateway_model::access::{IpRange, Role};
+use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
 
 use crate::glob::Glob;
@@ -21,6 +21,8 @@ pub struct Access {
     pub ips: Vec<IpRange>,
     pub belongs: Belongs,
     pub budget: Option<Budget>,
+    /// `None`: as the settings say.
+    pub revoke_mode: Option<RevokeMode>,
 }
 
 /// Whom a key is for, by name.

@@ -109,16 +109,23 @@ impl Limit {
         }
     }
 
-    /// Corrects what was taken at admission by what came of the request.
-    /// `now` says what each counts for by now, which need not be what it counted for then.
-    pub(super) fn settle(&self, asked: Asked, now: Asked, settlement: &Settlement, is_borrowed: bool) {
-        let used = match self.measure {
-            // A request was made, whatever came of it: there is nothing to give back.
-            Measure::Requests => return,
+    pub(super) fn used(&self, settlement: &Settlement) -> u64 {
+        match self.measure {
+            Measure::Requests => 1,
             Measure::InputTokens => settlement.usage.prompt(),
             Measure::OutputTokens => settlement.usage.output,
             Measure::Tokens => settlement.usage.total(),
-        };
+        }
+    }
+
+    /// Corrects what was taken at admission by what came of the request.
+    /// `now` says what each counts for by now, which need not be what it counted for then.
+    pub(super) fn settle(&self, asked: Asked, now: Asked, settlement: &Settlement, is_borrowed: bool) {
+        // A request was made, whatever came of it: there is nothing to give back.
+        if self.measure == Measure::Requests {
+            return;
+        }
+        let used = self.used(settlement);
         let (parts, wanted) = (self.parts(now), self.wanted(asked));
         if is_borrowed {
             self.loan().give_back(wanted.saturating_sub(used));

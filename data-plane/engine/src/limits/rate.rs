@@ -19,6 +19,13 @@ pub(crate) struct Rate {
 #[derive(Debug, Default)]
 pub(crate) struct Clock(OnceLock<Instant>);
 
+/// The clock of all limits, which need not carry one each. An hour has passed when it begins, for moments that were read before.
+pub(crate) fn moment(now: Instant) -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let began = *BEGAN.get_or_init(|| now.checked_sub(Duration::from_secs(60 * 60)).unwrap_or(now));
+    nanos(now.saturating_duration_since(began))
+}
+
 // === impl Rate ===
 
 impl Rate {
@@ -83,6 +90,21 @@ impl Rate {
         self.occupied_until
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, scaled)
             .expect("the update always gives a value");
+    }
+
+    /// Nanoseconds that one occupies.
+    pub(crate) fn interval(&self) -> u64 {
+        self.interval
+    }
+
+    /// What is occupied by now, in nanoseconds.
+    pub(crate) fn occupied(&self, now: u64) -> u64 {
+        self.occupied_until.load(Ordering::Relaxed).saturating_sub(now)
+    }
+
+    /// So much is occupied from now on, whatever was known before.
+    pub(crate) fn occupy(&self, nanos: u64, now: u64) {
+        self.occupied_until.store(now.saturating_add(nanos), Ordering::Relaxed);
     }
 
     /// As if all had been taken then, and nothing since.

@@ -117,7 +117,7 @@ fn all_of_everybody_or_none_of_anybody() {
         assert!(admit(scopes(), tokens(10, 10), now).is_err());
     }
     assert_eq!((key.n_open(), team.n_open()), (3, 3), "refused requests are not open");
-    let left: Vec<u64> = key.rates.iter().map(|limit| limit.rate.left(0)).collect();
+    let left: Vec<u64> = key.rates.iter().map(|limit| limit.rate.left(rate::moment(now))).collect();
     assert_eq!(left, [7, 940], "refused requests took nothing from the wider limits");
     drop(permits);
     assert_eq!((key.n_open(), team.n_open()), (0, 0));
@@ -146,7 +146,7 @@ fn every_permit_settles_once_whatever_happens_to_it() {
         }
     }
     assert_eq!(key.n_open(), 0);
-    assert_eq!(key.rates[0].rate.left(0), 1000 - 5 - 100 - 100, "what nobody settled stays taken");
+    assert_eq!(key.rates[0].rate.left(rate::moment(now)), 1000 - 5 - 100 - 100, "what nobody settled stays taken");
 }
 
 #[test]

@@ -212,7 +212,10 @@ impl Owed {
         };
         record.asked(&as_model, false, self.revision, 0);
         record.served_by(Target::in_batches(&self.provider, model));
-        record.admitted(limits::owed(scopes));
+        record.admitted(match gateway.live.load().snapshot.settings.limit_store {
+            Some(_) => gateway.limit_store.owed(scopes),
+            None => limits::owed(scopes),
+        });
         record.used(Usage { tier: Tier::Batch, ..usage });
         record.status(StatusCode::OK.as_u16());
         record.ended(Ending::Finished);

@@ -15,9 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::frames::Frames;
+use crate::aborts::Halt;
 use crate::record::{Ending, Record};
 
 /// Both sides have agreed by now, or never will.
@@ -27,6 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const MAX_READ: usize = 16 * 1024;
 /// A close with the code 1001, "going away".
 const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
+/// A close with the code 1008, "policy violation".
+const POLICY: [u8; 4] = [0x88, 2, 0x03, 0xf0];
 /// Browsers, which cannot send headers, show a credential to OpenAI in this way.
 const CREDENTIAL_PROTOCOL: &str = "openai-insecure-api-key.";
 
@@ -77,7 +79,7 @@ pub(super) fn agreed(upstream: &HeaderMap, client: &mut HeaderMap) {
 pub(super) async fn relay(
     (client, upstream): (OnUpgrade, OnUpgrade),
     deadline: Instant,
-    ending: CancellationToken,
+    mut halt: Halt,
     mut record: Record,
 ) {
     record.streams();
@@ -99,7 +101,7 @@ pub(super) async fn relay(
     };
     let ended = tokio::select! {
         ended = timeout_at(deadline, passing) => ended.unwrap_or_else(|_| Err(too_long())),
-        () = ending.cancelled() => Err(Box::new(Failure::new(Code::ShuttingDown, "the gateway is shutting down"))),
+        failure = halt.halted() => Err(failure),
     };
     match ended {
         Ok(()) => record.ended(Ending::Finished),
@@ -107,7 +109,8 @@ pub(super) async fn relay(
             record.failed(&failure);
             // Not within a frame of the upstream's.
             if answered.frames.is_between() {
-                let _ = timeout(FAREWELL, to_client.write_all(&GOING_AWAY)).await;
+                let last = if halt.is_revoked() { &POLICY } else { &GOING_AWAY };
+                let _ = timeout(FAREWELL, to_client.write_all(last)).await;
             }
         }
     }

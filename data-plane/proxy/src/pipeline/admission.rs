@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 
 use super::heard::{Owner, Said};
 use super::{Gateway, Head, estimate};
+use crate::aborts::Halt;
 use crate::account::Account;
 use crate::billing;
 use crate::clock;
@@ -100,6 +101,11 @@ impl Gateway {
         Ok(account)
     }
 
+    /// What ends this request's stream before its end.
+    pub(crate) fn halt(&self, config: &Config, record: &Record) -> Halt {
+        self.aborts.halt((&self.live, config), record.revocable(), &self.ending)
+    }
+
     /// Rates and places are for all nodes together.
     pub(crate) fn shared(&self, asked: Asked) -> Asked {
         Asked { n_nodes: self.live.standing.n_nodes(), yields: self.leases.yields(), ..asked }
@@ -138,7 +144,7 @@ impl Gateway {
         }
         let most = if purses.is_empty() { 0 } else { billing::most(resolved, asked, units) };
         let bill = billing::pay(&self.leases, &purses, most).await?;
-        let (permit, bill) = billing::admit(&self.leases, scopes, asked, bill).await?;
+        let (permit, bill) = billing::admit((&self.leases, &self.limit_store), snapshot, scopes, asked, bill).await?;
         let rates = permit.rates();
         if errand == Errand::CountTokens {
             record.costs_nothing();

@@ -15,6 +15,8 @@ pub(crate) enum Ending {
     Timeout,
     /// A budget that cuts had no more for it.
     Budget,
+    /// The key was revoked.
+    Revoked,
     /// The node's drain ran out of time.
     Shutdown,
 }
@@ -31,6 +33,7 @@ impl Ending {
             Self::Failed => "failed",
             Self::Timeout => "timeout",
             Self::Budget => "budget",
+            Self::Revoked => "revoked",
             Self::Shutdown => "shutdown",
         }
     }
@@ -41,6 +44,7 @@ impl Ending {
             Code::ClientGone => Self::ClientGone,
             Code::UpstreamCut => Self::UpstreamCut,
             Code::FirstByteTimeout | Code::IdleTimeout | Code::TotalTimeout | Code::ConnectTimeout => Self::Timeout,
+            Code::InvalidCredential if asked_upstream => Self::Revoked,
             Code::ShuttingDown => Self::Shutdown,
             Code::RateLimited | Code::BudgetUnavailable if asked_upstream => Self::Budget,
             _ if asked_upstream => Self::Failed,

@@ -116,7 +116,7 @@ impl Relay {
         };
         let answered = tokio::select! {
             answered = timeout_at(self.bounds.deadline, asked) => answered.unwrap_or(Err("no_time")),
-            () = &mut self.shutdown => Err("shutting_down"),
+            halted = self.halt.halted() => Err(bar_of(&halted).unwrap_or("shutting_down")),
         };
         let bytes = match answered {
             Ok(rest) => self.goes_on(rest).unwrap_or_else(|failure| self.fail(&failure)),

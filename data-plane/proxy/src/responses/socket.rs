@@ -12,6 +12,7 @@ use gateway_dialects::framing::sse;
 use gateway_engine::identity::Call;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::failure::{Code, Failure};
+use gateway_model::access::RevokeMode;
 use http::header::{HeaderValue, TE, UPGRADE};
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
@@ -48,6 +49,7 @@ struct Connection {
     headers: HeaderMap,
     /// Whose connection it is.
     owner: Arc<str>,
+    revoke_mode: Option<RevokeMode>,
     memory: Arc<Memory>,
 }
 
@@ -95,7 +97,8 @@ fn accepted(
     }
     let memory = Arc::new(Memory::new(1, Bounds::CONNECTION));
     let gateway = Arc::clone(gateway);
-    Ok((response, upgrade, Connection { gateway, peer, headers, owner: Arc::clone(&caller.id), memory }))
+    let (owner, revoke_mode) = (Arc::clone(&caller.id), caller.revoke_mode());
+    Ok((response, upgrade, Connection { gateway, peer, headers, owner, revoke_mode, memory }))
 }
 
 /// What a socket is for is to ask for responses: whoever may do that may open one.
@@ -114,13 +117,18 @@ impl Connection {
     /// Until the client leaves, says what cannot be understood, or the node drains; what is being answered then is answered.
     async fn serve(&self, socket: &mut Socket) -> End {
         let mut waiting = Waiting::default();
-        let draining = &self.gateway.draining;
+        let (draining, gateway) = (&self.gateway.draining, &self.gateway);
+        let config = gateway.live.pin();
+        let revocable = (&*self.owner, self.revoke_mode);
+        let mut halt = gateway.aborts.halt((&gateway.live, &config), revocable, &gateway.ending);
         loop {
             let message = match waiting.pop() {
                 _ if draining.is_cancelled() => return End::Away,
+                _ if halt.is_revoked() => return End::Revoked,
                 Some(message) => message,
                 None => tokio::select! {
                     () = draining.cancelled() => return End::Away,
+                    _ = halt.halted() => return if halt.is_revoked() { End::Revoked } else { End::Away },
                     next = tokio::time::timeout(IDLE, socket.next()) => match next {
                         Ok(Ok(message)) => message,
                         Ok(Err(end)) => return end,

@@ -49,7 +49,7 @@ pub(crate) async fn answer(
     }
     let mut own = Own::begin(gateway, &config, Presented::of(&request), arrived, "responses");
     let told = async {
-        own.admit(account)?;
+        own.admit(account).await?;
         let (key, entry) = found?;
         let query = request.uri().query();
         match &entry.kept {

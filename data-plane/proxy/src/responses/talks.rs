@@ -37,7 +37,7 @@ pub(crate) async fn converse(
     let presented = Presented::of_parts(&head);
     let mut own = Own::begin(gateway, &config, presented, arrived, "conversations");
     let told = async {
-        let caller = own.admit(gateway.identified(&config, presented))?;
+        let caller = own.admit(gateway.identified(&config, presented)).await?;
         let bounds = receive::Bounds::of(&config.snapshot.settings);
         let body = match wanted {
             Wanted::Create | Wanted::Update { .. } | Wanted::AddItems { .. } => {

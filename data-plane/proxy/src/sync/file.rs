@@ -181,6 +181,7 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
             ips: key.ips.clone(),
             belongs: Belongs { user: key.user.as_deref().map(Into::into), team: key.team.as_deref().map(Into::into) },
             budget: key.budget,
+            revoke_mode: key.revoke_mode,
         },
         tags: key.tags.clone(),
         ..KeyEntry::default()

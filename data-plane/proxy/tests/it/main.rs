@@ -52,6 +52,8 @@ mod continuing;
 mod leaving;
 mod accounting;
 mod limits;
+mod limit_redis;
+mod revoking;
 mod draining;
 mod refusals;
 mod reload;

@@ -14,7 +14,7 @@ use crate::pass::{PLAIN, config};
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Bytes up to and with the end of a head.
-async fn head(stream: &mut TcpStream) -> String {
+pub(crate) async fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(timeout(PATIENCE, stream.read_u8()).await.expect("a head in time").expect("a head"));
@@ -43,7 +43,7 @@ fn done(usage: &Value) -> Vec<u8> {
     frame(&json!({"type": "response.done", "response": {"id": "r", "usage": usage}}).to_string())
 }
 
-async fn upgrade(gateway: &Gateway, key: &str, path: &str, more: &str) -> TcpStream {
+pub(crate) async fn upgrade(gateway: &Gateway, key: &str, path: &str, more: &str) -> TcpStream {
     let address = gateway.url("");
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.expect("it listens");
     let request = format!(
@@ -54,7 +54,7 @@ async fn upgrade(gateway: &Gateway, key: &str, path: &str, more: &str) -> TcpStr
     stream
 }
 
-async fn accepted(listener: &TcpListener) -> (TcpStream, String) {
+pub(crate) async fn accepted(listener: &TcpListener) -> (TcpStream, String) {
     let (mut stream, _) = timeout(PATIENCE, listener.accept()).await.expect("in time").expect("the gateway");
     let asked = head(&mut stream).await;
     let answer = format!(
@@ -65,7 +65,7 @@ async fn accepted(listener: &TcpListener) -> (TcpStream, String) {
     (stream, asked)
 }
 
-async fn upstream() -> (TcpListener, String) {
+pub(crate) async fn upstream() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/v1", listener.local_addr().expect("its address"));
     (listener, url)

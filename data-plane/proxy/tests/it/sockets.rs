@@ -14,10 +14,10 @@ use crate::gateway::{Gateway, KEY, anthropic_at, read};
 use crate::pass::OTHER;
 use crate::stored::{counting, texts, two_tenants};
 
-struct Client(WebSocketStream<TcpStream>);
+pub(crate) struct Client(WebSocketStream<TcpStream>);
 
 /// Connects with a key and further headers; the status where it is refused.
-async fn connect(gateway: &Gateway, key: &str, more: &[(&'static str, &str)]) -> Result<Client, u16> {
+pub(crate) async fn connect(gateway: &Gateway, key: &str, more: &[(&'static str, &str)]) -> Result<Client, u16> {
     let url = gateway.url("/v1/responses").replacen("http", "ws", 1);
     let mut request = url.as_str().into_client_request().expect("a request");
     let headers = [("authorization", format!("Bearer {key}"))];
@@ -78,7 +78,7 @@ impl Client {
         last["response"]["id"].as_str().expect("an id").to_owned()
     }
 
-    async fn code(&mut self) -> CloseCode {
+    pub(crate) async fn code(&mut self) -> CloseCode {
         loop {
             if let Message::Close(frame) = self.next().await {
                 return frame.expect("a reason").code;

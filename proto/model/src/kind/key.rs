@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Endpoint, IpRange, Role};
+use crate::access::{Endpoint, IpRange, RevokeMode, Role};
 use crate::kind::budget::Budget;
 use crate::limits::Limits;
 use crate::secret::Secret;
@@ -50,6 +50,9 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub enabled: bool,
+    /// What becomes of its open streams when it is revoked. Default as `settings.revoke_mode` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_mode: Option<RevokeMode>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -75,6 +78,7 @@ impl Key {
             budget: None,
             expires_at: None,
             enabled: true,
+            revoke_mode: None,
             tags: Vec::new(),
             metadata: BTreeMap::new(),
         }

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod auto;
 pub mod jwt;
 pub mod introspection;
+pub mod limit_store;
 pub mod sign_in;
 
 use schemars::JsonSchema;
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use self::alerts::Destination;
 use self::auto::Auto;
 use self::introspection::Introspector;
+use self::limit_store::LimitStore;
 use self::sign_in::Oidc;
-use crate::access::IpRange;
+use crate::access::{IpRange, RevokeMode};
 use crate::cache;
 use crate::policy::{Continuation, Retry, Timeouts};
 use crate::unit::{Bytes, Span};
@@ -66,6 +68,12 @@ pub struct Settings {
     /// Each request to a model leaves a signed receipt in `receipts.jsonl` of its node's data directory. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipts: Option<bool>,
+    /// What becomes of open streams of a key that is revoked; a key's own wins. Default `drain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke_mode: Option<RevokeMode>,
+    /// Where limits are counted for all nodes. Default: by the nodes, each its part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_store: Option<LimitStore>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -23,6 +23,7 @@ use crate::document::did_you_mean;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::key::Key;
 use crate::kind::provider::{Probe, Provider};
+use crate::kind::settings::limit_store::LimitStore;
 use crate::kind::settings::{Auth, Settings};
 use crate::limits::Limits;
 use crate::policy::{Breaker, Concurrency, Continuation, Fault, Retry, Timeouts};
@@ -151,6 +152,7 @@ fn public_name(name: &str) -> Option<String> {
 fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     policy(settings.retry.as_ref(), settings.timeouts.as_ref(), findings);
     findings.all(settings.continuation.as_ref().map(Continuation::faults));
+    findings.all(settings.limit_store.as_ref().map(LimitStore::faults));
     cache::settings(settings.cache.as_ref(), findings);
     if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
         findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");

@@ -414,6 +414,9 @@ pub struct Key {
     /// Secrets that it had before and that are good for a while yet.
     #[prost(message, repeated, tag = "17")]
     pub earlier: ::prost::alloc::vec::Vec<EarlierSecret>,
+    /// `drain`, `abort`: what becomes of its open streams when it is revoked; empty: as the settings say.
+    #[prost(string, tag = "18")]
+    pub revoke_mode: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EarlierSecret {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_engine::identity::{Access, Belongs, Digest, Earlier, KeyEntry};
-use gateway_model::access::{IpRange, Role};
+use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
 use gateway_model::limits::{Limits, Measure, Period, Rate};
 use gateway_wire::v1::item::Body;
@@ -101,6 +101,12 @@ fn access(item: &Item, key: &Key) -> Result<Access, ConfigError> {
         ips: ips.collect::<Result<_, _>>()?,
         belongs: Belongs { user: named(&key.user), team: named(&key.team) },
         budget: budget(item, &key.budget)?,
+        revoke_mode: match key.revoke_mode.as_str() {
+            "" => None,
+            mode => Some(RevokeMode::parse(mode).ok_or_else(|| {
+                problems::of_item(item, "revoke_mode", "unsupported_yet", "a mode that this version does not know")
+            })?),
+        },
     })
 }
 
@@ -159,6 +165,7 @@ pub(super) fn item(entry: KeyEntry) -> Item {
         team: entry.access.belongs.team.as_deref().unwrap_or_default().to_owned(),
         // An amount and a word can be written.
         budget: entry.access.budget.map_or_else(Vec::new, |budget| serde_json::to_vec(&budget).unwrap_or_default()),
+        revoke_mode: entry.access.revoke_mode.map(|mode| mode.name().to_owned()).unwrap_or_default(),
         earlier: entry.earlier.iter().map(earlier_secret).collect(),
     };
     Item { kind: KEY_KIND.to_owned(), id: entry.id.to_string(), body: Some(Body::Key(key)), ..Item::default() }
