@@ -20,6 +20,10 @@ const LOGS_EVERY: Duration = Duration::from_secs(60);
 const KEEP_LOGS: u64 = 200_000;
 const KEEP_LOGS_MS: i64 = 30 * DAY_MS;
 
+const REAP_EVERY: Duration = Duration::from_secs(60);
+/// A request of a node that was revoked is over by then, by the default of its total timeout, and what was on its way has come.
+const REAP_AFTER_MS: i64 = 11 * 60 * 1000;
+
 const TIDY_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Single requests; the sums stay.
 const KEEP_USAGE_MS: i64 = 90 * DAY_MS;
@@ -51,6 +55,7 @@ struct Duty {
 }
 
 const LOGS: Duty = Duty { name: "logs", every: LOGS_EVERY, lease: Duration::from_secs(5 * 60) };
+const REAP: Duty = Duty { name: "reap", every: REAP_EVERY, lease: Duration::from_secs(5 * 60) };
 const TIDY: Duty = Duty { name: "tidy", every: TIDY_EVERY, lease: TIDY_EVERY };
 
 /// Starts all jobs; they end when the list is dropped. `replica` is what this control plane is called among others.
@@ -58,6 +63,7 @@ pub(crate) fn start(store: &Store, meters: &Arc<Meters>, replica: &str) -> Vec<J
     let (store, replica) = (store.clone(), replica.to_owned());
     vec![
         Job::spawn(LOGS.run(store.clone(), replica.clone(), prune_logs)),
+        Job::spawn(REAP.run(store.clone(), replica.clone(), reap)),
         Job::spawn(TIDY.run(store.clone(), replica, tidy)),
         Job::spawn(keep_meters(store, Arc::clone(meters))),
     ]
@@ -91,6 +97,24 @@ impl Duty {
 
 async fn prune_logs(store: Store) {
     tell_pruned("logs", store.prune_logs(clock::unix_ms() - KEEP_LOGS_MS, KEEP_LOGS).await);
+}
+
+/// What nodes that were revoked hold of budgets goes back.
+async fn reap(store: Store) {
+    let now = clock::unix_ms();
+    match store.reap_leases(now - REAP_AFTER_MS, now).await {
+        Ok(reaped) => {
+            for (node, boot, freed) in reaped {
+                tracing::warn!(
+                    node,
+                    boot,
+                    freed,
+                    "a revoked node held money that it did not report as spent; it is free again"
+                );
+            }
+        }
+        Err(error) => complain("leases of revoked nodes", &error),
+    }
 }
 
 async fn tidy(store: Store) {

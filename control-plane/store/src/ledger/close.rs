@@ -44,6 +44,25 @@ impl Store {
         Ok(n_freed)
     }
 
+    /// What nodes that were revoked before hold: they can deliver nothing any more, so that what has come of their usage is all there
+    /// will be, and the rest is free. Returns node, boot and how much that is, of so many boots at most.
+    pub async fn reap_leases(&self, revoked_before_ms: i64, at_ms: i64) -> Result<Vec<(String, String, i64)>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT budget_lease.node_id AS node, boot_id FROM budget_lease \
+             JOIN member ON member.node_id = budget_lease.node_id \
+             WHERE revoked_at_ms > 0 AND revoked_at_ms < $1 AND granted > returned + settled \
+             ORDER BY node, boot_id LIMIT 100",
+        );
+        let rows = rows.bind(revoked_before_ms).fetch_all(self.db.readers()).await?;
+        let mut reaped = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (node, boot): (String, String) = (row.try_get("node")?, row.try_get("boot_id")?);
+            let freed = self.close_leases(Holder { node: &node, boot: &boot, at_ms }).await?;
+            reaped.push((node, boot, freed));
+        }
+        Ok(reaped)
+    }
+
     /// Forgets windows that began before, with what nodes had of them.
     pub async fn prune_ledger(&self, older_than_ms: i64) -> Result<u64, Error> {
         let mut tx = self.db.begin().await?;

@@ -7,6 +7,8 @@ use gateway_store::usage::{Sender, UsageRow};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::membership;
+
 const BUDGET: &str = "budget/b";
 
 fn holder<'a>(node: &'a str, boot: &'a str) -> Holder<'a> {
@@ -71,6 +73,26 @@ pub(crate) async fn usage_moves_from_leased_to_spent_exactly_once(store: &Store)
     let row = UsageRow { id: "b1-1".to_owned(), charges: vec![charge], ..UsageRow::default() };
     store.ingest_usage(Sender { node: "n", boot: "b2", at_ms: 1 }, 0, 1, &[row]).await.unwrap();
     check(store, 25, 35).await;
+}
+
+/// A node that was put out delivers nothing any more.
+pub(crate) async fn what_a_revoked_node_holds_goes_back(store: &Store) {
+    membership::member(store, "n").await;
+    membership::member(store, "other").await;
+    asked(store, "b1", ask(100, 40, 0)).await;
+    asked(store, "b2", ask(100, 20, 0)).await;
+    store.grant(holder("other", "b3"), &[], &[ask(100, 10, 0)]).await.unwrap();
+    used(store, "b1", 1, 25).await;
+    check(store, 25, 62).await;
+    assert_eq!(store.reap_leases(i64::MAX, 9).await.unwrap(), [], "none is revoked");
+    membership::revoke(store, "n", 1000).await;
+    assert_eq!(store.reap_leases(1000, 9).await.unwrap(), [], "its last words may be on their way");
+    let reaped = store.reap_leases(1001, 9).await.unwrap();
+    let expected = [("b1", 25), ("b2", 25)].map(|(boot, freed)| ("n".to_owned(), boot.to_owned(), freed));
+    assert_eq!(reaped, expected);
+    check(store, 25, 12).await;
+    assert_eq!(store.reap_leases(1001, 9).await.unwrap(), [], "once");
+    assert_eq!(asked(store, "b1", ask(100, 63, 0)).await.granted, 113, "it is there for others");
 }
 
 pub(crate) async fn what_was_spent_beyond_a_lease_is_booked(store: &Store) {

@@ -90,6 +90,7 @@ engines!(memory, file, postgres; {
         what_is_granted_stays_within_the_amount,
         usage_moves_from_leased_to_spent_exactly_once,
         what_was_spent_beyond_a_lease_is_booked,
+        what_a_revoked_node_holds_goes_back,
         windows_that_count_share_one_amount,
         a_boot_that_is_over_gives_back_the_rest,
         reseed_idempotent,

@@ -41,6 +41,17 @@ async fn enrol(store: &Store, candidate: Candidate) -> Enrolled {
     store.enrol(&candidate, |member| audit(&format!("enrol {}", member.node_id))).await.unwrap()
 }
 
+/// A node of the fleet, for tests of what nodes have.
+pub(crate) async fn member(store: &Store, node_id: &str) {
+    let number = u8::try_from(100 + node_id.len()).unwrap();
+    store.add_token(&token(number, 1), audit("create")).await.unwrap();
+    assert!(matches!(enrol(store, candidate(number, node_id, 50)).await, Enrolled::Member(_)));
+}
+
+pub(crate) async fn revoke(store: &Store, node_id: &str, at_ms: i64) {
+    assert_eq!(store.revoke(node_id, at_ms, audit("revoke")).await.unwrap(), Revoked::Now);
+}
+
 async fn uses_left(store: &Store, now_ms: i64) -> Vec<u64> {
     store.tokens("", now_ms, 10).await.unwrap().iter().map(|token| token.uses_left).collect()
 }
