@@ -20,6 +20,8 @@ need redis-server "$(command -v valkey-server || true)"
 need chromium-headless-shell "$(command -v chromium || command -v google-chrome || true)"
 need curl /usr/bin/curl
 need libfaketime /usr/lib/*/faketime/libfaketime.so.1
+# Its promtool reads what /metrics says; the server itself is not started.
+need prometheus "$(command -v promtool || true)"
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

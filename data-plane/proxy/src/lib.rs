@@ -12,6 +12,7 @@ mod conversations;
 pub mod warnings;
 pub mod link;
 pub mod body;
+mod trace_context;
 pub mod state;
 mod fleet_size;
 pub mod meters;

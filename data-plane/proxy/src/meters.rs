@@ -1,24 +1,32 @@
 //! The node's metrics: one documented set, bounded labels, handles resolved once per label set and worker's use.
 //!
-//! Names and meanings are listed in docs/metrics.md by the test that drives them.
+//! Names and meanings are rows of `meters/table.rs`.
 
+mod table;
 mod models;
 mod trials;
 mod cached;
+mod course;
+mod exemplars;
+pub(crate) mod process;
+pub(crate) mod openmetrics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use gateway_engine::limits::purse::Totals;
 use gateway_engine::snapshot::Target;
 use gateway_ir::failure::Failure;
 use gateway_ir::legal::Breach;
 use gateway_wire::v1;
-use metrics::{Counter, Gauge, Histogram, Recorder as _, Unit};
+use metrics::{Counter, Gauge, Histogram, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use papaya::HashMap;
 use serde_json::{Value, json};
 
+pub use self::table::METRICS;
+pub(crate) use self::table::row;
 use crate::state::standing::Standing;
 
 /// Upper bounds in seconds, from what a gateway adds to what a long stream takes.
@@ -57,11 +65,13 @@ pub struct Meters {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     inflight: Gauge,
+    streams: Gauge,
     frame: Frame,
     requests: HashMap<RequestLabels, Arc<RequestMeters>, ahash::RandomState>,
     attempts: HashMap<AttemptLabels, AttemptMeter, ahash::RandomState>,
     models: models::Models,
     trials: trials::Trials,
+    exemplars: exemplars::Exemplars,
 }
 
 /// Totals for the control plane's frame.
@@ -102,6 +112,8 @@ struct RequestMeters {
     duration: Histogram,
     overhead: Histogram,
     first_byte: Histogram,
+    first_token: Histogram,
+    inter_token: Histogram,
     input: Counter,
     cache_read: Counter,
     cache_write: Counter,
@@ -124,23 +136,31 @@ impl Meters {
             .expect("the bounds are not empty")
             .build_recorder();
         let handle = recorder.handle();
-        describe(&recorder);
-        let inflight = recorder.register_gauge(&"gateway_requests_in_flight".into(), &METADATA);
+        table::describe(&recorder);
+        let gauge = |name: &'static str| recorder.register_gauge(&name.into(), &METADATA);
+        let (inflight, streams) = (gauge("gateway_requests_in_flight"), gauge("gateway_streams_open"));
         Self {
             recorder,
             handle,
             inflight,
+            streams,
             frame: Frame::default(),
             requests: HashMap::default(),
             attempts: HashMap::default(),
             models: models::Models::default(),
             trials: trials::Trials::default(),
+            exemplars: exemplars::Exemplars::default(),
         }
     }
 
     /// Prometheus text.
     pub fn render(&self) -> String {
         self.handle.render()
+    }
+
+    /// The same and what else is told, as OpenMetrics, with the traces of some of the requests that are counted in it.
+    pub(crate) fn open(&self, text: &str) -> String {
+        openmetrics::of(text, |family, provider, bound| self.exemplars.of(family, provider, bound))
     }
 
     /// Moves histogram samples into their buckets; to be called every few seconds, so that a node nobody scrapes keeps its size.
@@ -167,6 +187,7 @@ impl Meters {
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub(crate) fn standing(&self, standing: &Standing) {
         let counts = standing.counts();
+        self.gauge("gateway_limits_shared_by").set(f64::from(standing.n_nodes().max(1)));
         if let Some(stale) = standing.stale() {
             self.gauge("gateway_config_stale_seconds").set(stale.as_secs_f64());
         }
@@ -174,6 +195,18 @@ impl Meters {
         self.counter("gateway_config_drift_total").absolute(counts.drifted);
         self.counter("gateway_config_damaged_files_total").absolute(counts.damaged);
         self.counter("gateway_config_quarantined_total").absolute(counts.quarantined);
+    }
+
+    /// What this node has of budgets.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a gauge is a double; billionths of a dollar are exact up to nine million dollars"
+    )]
+    pub(crate) fn budgets(&self, totals: &Totals) {
+        self.gauge("gateway_budgets").set(totals.n_purses as f64);
+        self.gauge("gateway_budget_open_requests").set(totals.n_open as f64);
+        self.gauge("gateway_budget_spent_nano_usd").set(totals.spent as f64);
+        self.gauge("gateway_budget_held_nano_usd").set(totals.left as f64);
     }
 
     /// A counter outside the request path.
@@ -187,10 +220,12 @@ impl Meters {
     }
 
     pub(crate) fn stream_opened(&self) {
+        self.streams.increment(1.0);
         self.frame.open_streams.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn stream_closed(&self) {
+        self.streams.decrement(1.0);
         self.frame.open_streams.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -229,9 +264,9 @@ impl Meters {
     pub(crate) fn request_ended(
         &self,
         log: &v1::LogRecord,
-        dialect: &'static str,
-        ending: &'static str,
+        (dialect, ending): (&'static str, &'static str),
         target: Option<&Target>,
+        is_traced: bool,
     ) {
         self.inflight.decrement(1.0);
         self.trials.ended(log, &self.recorder);
@@ -246,6 +281,7 @@ impl Meters {
             status: u16::try_from(log.status).unwrap_or_default(),
             ending,
         };
+        self.course(log);
         let requests = self.requests.pin();
         let meters = requests.get_or_insert_with(labels.clone(), || Arc::new(self.request_meters(&labels)));
         meters.requests.increment(1);
@@ -253,6 +289,15 @@ impl Meters {
         meters.overhead.record(seconds(log.overhead_us));
         if log.first_byte_us > 0 {
             meters.first_byte.record(seconds(log.first_byte_us));
+        }
+        if log.first_token_us > 0 {
+            meters.first_token.record(seconds(log.first_token_us));
+            if let Some(between) = course::between_tokens(log) {
+                meters.inter_token.record(between);
+            }
+        }
+        if is_traced {
+            self.exemplars.note(&labels.provider, log);
         }
         if let Some(tokens) = &log.tokens {
             meters.input.increment(tokens.input);
@@ -305,7 +350,7 @@ impl Meters {
             latency_counts: self.frame.latency.iter().map(read).collect(),
             input_tokens: read(&self.frame.input_tokens),
             output_tokens: read(&self.frame.output_tokens),
-            resident_bytes: resident_bytes(),
+            resident_bytes: process::resident_bytes(),
             ..v1::MetricFrame::default()
         }
     }
@@ -331,6 +376,7 @@ impl Meters {
         let counter = |name: &'static str, labels| {
             self.recorder.register_counter(&metrics::Key::from_parts(name, labels), &METADATA)
         };
+        // A series that nothing was recorded of is not told.
         let histogram = |name: &'static str| {
             self.recorder.register_histogram(&metrics::Key::from_parts(name, by_provider()), &METADATA)
         };
@@ -343,6 +389,8 @@ impl Meters {
             duration: histogram("gateway_request_duration_seconds"),
             overhead: histogram("gateway_overhead_seconds"),
             first_byte: histogram("gateway_time_to_first_byte_seconds"),
+            first_token: histogram("gateway_time_to_first_token_seconds"),
+            inter_token: histogram("gateway_inter_token_seconds"),
             input: tokens("input"),
             cache_read: tokens("cache_read"),
             cache_write: tokens("cache_write"),
@@ -382,63 +430,4 @@ impl Frame {
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a request fit a double exactly")]
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
-}
-
-fn describe(recorder: &PrometheusRecorder) {
-    trials::describe(recorder);
-    cached::describe(recorder);
-    let counters = [
-        ("gateway_requests_total", Unit::Count, "requests answered, by dialect, provider, status and ending"),
-        ("gateway_upstream_attempts_total", Unit::Count, "attempts at upstreams, by provider and outcome"),
-        (
-            "gateway_stream_breaches_total",
-            Unit::Count,
-            "rules of event streams that upstreams broke, by provider and rule",
-        ),
-        ("gateway_receipts_lost_total", Unit::Count, "receipts that could not be written"),
-        ("gateway_continuations_total", Unit::Count, "streams that broke off under a continuation policy, by outcome"),
-        ("gateway_tokens_total", Unit::Count, "tokens used, by provider and class"),
-        ("gateway_usage_dropped_total", Unit::Count, "usage events that the spool could not keep"),
-        ("gateway_log_records_dropped_total", Unit::Count, "log records that reached no sink"),
-        ("gateway_config_drift_total", Unit::Count, "times that what serves was not what its revision says"),
-        (
-            "gateway_config_damaged_files_total",
-            Unit::Count,
-            "files of the configuration on disk that could not be used",
-        ),
-        ("gateway_config_quarantined_total", Unit::Count, "keys that could not be read and are denied"),
-        ("gateway_cost_nano_usd_total", Unit::Count, "cost in billionths of a US dollar, by provider"),
-        ("gateway_unpriced_requests_total", Unit::Count, "requests whose cost nobody knows, by provider"),
-    ];
-    for (name, unit, about) in counters {
-        recorder.describe_counter(name.into(), Some(unit), about.into());
-    }
-    let histograms = [
-        ("gateway_request_duration_seconds", "arrival to the reply's last byte, by provider"),
-        ("gateway_overhead_seconds", "duration minus the time spent waiting for upstreams, by provider"),
-        ("gateway_time_to_first_byte_seconds", "arrival to the upstream's reply head, by provider"),
-    ];
-    for (name, about) in histograms {
-        recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
-    }
-    for (name, unit, about) in [
-        ("gateway_uptime_seconds", Unit::Seconds, "time since the process began"),
-        ("gateway_config_revision", Unit::Count, "the revision of topology that serves"),
-        ("gateway_config_stale_seconds", Unit::Seconds, "time since a control plane confirmed what serves"),
-        ("gateway_limit_store_away", Unit::Count, "1 while the store of limits does not answer and `when_away` holds"),
-        ("gateway_config_unkept", Unit::Count, "1 while the disk does not take the configuration"),
-        ("gateway_usage_spool_bytes", Unit::Bytes, "size of the usage spool on disk"),
-        ("gateway_usage_pending", Unit::Count, "usage events that the control plane has not acknowledged"),
-        ("gateway_log_records_pending", Unit::Count, "log records that wait for the control plane"),
-    ] {
-        recorder.describe_gauge(name.into(), Some(unit), about.into());
-    }
-    recorder.describe_gauge("gateway_requests_in_flight".into(), Some(Unit::Count), "requests being served now".into());
-}
-
-/// From `/proc`; 0 where there is none.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-    pages * 4096
 }

@@ -21,12 +21,12 @@ use crate::body::ReplyBody;
 use crate::cache::Cache;
 use crate::config::Admin;
 use crate::ingress::{self, Operation};
-use crate::meters::Meters;
+use crate::meters::{Meters, openmetrics, process};
 use crate::pipeline::{Gateway, request_id};
 use crate::pprof::Profiler;
 use crate::state::Live;
 use crate::warnings::Warnings;
-use crate::{models, refusal};
+use crate::{clock, models, refusal};
 
 /// What operators ask the node, whichever listener they ask it on.
 pub(crate) struct Ops {
@@ -35,6 +35,7 @@ pub(crate) struct Ops {
     cache: Arc<Cache>,
     warnings: Arc<Warnings>,
     started: Instant,
+    started_unix_ms: i64,
     draining: AtomicBool,
     doors: Doors,
     pub(crate) profiler: Profiler,
@@ -64,6 +65,7 @@ impl Ops {
             cache: Arc::clone(cache),
             warnings: Arc::clone(warnings),
             started: Instant::now(),
+            started_unix_ms: clock::unix_ms(),
             draining: AtomicBool::new(false),
             doors,
             profiler: Profiler::default(),
@@ -81,7 +83,7 @@ impl Ops {
         match operation {
             Operation::Health => Some(json_response(StatusCode::OK, &self.health())),
             Operation::Ready => Some(self.ready()),
-            Operation::Metrics => Some(self.metrics()),
+            Operation::Metrics => Some(self.metrics(request.headers())),
             Operation::Statistics => Some(match &self.doors.key {
                 Some(key) if !presents(request.headers(), key) => locked(),
                 _ => json_response(StatusCode::OK, &self.statistics()),
@@ -161,17 +163,27 @@ impl Ops {
         Some(config)
     }
 
-    fn metrics(&self) -> Response<ReplyBody> {
+    fn metrics(&self, headers: &HeaderMap) -> Response<ReplyBody> {
         self.meters.gauge("gateway_uptime_seconds").set(self.started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
         self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
         self.meters.standing(&self.live.standing);
         self.meters.cache(self.cache.totals(), self.cache.size());
+        self.meters
+            .gauge("gateway_warnings")
+            .set(f64::from(u32::try_from(self.warnings.list().len()).unwrap_or(u32::MAX)));
         let (snapshot, now) = (Arc::clone(&self.live.load().snapshot), Instant::now());
+        self.meters.budgets(&snapshot.purses.totals());
         let upstreams =
             circuits::metrics(&snapshot, now) + &limits::metrics(&snapshot, now) + &probes::metrics(&snapshot);
-        let mut response = Response::new(ReplyBody::whole(self.meters.render() + &upstreams));
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        let process = process::metrics(&self.profiler.runtimes(), self.started_unix_ms);
+        let text = self.meters.render() + &upstreams + &process;
+        let (text, kind) = match openmetrics::is_wanted(headers) {
+            true => (self.meters.open(&text), openmetrics::CONTENT_TYPE),
+            false => (text, "text/plain; version=0.0.4; charset=utf-8"),
+        };
+        let mut response = Response::new(ReplyBody::whole(text));
+        let kind = HeaderValue::from_static(kind);
         response.headers_mut().insert(CONTENT_TYPE, kind);
         response
     }

@@ -82,6 +82,7 @@ pub(crate) async fn answer(
     let (method, path) = (parts.method.as_str(), parts.uri.path());
     let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, id.clone(), method, path);
     record.dialect("pass");
+    record.traced(&parts.headers);
     let config = gateway.live.pin();
     match run(gateway, &config, &way, (&parts, body, socket.is_some()), &mut record).await {
         Ok(passed) => {

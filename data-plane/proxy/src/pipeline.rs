@@ -212,6 +212,7 @@ impl Gateway {
         let id = request_id();
         let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
         record.dialect(errand.language(dialect));
+        record.traced(&parts.headers);
         let mut form = StreamForm::Events;
         if dialect == Dialect::GeminiGenerate {
             form = ingress::gemini::form(parts.uri.query());

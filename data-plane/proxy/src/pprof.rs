@@ -79,6 +79,11 @@ impl Profiler {
         self.runtimes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((name, runtime));
     }
 
+    /// Those that are watched, by name.
+    pub(crate) fn runtimes(&self) -> Vec<(String, tokio::runtime::Handle)> {
+        self.runtimes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
     pub(crate) async fn answer(&self, kind: Kind, query: Option<&str>) -> Response<ReplyBody> {
         match kind {
             Kind::Index => text(INDEX.to_owned()),
@@ -91,8 +96,7 @@ impl Profiler {
     }
 
     fn tasks(&self, query: Option<&str>) -> Response<ReplyBody> {
-        let runtimes = self.runtimes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        let dump = tasks::dump(&runtimes);
+        let dump = tasks::dump(&self.runtimes());
         match parameter(query, "debug") {
             Some("1" | "2") => text(tasks::as_text(&dump)),
             _ => {

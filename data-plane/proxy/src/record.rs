@@ -29,6 +29,7 @@ use gateway_ir::legal::Breach;
 use gateway_ir::usage::{Units, Usage};
 use gateway_model::access::RevokeMode;
 use gateway_wire::v1;
+use http::HeaderMap;
 
 use self::billed::Growing;
 use self::continued::Earlier;
@@ -38,6 +39,7 @@ use self::written::{auto_choice, experiment, truncated};
 use crate::account::Account;
 use crate::cache::Fill;
 use crate::sinks::Sinks;
+use crate::trace_context::Parent;
 
 /// One request. Dropping it settles, logs and counts. A pointer, for it goes through every stage of a request's state.
 pub(crate) struct Record(Box<Entry>);
@@ -80,6 +82,8 @@ pub(crate) struct Entry {
     fill: Option<Box<Fill>>,
     /// Where receipts are wanted.
     receipted: Option<Box<Receipted>>,
+    /// Its client records the trace that it belongs to.
+    is_traced: bool,
     /// What came before whoever is telling the reply.
     earlier: Option<Box<Earlier>>,
     /// The client has left, and the upstream is read on: what comes reaches nobody.
@@ -115,6 +119,7 @@ impl Record {
             seat: None,
             slot: None,
             has_left: false,
+            is_traced: false,
             earlier: None,
             usage: None,
             units: Units::None,
@@ -138,6 +143,13 @@ impl Record {
     pub(crate) fn dialect(&mut self, name: &'static str) {
         self.dialect = name;
         self.log.dialect = self.dialect.to_owned();
+    }
+
+    /// The trace that it belongs to, if it does.
+    pub(crate) fn traced(&mut self, headers: &HeaderMap) {
+        let Some(parent) = Parent::read(headers) else { return };
+        self.log.trace_id = format!("{:032x}", parent.trace_id);
+        self.is_traced = parent.is_sampled;
     }
 
     pub(crate) fn session(&mut self, session: Option<&str>) {
@@ -332,6 +344,9 @@ impl Record {
             self.log.response_bytes += n_bytes as u64;
         }
         self.n_output_bytes = self.n_output_bytes.max(n_content_bytes);
+        if n_content_bytes > 0 && self.log.first_token_us == 0 && self.streaming {
+            self.log.first_token_us = self.elapsed_us();
+        }
     }
 
     pub(crate) fn status(&mut self, status: u16) {
@@ -419,7 +434,8 @@ impl Drop for Record {
             permit.settle(Settlement { usage });
         }
         self.write_receipt();
-        self.sinks.meters.request_ended(&self.log, self.dialect, self.ending.name(), self.target.as_deref());
+        let ending = (self.dialect, self.ending.name());
+        self.sinks.meters.request_ended(&self.log, ending, self.target.as_deref(), self.is_traced);
         let log = std::mem::take(&mut self.log);
         let is_of_a_stranger = log.status == u32::from(Code::InvalidCredential.row().status) && log.key_name.is_empty();
         if is_of_a_stranger && !self.sinks.strangers.has_room() {

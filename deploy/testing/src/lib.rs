@@ -4,6 +4,7 @@
 mod binary;
 mod ports;
 pub mod figure;
+pub mod generated;
 pub mod haproxy;
 pub mod postgres;
 pub mod redis;

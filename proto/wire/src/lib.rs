@@ -7,6 +7,7 @@
 #[path = "generated/gateway.v1.rs"]
 pub mod v1;
 mod redact;
+pub mod metric;
 pub mod text;
 pub mod tree;
 pub mod seal;

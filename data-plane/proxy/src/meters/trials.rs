@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use gateway_wire::v1;
-use metrics::{Counter, Histogram, Key, Label, Recorder as _, Unit};
+use metrics::{Counter, Histogram, Key, Label, Recorder as _};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use papaya::{Equivalent, HashMap};
 
@@ -101,22 +101,5 @@ impl Row {
 impl Equivalent<Arm> for ArmRef<'_> {
     fn equivalent(&self, arm: &Arm) -> bool {
         self.experiment == &*arm.experiment && self.variant == &*arm.variant
-    }
-}
-
-pub(super) fn describe(recorder: &PrometheusRecorder) {
-    for (name, about) in [
-        ("gateway_experiment_requests_total", "requests that a variant was given, by experiment, variant and outcome"),
-        ("gateway_experiment_cost_nano_usd_total", "their cost in billionths of a US dollar"),
-        ("gateway_shadow_requests_total", "requests that a challenger was given too, by model and outcome"),
-        ("gateway_shadow_cost_nano_usd_total", "their cost in billionths of a US dollar, which is charged to nobody"),
-    ] {
-        recorder.describe_counter(name.into(), Some(Unit::Count), about.into());
-    }
-    for (name, about) in [
-        ("gateway_experiment_duration_seconds", "arrival to the reply's last byte, by experiment and variant"),
-        ("gateway_shadow_duration_seconds", "from a shadow's beginning to its last byte, by model"),
-    ] {
-        recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
     }
 }

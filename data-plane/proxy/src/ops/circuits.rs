@@ -8,6 +8,8 @@ use gateway_engine::health::State;
 use gateway_engine::snapshot::{Snapshot, Target};
 use serde_json::{Map, Value, json};
 
+use crate::meters::row;
+
 /// By `provider/model`, and `provider#key/model` of several keys, for `/statsz`.
 pub(super) fn statistics(snapshot: &Snapshot, now: Instant) -> Map<String, Value> {
     let one = |target: &Target| {
@@ -38,9 +40,7 @@ pub(super) fn statistics(snapshot: &Snapshot, now: Instant) -> Map<String, Value
 /// told no more.
 pub(super) fn metrics(snapshot: &Snapshot, now: Instant) -> String {
     const NAME: &str = "gateway_breaker_state";
-    let mut text = format!(
-        "# HELP {NAME} 0 closed, 1 half open, 2 open; by provider and upstream model, and by key of several\n# TYPE {NAME} gauge\n"
-    );
+    let mut text = row(NAME).head();
     for target in with_keys(snapshot) {
         let state = match target.key_health.as_ref().unwrap_or(&target.health).state(now) {
             State::Closed => 0,
@@ -64,8 +64,7 @@ fn concurrency(snapshot: &Snapshot) -> String {
     if limited.is_empty() {
         return String::new();
     }
-    let help = "requests at a provider that takes only so many at once: its limit, under way, waiting";
-    let mut text = format!("# HELP {NAME} {help}\n# TYPE {NAME} gauge\n");
+    let mut text = row(NAME).head();
     for (provider, gate) in limited {
         let standing = gate.standing();
         let waiting = u32::try_from(standing.n_waiting).unwrap_or(u32::MAX);

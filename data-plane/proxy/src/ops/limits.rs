@@ -8,6 +8,8 @@ use gateway_engine::limits::quota::{Left, Quota};
 use gateway_engine::snapshot::{Provider, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::meters::row;
+
 /// All budgets of this node together, for `/statsz`.
 pub(super) fn budgets(snapshot: &Snapshot) -> Value {
     let Totals { n_purses, n_open, spent, left } = snapshot.purses.totals();
@@ -38,17 +40,9 @@ pub(super) fn metrics(snapshot: &Snapshot, now: Instant) -> String {
     }
     // One family after the other.
     let (remaining, limits): (Vec<&str>, Vec<&str>) = gauges.lines().partition(|line| line.contains("_remaining{"));
-    let families = [
-        ("", "What an upstream may be asked for per minute", limits),
-        ("_remaining", "What is left of it now", remaining),
-    ];
-    let written = families.into_iter().filter(|(.., lines)| !lines.is_empty()).map(|(end, about, lines)| {
-        format!(
-            "# HELP {NAME}{end} {about}; by provider, and by key of several\n# TYPE {NAME}{end} gauge\n{}\n",
-            lines.join("\n")
-        )
-    });
-    written.collect()
+    let families = [(NAME.to_owned(), limits), (format!("{NAME}_remaining"), remaining)];
+    let written = families.into_iter().filter(|(_, lines)| !lines.is_empty());
+    written.map(|(name, lines)| format!("{}{}\n", row(&name).head(), lines.join("\n"))).collect()
 }
 
 fn limited(snapshot: &Snapshot) -> impl Iterator<Item = (&Provider, &Quota)> {

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use gateway_engine::snapshot::{Provider, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::meters::row;
+
 /// By provider, of those that are asked, for `/statsz`.
 pub(super) fn statistics(snapshot: &Snapshot) -> Map<String, Value> {
     let told = |provider: &Provider| {
@@ -20,7 +22,7 @@ pub(super) fn metrics(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (provider, is_well) in asked(snapshot).filter_map(|provider| Some((provider, provider.probes.is_well()?))) {
         if text.is_empty() {
-            text = format!("# HELP {NAME} 1 where the last probe of a provider went well\n# TYPE {NAME} gauge\n");
+            text = row(NAME).head();
         }
         let _ = writeln!(text, "{NAME}{{provider=\"{}\"}} {}", provider.name, u8::from(is_well));
     }

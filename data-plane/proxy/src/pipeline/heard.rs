@@ -19,6 +19,7 @@ use crate::attempt::ANTHROPIC_BETA;
 use crate::headers::{self, Hints};
 use crate::ingress::{self, Errand};
 use crate::responses::Thread;
+use crate::trace_context::{TRACEPARENT, TRACESTATE};
 use crate::{clock, receive};
 
 /// A request's body: still with the client, or here, as a socket's message.
@@ -51,10 +52,11 @@ pub(super) struct Heard {
 }
 
 /// Headers of the client that go on to an upstream of any kind; nothing else does.
-static FORWARDED: [HeaderName; 3] = [
+static FORWARDED: [HeaderName; 4] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("idempotency-key"),
-    HeaderName::from_static("traceparent"),
+    HeaderName::from_static(TRACEPARENT),
+    HeaderName::from_static(TRACESTATE),
 ];
 
 /// The body, what its beginning says, and, where it is a form of several parts, what is needed to send it on.

@@ -7,6 +7,7 @@ use gateway_fake::reply::openai;
 use gateway_fake::{Script, Upstream};
 use gateway_model::secret::Secret;
 use gateway_proxy::config::{Options, Source};
+use gateway_proxy::meters::METRICS;
 use gateway_proxy::{Node, start};
 use serde_json::{Value, json};
 
@@ -202,7 +203,7 @@ fn check_sample(line: &str, types: &BTreeMap<&str, &str>) {
     assert!(value.parse::<f64>().is_ok(), "{line}");
     let (name, labels) = series.split_once('{').map_or((series, ""), |(name, rest)| (name, rest.trim_end_matches('}')));
     let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    assert!(is_name && name.starts_with("gateway_"), "{line}");
+    assert!(is_name && (name.starts_with("gateway_") || name.starts_with("process_")), "{line}");
     let family = ["_bucket", "_sum", "_count"]
         .iter()
         .filter_map(|end| name.strip_suffix(end))
@@ -211,9 +212,7 @@ fn check_sample(line: &str, types: &BTreeMap<&str, &str>) {
     assert!(types.contains_key(family), "without TYPE: {line}");
     for label in labels.split("\",").filter(|label| !label.is_empty()) {
         let (label, _) = label.split_once("=\"").expect("a quoted value");
-        let bounded = ["provider", "dialect", "status", "ending", "outcome", "class", "rule", "le", "code", "reason"];
-        // As many as the configuration names, and only there.
-        let is_configured = label == "model" && family == "gateway_breaker_state";
-        assert!(is_configured || bounded.contains(&label), "`{label}` has no known bound: {line}");
+        let declared = METRICS.iter().find(|metric| metric.name == family).expect("it is declared");
+        assert!(label == "le" || declared.labels.contains(&label), "`{label}` is not declared: {line}");
     }
 }

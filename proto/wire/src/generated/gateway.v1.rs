@@ -877,6 +877,12 @@ pub struct LogRecord {
     pub price: ::prost::alloc::string::String,
     #[prost(string, tag = "67")]
     pub tier: ::prost::alloc::string::String,
+    /// Of a stream: microseconds from arrival to the first of its content; 0 where there was none.
+    #[prost(uint64, tag = "80")]
+    pub first_token_us: u64,
+    /// The trace that it belongs to, 32 hexadecimal digits (W3C Trace Context); empty where it belongs to none.
+    #[prost(string, tag = "81")]
+    pub trace_id: ::prost::alloc::string::String,
 }
 #[derive(serde::Serialize)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -41,7 +41,7 @@ told! { LogRecord {
     topology_revision, status, ending, error_code, error_message, stream, lane, tokens, settled_by by word, cost_nano_usd, priced,
     admitted_us, first_byte_us, total_us, overhead_us, attempts, session_id, tags, request_bytes, response_bytes, units by rare,
     passed_over by rare, auto_choice by rare, experiment by rare, shadow_of, pin, cache by rare, user, team, organization,
-    not_continued, price, tier,
+    not_continued, price, tier, first_token_us, trace_id,
 } }
 
 told! { TokenUsage {
