@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{
-    Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Remote, Source, TlsFiles, secret_in, variable,
+    Drain, Endpoint, FleetUrl, JoinToken, LogSink, Options, Otlp, Remote, Source, TlsFiles, secret_in, variable,
 };
 use crate::{Node, private_file, start};
 
@@ -91,6 +91,16 @@ pub struct DataPlane {
     /// The private key of that one.
     #[arg(long, value_name = "FILE", requires = "ops_tls_cert")]
     pub ops_tls_key: Option<PathBuf>,
+    /// Send traces and metrics here by OTLP over HTTP, in place of `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// A file with headers for that, `name=value`, one a line; in place of `OTEL_EXPORTER_OTLP_HEADERS`.
+    #[arg(long, value_name = "FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+    /// The part of the traces that begin here which is recorded, from 0 to 1. What fails or takes 10 seconds always is, and a trace
+    /// that a client has begun as the client says.
+    #[arg(long, value_name = "RATIO", default_value_t = 0.1)]
+    pub trace_ratio: f64,
     /// Worker threads; by default one per available core.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -153,6 +163,7 @@ impl DataPlane {
 
     fn options(self) -> anyhow::Result<Options> {
         let is_member = !self.fleet_urls.is_empty();
+        let otlp = Otlp::asked(self.otlp_endpoint, self.otlp_headers_file.as_deref(), self.trace_ratio)?;
         let log = match (self.log_file, self.no_log) {
             (Some(path), _) => LogSink::File(path),
             (None, false) if !is_member => LogSink::Stdout,
@@ -178,6 +189,7 @@ impl DataPlane {
             data_dir: self.data_dir.or_else(|| is_member.then(|| PathBuf::from(MEMBER_DIR))),
             listen: self.listen,
             tls: tls_files(self.tls_cert, self.tls_key),
+            otlp,
             ops_listen: self.ops_listen,
             ops_key: self.ops_key_file.as_deref().map(secret_in).transpose()?,
             pprof: self.pprof,

@@ -47,8 +47,28 @@ pub struct Options {
     pub state_key: Option<Secret>,
     /// A Redis or Valkey that keeps responses for all nodes. `None`: this node keeps its own.
     pub redis_url: Option<Secret>,
+    /// Where traces and metrics are sent. `None`: nowhere.
+    pub otlp: Option<Otlp>,
     /// A control plane in the same process, for the admin paths that clients look for beside `/v1`. `None`: there are none.
     pub admin: Option<Admin>,
+}
+
+/// A collector that takes OTLP over HTTP, and what it gets.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// `http://` or `https://`, without `/v1/traces`.
+    pub endpoint: String,
+    /// Sent with everything: `name=value`, several separated by commas or lines.
+    pub headers: Option<Secret>,
+    /// The part of the traces that begin here which is recorded, from 0 to 1; what fails or is slow is recorded in any case, and a trace
+    /// that somebody else began as they say.
+    pub sample_ratio: f64,
+    /// Requests that take as long are slow.
+    pub slow: Duration,
+    /// From one sending of the metrics to the next.
+    pub metrics_every: Duration,
+    /// What this node is called there: `service.name`.
+    pub service_name: String,
 }
 
 /// Where the configuration comes from.
@@ -135,8 +155,40 @@ impl Options {
             seed_snapshot: None,
             state_key: None,
             redis_url: None,
+            otlp: None,
             admin: None,
         }
+    }
+}
+
+// === impl Otlp ===
+
+impl Otlp {
+    /// A tenth of what goes well and fast, metrics once a minute.
+    pub fn new(endpoint: String) -> Self {
+        Self {
+            endpoint,
+            headers: None,
+            sample_ratio: 0.1,
+            slow: Duration::from_secs(10),
+            metrics_every: Duration::from_secs(60),
+            service_name: variable("OTEL_SERVICE_NAME").unwrap_or_else(|| "gateway".to_owned()),
+        }
+    }
+
+    /// As flags say it, or else OpenTelemetry's own variables; `None` where neither names an endpoint.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or the ratio is none.
+    pub fn asked(endpoint: Option<String>, headers: Option<&Path>, sample_ratio: f64) -> anyhow::Result<Option<Self>> {
+        anyhow::ensure!((0.0..=1.0).contains(&sample_ratio), "--trace-ratio is {sample_ratio}; it goes from 0 to 1");
+        let set = |name| variable(name).filter(|value| !value.trim().is_empty());
+        let Some(endpoint) = endpoint.or_else(|| set("OTEL_EXPORTER_OTLP_ENDPOINT")) else { return Ok(None) };
+        let headers = match headers {
+            Some(path) => Some(secret_in(path)?),
+            None => set("OTEL_EXPORTER_OTLP_HEADERS").map(Secret::new),
+        };
+        Ok(Some(Self { headers, sample_ratio, ..Self::new(endpoint) }))
     }
 }
 

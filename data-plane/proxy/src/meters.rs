@@ -255,6 +255,12 @@ impl Meters {
         self.recorder.register_counter(&key, &METADATA).increment(1);
     }
 
+    /// Requests whose spans were taken by a collector, or were not.
+    pub(crate) fn spans(&self, outcome: &'static str, n: u64) {
+        let key = metrics::Key::from_parts("gateway_spans_total", vec![metrics::Label::new("outcome", outcome)]);
+        self.recorder.register_counter(&key, &METADATA).increment(n);
+    }
+
     /// A receipt could not be written. Rare, like a breach.
     pub(crate) fn receipt_lost(&self) {
         let key = metrics::Key::from_name("gateway_receipts_lost_total");

@@ -36,13 +36,14 @@ use crate::receipts::Receipts;
 use crate::responses::{Busy, Runs};
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::{Sinks, Strangers};
+use crate::spans::Tracer;
 use crate::state::Live;
 use crate::sync::{Feed, Keep, Sync};
 use crate::telemetry::{Telemetry, logs, spool};
 use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
-use crate::{cache, clock, fleet_size, jwt, ops_listener, task};
+use crate::{cache, clock, fleet_size, jwt, ops_listener, otlp, task};
 
 const REDIS_URL: &str = "the URL of Redis (--redis-url-file, GATEWAY_REDIS_URL)";
 /// What responses in the background get to say that they end.
@@ -69,6 +70,7 @@ struct Shared {
     busy: Arc<Busy>,
     batches: Option<Arc<Batches>>,
     receipts: Option<Arc<Receipts>>,
+    tracer: Option<Arc<Tracer>>,
     leases: Arc<Leases>,
     limit_store: Arc<LimitStore>,
     aborts: Arc<Aborts>,
@@ -88,6 +90,7 @@ pub struct Node {
     sync: Sync,
     leases: Arc<Leases>,
     telemetry: Telemetry,
+    otlp: Option<otlp::Sending>,
     ops: Arc<Ops>,
     ops_listener: Option<ops_listener::OpsListener>,
     draining: CancellationToken,
@@ -111,8 +114,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let doors = doors(options.ops_key, options.pprof, options.admin)?;
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
-    let tls = Shown::open(tls, "tls-certificate").await?;
-    let ops_tls = Shown::open(ops_tls, "ops-tls-certificate").await?;
+    let (tls, ops_tls) =
+        (Shown::open(tls, "tls-certificate").await?, Shown::open(ops_tls, "ops-tls-certificate").await?);
     if let Some(data_dir) = &data_dir {
         private_directory(data_dir, &warnings)?;
     }
@@ -135,10 +138,10 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let sync = Sync::start(feed, Arc::clone(&live)).await?;
     let settings = sync.server_settings();
     let listen = address(listen, &settings)?;
-    let (draining, ending) = (CancellationToken::new(), CancellationToken::new());
-    let lanes = telemetry.lanes();
+    let (draining, ending, lanes) = (CancellationToken::new(), CancellationToken::new(), telemetry.lanes());
     let client_tls = tls_client_config();
     let tokens = Arc::new(Tokens::new(Arc::clone(&client_tls)));
+    let (tracer, otlp) = otlp::start(options.otlp.as_ref(), &telemetry.identity(), (&meters, &ops), &client_tls)?;
     let asking = asking(&live, &client_tls, &tokens, &warnings, &sync);
     let runs = Arc::new(Runs::default());
     ops.profiler.watch("background".to_owned(), tokio::runtime::Handle::current());
@@ -156,6 +159,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         busy: Arc::default(),
         batches,
         receipts,
+        tracer,
         leases: Arc::clone(&leases),
         limit_store: Arc::clone(&limit_store),
         aborts: Arc::clone(&aborts),
@@ -166,8 +170,8 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         on_loopback: listen.ip().is_loopback(),
     };
     let make_gateway = move |worker: usize, _: watch::Receiver<Phase>| shared.gateway(worker, lanes[worker].clone());
-    let make_door = || tls.as_ref().map(Shown::door);
-    let server = Server::start(listen, limits(&settings), make_door, n_workers, make_gateway).await?;
+    let server =
+        Server::start(listen, limits(&settings), || Some(tls.as_ref()?.door()), n_workers, make_gateway).await?;
     let ops_listener = operators(ops_listen, ops_tls.as_ref(), &ops).await?;
     let speaks_tls = tls.is_some();
     let mut jobs: Vec<_> = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings)).collect();
@@ -181,6 +185,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         sync,
         leases,
         telemetry,
+        otlp,
         ops,
         ops_listener,
         draining,
@@ -240,6 +245,11 @@ fn address(listen: Option<SocketAddr>, settings: &Settings) -> anyhow::Result<So
 // === impl Shared ===
 
 impl Shared {
+    fn sinks(&self, spool: spool::Lane, logs: logs::Lane) -> Sinks {
+        let (meters, receipts, tracer) = (Arc::clone(&self.meters), self.receipts.clone(), self.tracer.clone());
+        Sinks { spool, logs, meters, receipts, tracer, strangers: Strangers::default() }
+    }
+
     /// To be called on the worker's own thread.
     fn gateway(&self, worker: usize, (spool, logs): (spool::Lane, logs::Lane)) -> Arc<Gateway> {
         self.ops.profiler.watch(format!("gateway-{worker}"), tokio::runtime::Handle::current());
@@ -249,13 +259,7 @@ impl Shared {
             tokens: Arc::clone(&self.tokens),
             foreign: jwt::Tokens::new(Arc::clone(&self.client_tls), Arc::clone(&self.introspections)),
             retries: Arc::clone(&self.retries),
-            sinks: Arc::new(Sinks {
-                spool,
-                logs,
-                meters: Arc::clone(&self.meters),
-                receipts: self.receipts.clone(),
-                strangers: Strangers::default(),
-            }),
+            sinks: Arc::new(self.sinks(spool, logs)),
             conversations: Arc::clone(&self.conversations),
             runs: Arc::clone(&self.runs),
             cache: Arc::clone(&self.cache),
@@ -347,6 +351,9 @@ impl Node {
         }
         // Before the last of the usage: what is not spent must not count as spent.
         self.leases.shutdown().await;
+        if let Some(otlp) = self.otlp {
+            otlp.shutdown().await;
+        }
         self.telemetry.shutdown().await;
         self.sync.shutdown().await;
         if let Some(member) = self.member {

@@ -163,7 +163,8 @@ impl Ops {
         Some(config)
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Response<ReplyBody> {
+    /// All numbers as of now, in the text format of Prometheus.
+    pub(crate) fn exposition(&self) -> String {
         self.meters.gauge("gateway_uptime_seconds").set(self.started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a revision stays far below 2^52")]
         self.meters.gauge("gateway_config_revision").set(self.live.load().snapshot.revision as f64);
@@ -177,7 +178,11 @@ impl Ops {
         let upstreams =
             circuits::metrics(&snapshot, now) + &limits::metrics(&snapshot, now) + &probes::metrics(&snapshot);
         let process = process::metrics(&self.profiler.runtimes(), self.started_unix_ms);
-        let text = self.meters.render() + &upstreams + &process;
+        self.meters.render() + &upstreams + &process
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<ReplyBody> {
+        let text = self.exposition();
         let (text, kind) = match openmetrics::is_wanted(headers) {
             true => (self.meters.open(&text), openmetrics::CONTENT_TYPE),
             false => (text, "text/plain; version=0.0.4; charset=utf-8"),

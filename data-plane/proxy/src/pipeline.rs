@@ -328,7 +328,8 @@ impl Gateway {
         let total = is_behind.then_some(snapshot.settings.background.max_time);
         let may_continue = !hints.no_continuation && !is_behind && thread.as_deref().is_none_or(Thread::is_here);
         let terms = Terms { once_each: hints.no_retry, strict, may_hedge: !is_behind && is_free, may_continue, total };
-        let forwarded = heard::forwarded(head, dialect, &hints);
+        let mut forwarded = heard::forwarded(head, dialect, &hints);
+        record.hands_on(&mut forwarded);
         let inbound = ingress::spoken(dialect);
         let mut outbound = Outbound::new(self.means(), (errand, inbound), &body, &facts, stream, forwarded, terms);
         outbound.multipart = multipart;

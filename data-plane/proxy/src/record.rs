@@ -39,6 +39,7 @@ use self::written::{auto_choice, experiment, truncated};
 use crate::account::Account;
 use crate::cache::Fill;
 use crate::sinks::Sinks;
+use crate::spans::Span;
 use crate::trace_context::Parent;
 
 /// One request. Dropping it settles, logs and counts. A pointer, for it goes through every stage of a request's state.
@@ -84,6 +85,8 @@ pub(crate) struct Entry {
     receipted: Option<Box<Receipted>>,
     /// Its client records the trace that it belongs to.
     is_traced: bool,
+    /// Where traces are collected, and its client does not forbid it.
+    span: Option<Span>,
     /// What came before whoever is telling the reply.
     earlier: Option<Box<Earlier>>,
     /// The client has left, and the upstream is read on: what comes reaches nobody.
@@ -120,6 +123,7 @@ impl Record {
             slot: None,
             has_left: false,
             is_traced: false,
+            span: None,
             earlier: None,
             usage: None,
             units: Units::None,
@@ -145,11 +149,23 @@ impl Record {
         self.log.dialect = self.dialect.to_owned();
     }
 
-    /// The trace that it belongs to, if it does.
+    /// The trace that it belongs to, or begins where traces are collected.
     pub(crate) fn traced(&mut self, headers: &HeaderMap) {
-        let Some(parent) = Parent::read(headers) else { return };
-        self.log.trace_id = format!("{:032x}", parent.trace_id);
-        self.is_traced = parent.is_sampled;
+        let parent = Parent::read(headers);
+        self.span = self.sinks.tracer.as_ref().and_then(|tracer| tracer.begin(parent));
+        let trace_id = self.span.map(|span| span.trace_id).or(parent.map(|parent| parent.trace_id));
+        if let Some(trace_id) = trace_id {
+            self.log.trace_id = format!("{trace_id:032x}");
+        }
+        self.is_traced =
+            self.span.is_some_and(|span| span.is_sampled) || parent.is_some_and(|parent| parent.is_sampled);
+    }
+
+    /// Tells whoever is asked behind this request whose part it is; where traces are not collected the client's word goes on.
+    pub(crate) fn hands_on(&self, headers: &mut HeaderMap) {
+        if let Some(span) = &self.span {
+            span.hand_on(headers);
+        }
     }
 
     pub(crate) fn session(&mut self, session: Option<&str>) {
@@ -440,6 +456,9 @@ impl Drop for Record {
         let is_of_a_stranger = log.status == u32::from(Code::InvalidCredential.row().status) && log.key_name.is_empty();
         if is_of_a_stranger && !self.sinks.strangers.has_room() {
             return self.sinks.logs.leave_out();
+        }
+        if let (Some(tracer), Some(span)) = (&self.sinks.tracer, self.span) {
+            tracer.ended(span, &log);
         }
         self.sinks.logs.push(log);
     }

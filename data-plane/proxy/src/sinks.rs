@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::meters::Meters;
 use crate::receipts::Receipts;
+use crate::spans::Tracer;
 use crate::telemetry::{logs, spool};
 
 /// One worker's lanes: nothing in here is shared with another worker except the meters' atomics.
@@ -17,6 +18,8 @@ pub(crate) struct Sinks {
     pub(crate) meters: Arc<Meters>,
     /// Shared by the workers of a node that has a directory.
     pub(crate) receipts: Option<Arc<Receipts>>,
+    /// Where somebody collects traces.
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) strangers: Strangers,
 }
 

@@ -48,7 +48,7 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("gateway_cache_bypassed_total", &[], "requests whose client wanted a fresh answer"),
     Metric::counter("gateway_cache_coalesced_total", &[], "hits that waited for the reply while another request made it"),
     Metric::counter("gateway_cache_stored_total", &[], "replies that were kept"),
-    Metric::counter("gateway_cache_unfit_total", &[], "requests that depend on what is kept elsewhere"),
+    Metric::counter("gateway_cache_unfit_total", &[], "replies that were not kept: too large, or no answer"),
     Metric::counter("gateway_cache_evicted_total", &[], "replies that gave way to others"),
     Metric::counter("gateway_cache_expired_total", &[], "replies whose time was over"),
     Metric::counter("gateway_cache_saved_nano_usd_total", &[], "what hits would have cost, in billionths of a US dollar"),
@@ -72,6 +72,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge("gateway_log_records_pending", &[], "log records that wait for the control plane"),
     Metric::counter("gateway_log_records_dropped_total", &[], "log records that reached no sink"),
     Metric::counter("gateway_receipts_lost_total", &[], "receipts that could not be written"),
+    Metric::counter("gateway_spans_total", &["outcome"], "requests whose spans an OTLP collector has taken (`exported`), or that it got none of (`dropped`)"),
     Metric::gauge("gateway_warnings", &[], "what is amiss and stops nothing; `/ready` has the words"),
     Metric::gauge("gateway_uptime_seconds", &[], "time since the process began"),
     Metric::gauge("gateway_build_info", &["version"], "1; the label says which version this is"),
@@ -102,6 +103,24 @@ pub(super) fn describe(recorder: &PrometheusRecorder) {
             Kind::Counter => recorder.describe_counter(name, None, about),
             Kind::Gauge => recorder.describe_gauge(name, None, about),
             Kind::Histogram => recorder.describe_histogram(name, Some(Unit::Seconds), about),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gateway_wire::v1::SpoolState;
+
+    use crate::meters::Meters;
+
+    /// It takes tens of thousands of requests to lose one; what is lost is told all the same.
+    #[test]
+    fn what_was_lost_is_told() {
+        let meters = Meters::new();
+        meters.spool(&SpoolState { usage_dropped: 3, logs_dropped: 4, ..SpoolState::default() });
+        let text = meters.render();
+        for line in ["gateway_usage_dropped_total 3", "gateway_log_records_dropped_total 4"] {
+            assert!(text.lines().any(|told| told == line), "{line}: {text}");
         }
     }
 }

@@ -42,6 +42,8 @@ mod tiers;
 mod trials;
 mod realtime;
 mod operations;
+mod metrics;
+mod otlp;
 mod parameters;
 mod endings;
 mod faults;
