@@ -114,8 +114,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let doors = doors(options.ops_key, options.pprof, options.admin)?;
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
-    let (tls, ops_tls) =
-        (Shown::open(tls, "tls-certificate").await?, Shown::open(ops_tls, "ops-tls-certificate").await?);
+    let [tls, ops_tls] = shown(tls, ops_tls).await?;
     if let Some(data_dir) = &data_dir {
         private_directory(data_dir, &warnings)?;
     }
@@ -172,8 +171,7 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let make_gateway = move |worker: usize, _: watch::Receiver<Phase>| shared.gateway(worker, lanes[worker].clone());
     let server =
         Server::start(listen, limits(&settings), || Some(tls.as_ref()?.door()), n_workers, make_gateway).await?;
-    let ops_listener = operators(ops_listen, ops_tls.as_ref(), &ops).await?;
-    let speaks_tls = tls.is_some();
+    let (ops_listener, speaks_tls) = (operators(ops_listen, ops_tls.as_ref(), &ops).await?, tls.is_some());
     let mut jobs: Vec<_> = [tls, ops_tls].into_iter().flatten().map(|shown| shown.follow(&warnings)).collect();
     jobs.extend([task::spawn_job(Arc::clone(&limit_store).run()), task::spawn_job(aborts.run(Arc::clone(&live)))]);
     jobs.push(task::spawn_job(upkeep(meters, telemetry.spool_state(), (cache, Arc::clone(&live)), limit_store)));
@@ -217,6 +215,11 @@ fn asking(
 fn doors(key: Option<Secret>, pprof: bool, admin: Option<Admin>) -> anyhow::Result<Doors> {
     anyhow::ensure!(!pprof || key.is_some(), "profiles are for operators only: `--pprof` needs `--ops-key-file`");
     Ok(Doors { key, pprof, admin })
+}
+
+/// The certificates of the public listener and of the operators', where they have one.
+async fn shown(public: Option<TlsFiles>, operators: Option<TlsFiles>) -> anyhow::Result<[Option<Shown>; 2]> {
+    Ok([Shown::open(public, "tls-certificate").await?, Shown::open(operators, "ops-tls-certificate").await?])
 }
 
 /// Where operators ask, where that is a listener of their own.
