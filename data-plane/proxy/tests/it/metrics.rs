@@ -44,7 +44,7 @@ fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
 #[tokio::test]
 async fn every_declared_metric_moves() {
     let mut moved = BTreeSet::new();
-    for text in [traffic::scrapes().await, faults::scrapes().await].concat() {
+    for text in [traffic::scrapes().await, Box::pin(faults::scrapes()).await].concat() {
         moved.extend(samples(&text).filter(|(_, value)| *value > 0.0).map(|(series, _)| family(series).name));
     }
     let declared = METRICS.iter().map(|metric| metric.name);

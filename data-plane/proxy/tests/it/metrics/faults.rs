@@ -15,7 +15,7 @@ use crate::member::{World, chat};
 
 pub(super) async fn scrapes() -> Vec<String> {
     let mut texts = vec![unsigned().await, collected().await];
-    texts.extend(away().await);
+    texts.extend(Box::pin(away()).await);
     texts
 }
 
@@ -56,7 +56,7 @@ async fn told(node: &Node, names: &[&str]) -> String {
     within(&names.join(", "), || async {
         let text = read(client().get(format!("http://{}/metrics", node.addr()))).await.text;
         let moved = |wanted: &&str| samples(&text).any(|(name, value)| name == *wanted && value > 0.0);
-        names.iter().all(|name| moved(&name)).then(|| text.clone())
+        names.iter().all(moved).then(|| text.clone())
     })
     .await
 }
