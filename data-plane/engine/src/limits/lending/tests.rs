@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gateway_ir::usage::Usage;
 use gateway_model::limits::Limits as Document;
 use proptest::prelude::*;
 
@@ -16,6 +17,7 @@ struct Node {
     name: String,
     n_nodes: u32,
     limits: Arc<Limits>,
+    asked: Asked,
     yields_until_ms: u64,
     /// When it was heard last that it is connected.
     is_connected: bool,
@@ -34,14 +36,17 @@ struct World {
 
 impl World {
     fn new(n_nodes: u32) -> Self {
+        Self::of(n_nodes, &Document { rpm: Some(LIMIT), ..Document::default() }, Asked::default())
+    }
+
+    /// All requests alike.
+    fn of(n_nodes: u32, written: &Document, asked: Asked) -> Self {
         let began = Instant::now();
         let node = |number: u32| Node {
             name: format!("node{number}"),
             n_nodes,
-            limits: Arc::new(Limits::new(
-                Owner::key(&"vk_1".into()),
-                &Document { rpm: Some(LIMIT), ..Document::default() },
-            )),
+            limits: Arc::new(Limits::new(Owner::key(&"vk_1".into()), written)),
+            asked,
             yields_until_ms: 0,
             is_connected: false,
         };
@@ -73,10 +78,11 @@ impl World {
     fn ask(&mut self, node: usize) -> bool {
         let now = self.now();
         let node = &self.nodes[node];
-        let asked = Asked { n_nodes: node.n_nodes, yields: self.now_ms < node.yields_until_ms, ..Asked::default() };
+        let asked = Asked { n_nodes: node.n_nodes, yields: self.now_ms < node.yields_until_ms, ..node.asked };
         let admitted = admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now);
         if let Ok(permit) = admitted {
-            permit.settle(Settlement::default());
+            let usage = Usage { input: asked.n_input, output: asked.max_output.unwrap_or(0), ..Usage::default() };
+            permit.settle(Settlement { usage });
             self.passed.push(self.now_ms);
             return true;
         }
@@ -186,5 +192,64 @@ proptest! {
             }
         }
         world.check();
+    }
+}
+
+/// Requests of `load` times the limit, at random moments, to nodes at random, and what is let pass of them once what was free at first
+/// is used: by so many nodes, and by one alone. Per minute, the most of all minutes; and in all.
+fn passed(n_nodes: u32, load: f64, (written, asked): (&Document, Asked)) -> [(f64, f64); 2] {
+    const SECONDS: u64 = 240;
+    let (mut fleet, mut one) = (World::of(n_nodes, written, asked), World::of(1, written, asked));
+    // Knuth's generator (The Art of Computer Programming, volume 2, section 3.3.4), whose upper half is random enough.
+    let mut state = 42_u64;
+    let mut draw = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let n_requests = (LIMIT as f64 * load * SECONDS as f64 / 60.0) as u64;
+    let mut moments: Vec<u64> = (0..n_requests).map(|_| draw(SECONDS * 1000)).collect();
+    moments.sort_unstable();
+    let mut talked_at = 0;
+    for at in moments {
+        (fleet.now_ms, one.now_ms) = (at, at);
+        while talked_at + 1000 <= at && n_nodes > 1 {
+            talked_at += 1000;
+            (0..n_nodes as usize).for_each(|node| fleet.talk(node, false));
+        }
+        let node = usize::try_from(draw(n_nodes.into())).expect("few");
+        if !fleet.ask(node) && n_nodes > 1 {
+            fleet.talk(node, false);
+            fleet.ask(node);
+        }
+        one.ask(0);
+    }
+    [fleet, one].map(|world| {
+        let settled: Vec<u64> = world.passed.into_iter().filter(|at| *at >= 2 * MINUTE_MS).collect();
+        let in_minute = |from: &u64| settled.iter().filter(|at| (*from..*from + MINUTE_MS).contains(*at)).count();
+        (settled.iter().step_by(7).map(in_minute).max().unwrap_or(0) as f64, settled.len() as f64)
+    })
+}
+
+/// Of half the limit to ten times as much, by one node and by five: alone exact, together within two of a hundred.
+#[test]
+fn rate_limit_accuracy() {
+    let requests = (Document { rpm: Some(LIMIT), ..Document::default() }, Asked::default());
+    let tokens = Document { tpm: Some(LIMIT * 100), ..Document::default() };
+    let tokens = (tokens, Asked { n_input: 60, max_output: Some(40), ..Asked::default() });
+    for (name, (written, asked)) in [("rpm", requests), ("tpm", tokens)] {
+        for n_nodes in [1, 5] {
+            for load in [0.5, 0.9, 1.0, 2.0, 5.0, 10.0] {
+                let [(most, n), (alone_most, alone_n)] = passed(n_nodes, load, (&written, asked));
+                let used = 100.0 * n / alone_n;
+                eprintln!(
+                    "figure: rate_limit_accuracy: {name}, {n_nodes} nodes, {load}x: {most} in the fullest minute (alone {alone_most}), {used:.1} % of what one passes"
+                );
+                if n_nodes == 1 {
+                    assert_eq!((most, n), (alone_most, alone_n));
+                }
+                assert!(most <= LIMIT as f64 * 1.02, "{name} {n_nodes} {load}: {most}");
+                assert!(n >= alone_n * 0.85, "{name} {n_nodes} {load}: {n} of {alone_n}");
+            }
+        }
     }
 }

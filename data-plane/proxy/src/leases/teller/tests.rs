@@ -171,6 +171,7 @@ proptest! {
             node.talk(&mut ledger, now, false);
             let account = node.purse.accounts().last().copied().unwrap_or_default();
             prop_assert_eq!((account.left.max(0), account.n_open), (0, 0), "at its end a node keeps nothing");
+            prop_assert_eq!(account.spent, node.spent, "what is counted is the sum of what was settled");
             prop_assert!(!node.purses.is_away(NOW));
         }
         let overdue = |node: &&Node| node.purse.accounts().iter().any(|account| account.left > 0);
