@@ -28,7 +28,6 @@ use crate::health::{Health, Skip};
 use crate::identity::Caller;
 use crate::issuers::Issuers;
 use crate::known::{Discovered, catalogued};
-use crate::limits::central;
 use crate::limits::purse::Purses;
 use crate::policy::Overrides;
 pub use crate::policy::{Breaker, Continuation, Hedge, Policy};
@@ -105,10 +104,9 @@ pub struct Settings {
     pub flags_unpriced: bool,
     /// Every request leaves a signed receipt.
     pub receipts: bool,
-    /// Of keys that say nothing of it.
     pub revoke_mode: RevokeMode,
     /// Who counts limits for all nodes; `None`: each node its part.
-    pub limit_store: Option<central::Terms>,
+    pub limit_store: Option<crate::limits::central::Terms>,
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
