@@ -1,9 +1,9 @@
 //! A running node: composes the parts, in the order in which they need each other, and stops them in reverse.
 
+mod kept;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::kept::Kept;
 use crate::aborts::Aborts;
-use crate::batches::{Batches, resume};
+use crate::batches::resume;
 use crate::cache::Cache;
 use crate::config::{Admin, DEFAULT_LISTEN, Drain, Endpoint, Options, Source, TlsFiles};
-use crate::conversations::{Bounds, Disk, Memory, Redis, Store};
 use crate::discovery::Discovery;
 use crate::introspection::Introspections;
 use crate::leases::Leases;
@@ -29,10 +29,9 @@ use crate::link::Link;
 use crate::member::{Member, Membership};
 use crate::meters::Meters;
 use crate::ops::{Doors, Ops};
-use crate::pass::{Settled, look};
+use crate::pass::look;
 use crate::pipeline::Gateway;
 use crate::probing::Probing;
-use crate::receipts::Receipts;
 use crate::responses::{Busy, Runs};
 use crate::server::{Limits, Phase, Server};
 use crate::sinks::{Sinks, Strangers};
@@ -43,9 +42,8 @@ use crate::telemetry::{Telemetry, logs, spool};
 use crate::tokens::Tokens;
 use crate::upstream::{Client, tls_client_config};
 use crate::warnings::Warnings;
-use crate::{cache, clock, fleet_size, jwt, ops_listener, otlp, task};
+use crate::{cache, fleet_size, jwt, ops_listener, otlp, task};
 
-const REDIS_URL: &str = "the URL of Redis (--redis-url-file, GATEWAY_REDIS_URL)";
 /// What responses in the background get to say that they end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -63,13 +61,10 @@ struct Shared {
     introspections: Arc<Introspections>,
     retries: Arc<Budget>,
     meters: Arc<Meters>,
-    conversations: Arc<dyn Store>,
+    kept: Kept,
     runs: Arc<Runs>,
     cache: Arc<Cache>,
-    settled: Arc<Settled>,
     busy: Arc<Busy>,
-    batches: Option<Arc<Batches>>,
-    receipts: Option<Arc<Receipts>>,
     tracer: Option<Arc<Tracer>>,
     leases: Arc<Leases>,
     limit_store: Arc<LimitStore>,
@@ -115,19 +110,13 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
     let warnings = Arc::new(Warnings::default());
     // Before anything is made: a certificate that cannot be used is the operator's to mend.
     let [tls, ops_tls] = shown(tls, ops_tls).await?;
-    if let Some(data_dir) = &data_dir {
-        private_directory(data_dir, &warnings)?;
-    }
+    let (kept, keeping) = Kept::open(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
     let n_workers = workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let live = Arc::new(Live::empty());
     let (meters, cache) = (Arc::new(Meters::new()), Arc::new(Cache::new(Box::new(cache::Memory::new()))));
     let ops = Arc::new(Ops::new((&live, &meters, &cache, &warnings), doors));
-    let (conversations, keeping) = conversations(data_dir.as_deref(), redis_url.as_ref(), &warnings)?;
-    let limit_store = LimitStore::open(redis_url.as_ref()).context(REDIS_URL)?;
+    let limit_store = LimitStore::open(redis_url.as_ref()).context(kept::REDIS_URL)?;
     let aborts = Arc::new(Aborts::default());
-    let batches = batches(data_dir.as_deref(), &warnings);
-    let settled = Arc::new(Settled::open(data_dir.as_deref(), &warnings));
-    let receipts = data_dir.as_deref().map(|dir| Arc::new(Receipts::new(dir)));
     let frames = Arc::clone(&meters);
     let telemetry = Telemetry::start(data_dir.as_deref(), n_workers, log, &warnings, move || frames.frame())?;
     let fleet_size = data_dir.as_deref().map(|dir| task::spawn_job(fleet_size::keep(dir, Arc::clone(&live))));
@@ -151,13 +140,10 @@ pub async fn start(options: Options) -> anyhow::Result<Node> {
         introspections: Arc::default(),
         retries: Arc::new(Budget::new(Instant::now())),
         meters: Arc::clone(&meters),
-        conversations,
+        kept,
         runs: Arc::clone(&runs),
         cache: Arc::clone(&cache),
-        settled,
         busy: Arc::default(),
-        batches,
-        receipts,
         tracer,
         leases: Arc::clone(&leases),
         limit_store: Arc::clone(&limit_store),
@@ -249,7 +235,7 @@ fn address(listen: Option<SocketAddr>, settings: &Settings) -> anyhow::Result<So
 
 impl Shared {
     fn sinks(&self, spool: spool::Lane, logs: logs::Lane) -> Sinks {
-        let (meters, receipts, tracer) = (Arc::clone(&self.meters), self.receipts.clone(), self.tracer.clone());
+        let (meters, receipts, tracer) = (Arc::clone(&self.meters), self.kept.receipts.clone(), self.tracer.clone());
         Sinks { spool, logs, meters, receipts, tracer, strangers: Strangers::default() }
     }
 
@@ -263,12 +249,12 @@ impl Shared {
             foreign: jwt::Tokens::new(Arc::clone(&self.client_tls), Arc::clone(&self.introspections)),
             retries: Arc::clone(&self.retries),
             sinks: Arc::new(self.sinks(spool, logs)),
-            conversations: Arc::clone(&self.conversations),
+            conversations: Arc::clone(&self.kept.conversations),
             runs: Arc::clone(&self.runs),
             cache: Arc::clone(&self.cache),
-            settled: Arc::clone(&self.settled),
+            settled: Arc::clone(&self.kept.settled),
             busy: Arc::clone(&self.busy),
-            batches: self.batches.clone(),
+            batches: self.kept.batches.clone(),
             leases: Arc::clone(&self.leases),
             limit_store: Arc::clone(&self.limit_store),
             aborts: Arc::clone(&self.aborts),
@@ -422,46 +408,6 @@ async fn supply(
     Ok((Feed::Fleet { channel: link.channel(), reporter: Box::new(reporter), keep }, member))
 }
 
-/// What writes responses behind the requests; ends when their store is gone.
-type Keeping = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Where responses are kept: in a Redis for all nodes, else on disk behind memory, in memory alone where there is no disk or it does
-/// not take them.
-fn conversations(
-    data_dir: Option<&Path>,
-    redis_url: Option<&Secret>,
-    warnings: &Warnings,
-) -> anyhow::Result<(Arc<dyn Store>, Option<Keeping>)> {
-    if let Some(url) = redis_url {
-        let (redis, writing) = Redis::open(url.expose()).context(REDIS_URL)?;
-        return Ok((Arc::new(redis), Some(Box::pin(writing.run()))));
-    }
-    let opened = data_dir.map(|dir| Disk::open(dir.join("responses"), clock::unix_ms()));
-    match opened {
-        Some(Ok((disk, keeping))) => return Ok((Arc::new(disk), Some(Box::pin(keeping.run())))),
-        Some(Err(error)) => {
-            let text = format!("responses are kept in memory only, and are gone with the process: {error}");
-            tracing::warn!("{text}");
-            warnings.set("responses", text);
-        }
-        None => {}
-    }
-    Ok((Arc::new(Memory::new(8, Bounds::NODE)), None))
-}
-
-/// What the node keeps of batches that it runs itself; without a disk that takes it, it runs none.
-fn batches(data_dir: Option<&Path>, warnings: &Warnings) -> Option<Arc<Batches>> {
-    match Batches::open(data_dir?.join("batches"), clock::unix_seconds()) {
-        Ok(batches) => Some(Arc::new(batches)),
-        Err(error) => {
-            let text = format!("the node runs no batches, their folder cannot be used: {error}");
-            tracing::warn!("{text}");
-            warnings.set("batches", text);
-            None
-        }
-    }
-}
-
 async fn upkeep(
     meters: Arc<Meters>,
     spool: impl Fn() -> gateway_wire::v1::SpoolState,
@@ -498,21 +444,5 @@ fn limits(settings: &Settings) -> Limits {
         header_timeout: server.header_timeout.map_or(defaults.header_timeout, |span| span.0),
         idle_timeout: server.idle_timeout.map_or(defaults.idle_timeout, |span| span.0),
         max_connections: server.max_connections.map_or(defaults.max_connections, |n| n as usize),
-    }
-}
-
-/// Only its owner may look inside. Where the disk does not take it, the node serves all the same and keeps nothing.
-fn private_directory(path: &Path, warnings: &Warnings) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::StorageFull) => {
-            let path = path.display();
-            let text =
-                format!("the data directory `{path}` cannot be made, what is in it is gone with the process: {error}");
-            tracing::warn!("{text}");
-            warnings.set("data-directory", text);
-            Ok(())
-        }
-        made => made.with_context(|| format!("making the data directory `{}`", path.display())),
     }
 }

@@ -222,7 +222,7 @@ pub(crate) async fn a_window_is_priced_anew_exactly(store: &Store) {
             (number % 2) as u8,
             tags,
             1 + number * 7,
-            number % 6 != 0,
+            !number.is_multiple_of(6),
         )
     };
     let mut rows: Vec<UsageRow> = (0..100).map(|number| event(format!("r{number:06}"), &seed(number))).collect();

@@ -67,8 +67,7 @@ fn times(digits: &[u32], factor: u32) -> Vec<u32> {
 /// `shift` digits higher.
 fn add(sum: &mut Vec<u32>, digits: &[u32], shift: usize) {
     let mut carry = 0_u64;
-    let mut at = shift;
-    for digit in digits.iter().copied().chain(std::iter::repeat(0)) {
+    for (at, digit) in (shift..).zip(digits.iter().copied().chain(std::iter::repeat(0))) {
         if at - shift >= digits.len() && carry == 0 {
             break;
         }
@@ -78,7 +77,6 @@ fn add(sum: &mut Vec<u32>, digits: &[u32], shift: usize) {
         carry += u64::from(sum[at]) + u64::from(digit);
         sum[at] = carry as u32;
         carry >>= 32;
-        at += 1;
     }
 }
 
@@ -118,7 +116,7 @@ fn piece(random: u64) -> Option<Usd> {
 
 fn long(random: &[u64]) -> LongPrompt {
     LongPrompt {
-        above_tokens: random[0] % 1_000_000 & !1,
+        above_tokens: (random[0] % 1_000_000) & !1,
         input_per_1m: price(random[1]),
         output_per_1m: price(random[2]),
         reasoning_per_1m: price(random[3]),
