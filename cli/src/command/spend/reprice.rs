@@ -89,10 +89,7 @@ pub(super) async fn run(reprice: Reprice) -> Result<Exit, Failure> {
         };
     }
     let told = told(&sums, &reprice, &body["revision"]);
-    reprice
-        .output
-        .format
-        .print(&told, |_| table::render(&COLUMNS, [line(&sums)], reprice.output.format.width()))?;
+    reprice.output.format.print(&told, |_| table::render(&COLUMNS, [line(&sums)], reprice.output.format.width()))?;
     host::say(match reprice.write {
         true => "written; budgets keep what they were charged",
         false => "nothing was changed; add --write to have it written",

@@ -14,7 +14,7 @@ use crate::gateway::{Gateway, KEY, client, openai_at, read, within};
 use crate::member::{World, chat};
 
 pub(super) async fn scrapes() -> Vec<String> {
-    let mut texts = vec![unsigned().await, collected().await];
+    let mut texts = vec![unsigned().await, collected().await, uncounted().await];
     texts.extend(Box::pin(away()).await);
     texts
 }
@@ -33,6 +33,20 @@ async fn unsigned() -> String {
     assert_eq!(gateway.chat(&body).await.status, 200);
     gateway.records(1).await;
     let text = super::scrape(&gateway).await;
+    gateway.stop().await;
+    text
+}
+
+/// Limits should be counted in a place of which this node was not told, and what it serves has no price.
+async fn uncounted() -> String {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let yaml = format!("{}settings: {{limit_store: {{kind: redis}}}}\n", openai_at(&upstream.url()));
+    let gateway = Gateway::start(&yaml).await;
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(gateway.chat(&body).await.status, 200);
+    super::moved(&gateway, "gateway_unpriced_requests_total").await;
+    let text = super::moved(&gateway, "gateway_limit_store_away").await;
     gateway.stop().await;
     text
 }
