@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Bytes per second.
 const MIN_RATE: u64 = 1024;
 
+/// No larger form is held, whatever may be sent: an upload costs no memory.
+const MAX_HELD_FORM: u64 = 32 * 1024 * 1024;
 /// A form larger than what is held begins with its fields: so much of it is looked at for the model.
 const MAX_FIELDS: u64 = 1024 * 1024;
 
@@ -59,6 +61,11 @@ impl Bounds {
     pub(crate) fn of(settings: &Settings) -> Self {
         Self { max_body: settings.max_body, compressed: settings.compressed_bodies }
     }
+
+    /// Bytes of a form up to which it is held, and can be sent again.
+    fn held_form(self) -> u64 {
+        self.max_body.min(MAX_HELD_FORM)
+    }
 }
 
 /// Reads JSON whole, of a form what [`form`] reads, and of anything else nothing.
@@ -81,7 +88,7 @@ pub(crate) async fn any(headers: &HeaderMap, body: Incoming, bounds: Bounds) -> 
     }
 }
 
-/// Reads a form: all of it up to `limit` bytes, so that a call can be repeated. Of a larger one the beginning is read, up to the
+/// Reads a form: all of it where it is small, so that a call can be repeated. Of a larger one the beginning is read, up to the
 /// value of `model`, which must stand before the files; they follow while they are sent.
 pub(crate) async fn form(
     headers: &HeaderMap,
@@ -93,7 +100,7 @@ pub(crate) async fn form(
         (read, Some(model), rest) => Ok((read, model, rest)),
         (_, None, None) => Err(Box::new(Failure::invalid("`model` is missing").at("model"))),
         (_, None, Some(_)) => {
-            let limit = bounds.max_body;
+            let limit = bounds.held_form();
             let message = format!("in a form of more than {limit} bytes, `model` must stand before the files");
             Err(Box::new(Failure::invalid(message).at("model")))
         }
@@ -107,7 +114,7 @@ async fn fields(
     mut body: Incoming,
     bounds: Bounds,
 ) -> Result<(Bytes, Option<Field>, Option<Rest>), Box<Failure>> {
-    let (announced, limit) = (announced(headers), bounds.max_body);
+    let (announced, limit) = (announced(headers), bounds.held_form());
     if announced.is_some_and(|length| length > MAX_FORM) {
         return Err(too_large(MAX_FORM));
     }

@@ -1,7 +1,9 @@
 //! OpenAI's `usage` object, with the names compatible servers add, to and from disjoint classes.
 
+use std::sync::LazyLock;
+
 use gateway_ir::usage::{Tier, Usage};
-use memchr::memmem;
+use memchr::memmem::{Finder, FinderRev};
 use serde_json::value::RawValue;
 
 use crate::reading::{members_of, unsigned};
@@ -152,7 +154,7 @@ impl Details {
 
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
 pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
-    let mut places = memmem::rfind_iter(text, NAME).take(MAX_PLACES);
+    let mut places = LAST_NAME.rfind_iter(text).take(MAX_PLACES);
     places.find_map(|place| {
         let usage = at(text, place)?;
         Some(Usage { tier: tier_beside(text, place), ..usage })
@@ -160,7 +162,10 @@ pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
 }
 
 /// The member that says in which service tier a reply was made.
-pub(super) const TIER: &[u8] = b"\"service_tier\"";
+const TIER: &[u8] = b"\"service_tier\"";
+// Made once: every reply is searched.
+static FIRST_TIER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TIER));
+static LAST_NAME: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(NAME));
 /// From the front of a reply, within which vendors put it who do not put it behind the usage.
 const NEAR_FRONT: usize = 512;
 
@@ -169,7 +174,7 @@ pub(super) fn tier_beside(reply: &[u8], place: usize) -> Tier {
     let (front, behind) = reply.split_at(place);
     let in_front = || &front[..front.len().min(NEAR_FRONT)];
     let found = |part: &'_ [u8]| -> Option<Tier> {
-        let value = part[memmem::find(part, TIER)? + TIER.len()..].trim_ascii_start().strip_prefix(b":")?;
+        let value = part[FIRST_TIER.find(part)? + TIER.len()..].trim_ascii_start().strip_prefix(b":")?;
         let word = value.trim_ascii_start().strip_prefix(b"\"")?;
         let end = memchr::memchr(b'"', &word[..word.len().min(32)])?;
         Some(Tier::parse(std::str::from_utf8(&word[..end]).ok()?))
@@ -179,7 +184,7 @@ pub(super) fn tier_beside(reply: &[u8], place: usize) -> Tier {
 
 /// The same in the answer to a task, by [`read_task`].
 pub(crate) fn last_task_in(text: &[u8]) -> Option<Usage> {
-    memmem::rfind_iter(text, NAME).take(MAX_PLACES).find_map(|place| read_task(value_at(text, place)?))
+    LAST_NAME.rfind_iter(text).take(MAX_PLACES).find_map(|place| read_task(value_at(text, place)?))
 }
 
 /// The usage whose name, quotes included, stands at `place`; most often it is null.

@@ -142,6 +142,21 @@ async fn large_files_pass() {
     assert_eq!(upstream.requests().len(), 1, "what was refused did not arrive whole");
 }
 
+/// However large a body an operator allows, no form of such a size is held: it could be if its model stood behind the file.
+#[tokio::test]
+async fn what_may_be_sent_is_not_what_is_held() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|_| Script::json(200, &json!({"text": "hello"})));
+    let config = format!("{}settings: {{server: {{max_body: 1GiB}}}}\n", openai_at(&upstream.url()));
+    let gateway = Gateway::start(&config).await;
+    let file = vec![b'x'; 33 * 1024 * 1024];
+    let behind = form(&[("file", None), ("model", Some("m"))], &file);
+    let refused = sent(&gateway, "/v1/audio/transcriptions", behind).await;
+    assert!(refused.status == 400 && refused.text.contains("must stand before the files"), "{}", refused.text);
+    let before = form(&[("model", Some("m")), ("file", None)], &file);
+    assert_eq!(sent(&gateway, "/v1/audio/transcriptions", before).await.status, 200);
+}
+
 #[tokio::test]
 async fn forms_that_are_broken() {
     let upstream = Upstream::start().await;

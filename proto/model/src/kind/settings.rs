@@ -269,7 +269,8 @@ pub struct Server {
     /// Idle keep-alive connections are closed after this. Default 75s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Span>,
-    /// Largest accepted request body. Default 32MiB.
+    /// Largest accepted request body. Default 32MiB. Forms may be larger, up to 512MiB: of those above this, and above 32MiB in any case,
+    /// the files pass as they come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<Bytes>,
     /// Open client connections at most; further ones wait. Default 10000.
