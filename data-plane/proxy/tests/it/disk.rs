@@ -8,6 +8,7 @@ use gateway_proxy::config::Options;
 use gateway_proxy::{Node, start};
 use gateway_testing::figure;
 use gateway_wire::seal::{self, Configuration, Part, Purpose};
+use gateway_wire::tree::Tree;
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::{Class, Item, Key, KeyLimits, Status};
 use serde_json::Value;
@@ -44,6 +45,16 @@ fn many_keys() -> Vec<Item> {
         Item { kind: "key".to_owned(), id: format!("vk_{number:026}"), body, ..Item::default() }
     }));
     items
+}
+
+/// How long it takes to hash each of these once, at best.
+fn counted_in(items: &[Item]) -> Duration {
+    let runs = (0..3).map(|_| {
+        let began = Instant::now();
+        std::hint::black_box(Tree::of(items));
+        began.elapsed()
+    });
+    runs.min().expect("three runs")
 }
 
 fn away() -> Conditions {
@@ -95,8 +106,16 @@ async fn start_without_cp_with_lkg() {
     assert_eq!(config["topology"]["epoch"], "epoch", "{body}");
     assert!(config["stale_seconds"].is_u64() && config["persisted"]["identity"] == 2, "{body}");
     assert!(metric(&node, "gateway_config_stale_seconds").await > 0.0);
-    figure::note(TEST, "ready with 100,000 keys from disk, no control plane", took.as_secs_f64(), "s", 1.0);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // A second is what the program promises as it is shipped. The one under test is not optimised, and how long that takes is
+    // the machine's affair; so it is held against the same keys counted once, in code that always is optimised.
+    let counting = counted_in(&many_keys());
+    let ratio = took.as_secs_f64() / counting.as_secs_f64();
+    figure::note(TEST, "ready with 100,000 keys from disk, in times of counting them", ratio, "x", 8.0);
+    assert!(ratio < 8.0, "{took:?} where counting takes {counting:?}");
+    if !cfg!(debug_assertions) {
+        figure::note(TEST, "ready with 100,000 keys from disk, no control plane", took.as_secs_f64(), "s", 1.0);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
 
     // It is back: what is newer comes from where the node was, and nothing is stale.
     world.link.set(Conditions::default());
