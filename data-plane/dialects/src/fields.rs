@@ -9,7 +9,7 @@ use std::fmt;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::extra::Extra;
 use gateway_ir::failure::Failure;
-use gateway_ir::json::known;
+use gateway_ir::json::{self, known};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -185,8 +185,8 @@ pub(crate) fn array<'a>(raw: &'a RawValue, path: &Path<'_>) -> Result<Vec<&'a Ra
 
 /// A whole request body as one JSON value, nothing after it.
 pub(crate) fn document(body: &[u8]) -> Result<&RawValue, Box<Failure>> {
-    serde_json::from_slice(body)
-        .map_err(|error| Box::new(Failure::invalid(format!("the request body is not valid JSON: {error}"))))
+    json::prove(body)
+        .map_err(|fault| Box::new(Failure::invalid(format!("the request body is not valid JSON: {fault}"))))
 }
 
 /// `response_schema` → `responseSchema`. A leading underscore stays.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::json::known;
+use gateway_ir::json::{self, known};
 use serde::de::Error as _;
 use serde_json::value::RawValue;
 
@@ -17,7 +17,7 @@ pub(crate) enum Shape {
 
 /// Calls `visit` for each member of the object `text`. Fails if it is not one JSON object.
 pub(crate) fn members<'a>(text: &'a [u8], visit: impl FnMut(&str, &'a RawValue)) -> serde_json::Result<()> {
-    let raw: &RawValue = serde_json::from_slice(text)?;
+    let raw = json::prove(text).map_err(serde_json::Error::custom)?;
     if !raw.get().starts_with('{') {
         return Err(serde_json::Error::custom("expected a JSON object"));
     }

@@ -1,7 +1,7 @@
 //! Writes JSON objects and arrays straight into a byte buffer: names, commas, nesting. Builds no tree. Knows no dialect.
 
 use bytes::BytesMut;
-use gateway_ir::json;
+use gateway_ir::json::Specials;
 
 /// An object being written; the closing brace is written by whoever opened it.
 pub(crate) struct Object<'o> {
@@ -122,12 +122,13 @@ pub(crate) fn quoted(out: &mut BytesMut, text: &str) {
 
 /// The inside of a JSON string. Only what RFC 8259 demands is escaped, so that text keeps its size.
 pub(crate) fn escaped(out: &mut BytesMut, text: &str) {
-    let mut rest = text.as_bytes();
+    let (text, mut at) = (text.as_bytes(), 0);
+    let mut specials = Specials::of(text);
     loop {
-        let (plain, special) = rest.split_at(json::plain_prefix(rest));
-        out.extend_from_slice(plain);
-        let Some((byte, after)) = special.split_first() else { return };
-        rest = after;
+        let special = specials.next_from(at);
+        out.extend_from_slice(&text[at..special]);
+        let Some(byte) = text.get(special) else { return };
+        at = special + 1;
         match ESCAPES[usize::from(*byte)] {
             b'u' => {
                 let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];

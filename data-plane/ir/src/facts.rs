@@ -112,7 +112,7 @@ impl Facts {
             }
         });
         if let Err(fault) = scanned {
-            let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+            let message = format!("the request body is not valid JSON: {fault}");
             return Err(Box::new(Failure::invalid(message)));
         }
         if let Some(name) = twice {
@@ -143,7 +143,7 @@ impl Facts {
             }
         });
         if let Err(fault) = scanned {
-            let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+            let message = format!("the request body is not valid JSON: {fault}");
             return Err(Box::new(Failure::invalid(message)));
         }
         Ok(facts)

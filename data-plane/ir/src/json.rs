@@ -3,8 +3,14 @@
 //! This is what the request path runs on every body, so that a 200 KB prompt costs a scan and not a tree.
 
 pub mod known;
+mod specials;
 
+use std::fmt;
 use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+pub use self::specials::{Specials, plain_prefix};
 
 /// Deepest nesting accepted; deeper texts are refused before they can cost a stack.
 pub const MAX_DEPTH: usize = 128;
@@ -32,6 +38,12 @@ pub struct Fault {
     pub reason: &'static str,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.reason, self.offset)
+    }
+}
+
 /// Scans `text`, which must be one JSON object and nothing after it, and calls `visit` for each top-level member in order.
 pub fn scan_object<'a>(text: &'a [u8], mut visit: impl FnMut(Member<'a>)) -> Result<(), Fault> {
     scan_object_below(text, |_, _| Below::default(), |member, _| visit(member))
@@ -43,10 +55,8 @@ pub fn scan_object_below<'a>(
     look: impl Fn(&[u8], &[u8]) -> Below + Copy,
     mut visit: impl FnMut(Member<'a>, Below),
 ) -> Result<(), Fault> {
-    if let Err(bad) = std::str::from_utf8(text) {
-        return Err(Fault { offset: bad.valid_up_to(), reason: "not valid UTF-8" });
-    }
-    let mut scanner = Scanner { text, at: 0, look, below: Below::default() };
+    as_text(text)?;
+    let mut scanner = Scanner::over(text, look);
     scanner.space();
     if scanner.peek() != Some(b'{') {
         return scanner.fault("expected a JSON object");
@@ -54,6 +64,26 @@ pub fn scan_object_below<'a>(
     scanner.members(1, &mut |name, value, below| visit(Member { name, value }, below))?;
     scanner.space();
     if scanner.at != text.len() { scanner.fault("something follows the JSON document") } else { Ok(()) }
+}
+
+/// The one JSON value that `text` is, proven; what is below it needs no proof again (see [`known`]).
+pub fn prove(text: &[u8]) -> Result<&RawValue, Fault> {
+    let checked = as_text(text)?;
+    let mut scanner = Scanner::over(text, |_, _| Below::default());
+    scanner.space();
+    let start = scanner.at;
+    scanner.value(0)?;
+    let value = start..scanner.at;
+    scanner.space();
+    if scanner.at == text.len() {
+        Ok(known::part(&checked[value]))
+    } else {
+        scanner.fault("something follows the JSON document")
+    }
+}
+
+fn as_text(bytes: &[u8]) -> Result<&str, Fault> {
+    simdutf8::compat::from_utf8(bytes).map_err(|bad| Fault { offset: bad.valid_up_to(), reason: "not valid UTF-8" })
 }
 
 /// Undoes the escapes of a string value, quotes included in `raw`. `None` if it is no string.
@@ -83,6 +113,7 @@ impl Member<'_> {
 struct Scanner<'a, L> {
     text: &'a [u8],
     at: usize,
+    specials: Specials<'a>,
     look: L,
     /// Found since the last top-level member.
     below: Below,
@@ -99,6 +130,10 @@ impl Below {
 // === impl Scanner ===
 
 impl<'a, L: Fn(&[u8], &[u8]) -> Below + Copy> Scanner<'a, L> {
+    fn over(text: &'a [u8], look: L) -> Self {
+        Self { text, at: 0, specials: Specials::of(text), look, below: Below::default() }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -246,7 +281,7 @@ impl<'a, L: Fn(&[u8], &[u8]) -> Below + Copy> Scanner<'a, L> {
     fn string(&mut self) -> Result<(), Fault> {
         self.at += 1;
         loop {
-            self.at += plain_prefix(&self.text[self.at..]);
+            self.at = self.specials.next_from(self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -268,59 +303,6 @@ impl<'a, L: Fn(&[u8], &[u8]) -> Below + Copy> Scanner<'a, L> {
         }
         Ok(())
     }
-}
-
-/// Length of the prefix that stands for itself in a JSON string: without quote, backslash or control character. Long prompts are
-/// most of all bytes, so this is where a large body's time goes: names and short texts end within a few words, long texts go block
-/// by block.
-pub fn plain_prefix(text: &[u8]) -> usize {
-    const SHORT: usize = 32;
-    const BLOCK: usize = 64;
-    let (short, rest) = text.split_at(text.len().min(SHORT));
-    if let Some(at) = first_special(short) {
-        return at;
-    }
-    let (blocks, tail) = rest.as_chunks::<BLOCK>();
-    for (position, block) in blocks.iter().enumerate() {
-        if has_special(block) {
-            let before = SHORT + position * BLOCK;
-            return before + first_special(block).unwrap_or(BLOCK);
-        }
-    }
-    let before = text.len() - tail.len();
-    before + first_special(tail).unwrap_or(tail.len())
-}
-
-fn is_special(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\' || byte < 0x20
-}
-
-/// Words and not bytes: that the compiler makes vector instructions of bytes depends on where it puts this, and was lost once.
-fn has_special<const N: usize>(block: &[u8; N]) -> bool {
-    let (words, _) = block.as_chunks::<8>();
-    words.iter().fold(0, |all, word| all | marks(u64::from_le_bytes(*word))) != 0
-}
-
-/// Eight bytes at a time.
-fn first_special(text: &[u8]) -> Option<usize> {
-    let (words, tail) = text.as_chunks::<8>();
-    for (position, word) in words.iter().enumerate() {
-        let marks = marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(position * 8 + marks.trailing_zeros() as usize / 8);
-        }
-    }
-    tail.iter().position(|byte| is_special(*byte)).map(|at| words.len() * 8 + at)
-}
-
-/// The high bit of each special byte of a word; the lowest is exact, whatever its carries do to higher ones.
-fn marks(word: u64) -> u64 {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
-    let quotes = below(word ^ (ONES * u64::from(b'"')), 1);
-    let backslashes = below(word ^ (ONES * u64::from(b'\\')), 1);
-    (quotes | backslashes | below(word, 0x20)) & HIGHS
 }
 
 #[cfg(test)]
@@ -382,20 +364,9 @@ mod tests {
         for case in cases.into_iter().map(str::to_owned).chain([format!(r#"{{"a":"{long}","b":"{long}\"{long}"}}"#)]) {
             let theirs = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&case).is_ok();
             assert_eq!(members(&case).is_ok(), theirs, "{case}");
-        }
-    }
-
-    #[test]
-    fn the_plain_prefix_ends_at_the_first_special_byte_wherever_it_stands() {
-        for length in [0, 1, 7, 8, 31, 32, 33, 95, 96, 97, 200] {
-            let plain = "aé~\u{7f}".repeat(60).into_bytes()[..length].to_vec();
-            assert_eq!(plain_prefix(&plain), length);
-            for at in 0..length {
-                for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
-                    let mut text = plain.clone();
-                    text[at] = special;
-                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}");
-                }
+            for text in [case.clone(), format!(" [1, {case} , \"\\ud800\"]\n")] {
+                let theirs = serde_json::from_str::<&RawValue>(&text).map(RawValue::get);
+                assert_eq!(prove(text.as_bytes()).map(RawValue::get).ok(), theirs.ok(), "{text}");
             }
         }
     }

@@ -10,12 +10,12 @@ use serde::de::value::{BorrowedStrDeserializer, Error, MapDeserializer};
 use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
-use super::first_special;
+use super::Specials;
 
 /// Calls `visit` with the name, as it is written with its quotes, and the value of each member of the object; anything but an
 /// object has none. Costs one pass over the text, whatever is nested in it.
 pub fn members<'a>(object: &'a RawValue, mut visit: impl FnMut(&'a RawValue, &'a RawValue)) {
-    let mut walk = Walk { text: object.get(), at: 1 };
+    let mut walk = Walk::into(object);
     if !object.get().starts_with('{') {
         return;
     }
@@ -27,7 +27,7 @@ pub fn members<'a>(object: &'a RawValue, mut visit: impl FnMut(&'a RawValue, &'a
 
 /// Calls `visit` with each element; anything but an array has none.
 pub fn elements<'a>(array: &'a RawValue, mut visit: impl FnMut(&'a RawValue)) {
-    let mut walk = Walk { text: array.get(), at: 1 };
+    let mut walk = Walk::into(array);
     if !array.get().starts_with('[') {
         return;
     }
@@ -45,19 +45,19 @@ pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `text` without its escapes, whose first is at `escape`; `None` if one of them is half a character.
-fn unescaped(mut text: &str, mut escape: usize) -> Option<String> {
-    let mut plain = String::with_capacity(text.len());
-    loop {
-        plain.push_str(&text[..escape]);
+/// `text` without its escapes, whose first is at `escape`; `None` if one of them is half a character. In a string nothing else
+/// is special, and what an escape says of itself is passed over with it.
+fn unescaped(text: &str, mut escape: usize) -> Option<String> {
+    let mut escapes = Specials::of(text.as_bytes());
+    let (mut plain, mut at) = (String::with_capacity(text.len()), 0);
+    while escape < text.len() {
+        plain.push_str(&text[at..escape]);
         let (said, length) = character(&text[escape..])?;
         plain.push(said);
-        text = &text[escape + length..];
-        match memchr::memchr(b'\\', text.as_bytes()) {
-            Some(next) => escape = next,
-            None => break plain.push_str(text),
-        }
+        at = escape + length;
+        escape = escapes.next_from(at);
     }
+    plain.push_str(&text[at..]);
     Some(plain)
 }
 
@@ -92,11 +92,18 @@ fn utf16(text: &str) -> Option<(char, usize)> {
 struct Walk<'a> {
     text: &'a str,
     at: usize,
+    specials: Specials<'a>,
 }
 
 // === impl Walk ===
 
 impl<'a> Walk<'a> {
+    /// Behind the bracket that opens an object or array.
+    fn into(raw: &'a RawValue) -> Self {
+        let text = raw.get();
+        Self { text, at: 1, specials: Specials::of(text.as_bytes()) }
+    }
+
     /// The next value, or name, of this level; `None` at its end.
     fn value(&mut self) -> Option<&'a RawValue> {
         let bytes = self.text.as_bytes();
@@ -104,45 +111,42 @@ impl<'a> Walk<'a> {
             self.at += 1;
         }
         let start = self.at;
-        self.at = end_of_value(bytes, start);
+        self.at = self.end_of_value(start);
         // Nothing at all: the bracket that ends this level.
         (self.at > start).then(|| part(&self.text[start..self.at]))
     }
-}
 
-/// Where the value ends that starts at `at`.
-fn end_of_value(bytes: &[u8], mut at: usize) -> usize {
-    let mut depth = 0_usize;
-    while let Some(byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => at = end_of_string(bytes, at),
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return at - 1,
-            b'}' | b']' => depth -= 1,
-            _ if depth == 0 => return end_of_word(bytes, at),
-            _ => continue,
+    /// Where the value ends that starts at `at`.
+    fn end_of_value(&mut self, mut at: usize) -> usize {
+        let (bytes, mut depth) = (self.text.as_bytes(), 0_usize);
+        while let Some(byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => at = self.end_of_string(at),
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' if depth == 0 => return at - 1,
+                b'}' | b']' => depth -= 1,
+                _ if depth == 0 => return end_of_word(bytes, at),
+                _ => continue,
+            }
+            if depth == 0 {
+                return at;
+            }
         }
-        if depth == 0 {
-            return at;
-        }
+        at
     }
-    at
-}
 
-/// Behind the closing quote of the string whose inside goes on at `at`.
-fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
-    const SHORT: usize = 32;
-    loop {
-        let rest = &bytes[at..];
-        let short = &rest[..rest.len().min(SHORT)];
-        let found = first_special(short)
-            .or_else(|| memchr::memchr2(b'"', b'\\', &rest[short.len()..]).map(|at| at + short.len()));
-        match found {
-            None => return bytes.len(),
-            Some(found) if rest[found] == b'"' => return at + found + 1,
-            // The backslash and what it escapes.
-            Some(found) => at = (at + found + 2).min(bytes.len()),
+    /// Behind the closing quote of the string whose inside goes on at `at`.
+    fn end_of_string(&mut self, mut at: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        loop {
+            at = self.specials.next_from(at);
+            match bytes.get(at) {
+                None => return bytes.len(),
+                Some(b'"') => return at + 1,
+                // The backslash and what it escapes.
+                Some(_) => at = (at + 2).min(bytes.len()),
+            }
         }
     }
 }
@@ -154,7 +158,7 @@ fn end_of_word(bytes: &[u8], at: usize) -> usize {
 }
 
 /// A part of a text that is known to be JSON, which is one value, as such.
-fn part(text: &str) -> &RawValue {
+pub(super) fn part(text: &str) -> &RawValue {
     <&RawValue>::deserialize(Part(text)).expect("raw values are taken as they are told by any deserializer")
 }
 

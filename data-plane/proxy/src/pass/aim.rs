@@ -368,7 +368,7 @@ fn model_in(content: &Content, must_be_json: bool) -> Result<Option<String>, Box
     });
     match (scanned, &found[..]) {
         (Err(fault), _) if must_be_json => {
-            let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+            let message = format!("the request body is not valid JSON: {fault}");
             Err(Box::new(Failure::invalid(message)))
         }
         (Err(_), _) | (Ok(()), []) => Ok(None),

@@ -51,7 +51,7 @@ pub(super) fn owned(body: &Bytes, peppers: &Peppers, key: &str, provider: &str) 
         }
     });
     if let Err(fault) = scanned {
-        let message = format!("the request body is not valid JSON: {} at byte {}", fault.reason, fault.offset);
+        let message = format!("the request body is not valid JSON: {fault}");
         return Err(Box::new(Failure::invalid(message)));
     }
     if files.len() > 1 || metadata.len() > 1 {
