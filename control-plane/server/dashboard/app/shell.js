@@ -5,12 +5,15 @@ import { JUMPS, listen } from "./shortcuts.js";
 import { go, link, place } from "./router.js";
 import { dismiss, may, notices, notify, outage, session, setTheme, theme, writes } from "./state.js";
 import { ago } from "./format.js";
-import { kinds, useApi } from "./form.js";
 import { Button, Dialog, Empty, Icon, Page } from "./ui.js";
 import { Overview } from "../pages/overview.js";
 import { Requests } from "../pages/requests.js";
 import { Keys } from "../pages/keys.js";
 import { Budgets } from "../pages/budgets.js";
+import { Alerts } from "../pages/alerts.js";
+import { People } from "../pages/people.js";
+import { Teams } from "../pages/teams.js";
+import { Account } from "../pages/account.js";
 import { Providers } from "../pages/providers.js";
 import { Models } from "../pages/models.js";
 import { Routes } from "../pages/routes.js";
@@ -25,25 +28,22 @@ import { Start } from "../pages/start.js";
 import { Resources } from "../pages/resources.js";
 
 const NAVIGATION = [
-  ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"], ["cost", "Usage & cost", "cost", Cost, "spend:read"]]],
+  ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"]]],
+  ["Money", [["cost", "Usage & cost", "cost", Cost, "spend:read"], ["budgets", "Budgets", "budget", Budgets, "money:read"], ["alerts", "Alerts", "bell", Alerts, "money:read"]]],
   ["Route", [["providers", "Providers", "provider", Providers, "config:read"], ["models", "Models", "model", Models, "config:read"], ["routes", "Routes", "route", Routes, "config:read"]]],
-  ["Access", [["keys", "Keys", "key", Keys, "keys:read"], ["budgets", "Budgets", "budget", Budgets, "money:read"], ["resources", "All resources", "resources", Resources, "config:read"]]],
-  ["Build", [["start", "Get started", "start", Start, "config:write"], ["playground", "Playground", "play", Playground], ["setup", "Client setup", "setup", Setup]]],
-  ["Operate", [["fleet", "Fleet", "fleet", Fleet, "fleet:read"], ["config", "Configuration", "config", Config, "config:read"], ["audit", "Audit log", "audit", Audit, "audit:read"], ["settings", "Settings", "settings", Settings]]],
+  ["Access", [["keys", "Keys", "key", Keys, "keys:read"], ["people", "People", "people", People, "accounts:read"], ["teams", "Teams", "team", Teams, "accounts:read"]]],
+  ["Build", [["start", "Get started", "start", Start, "config:write"], ["playground", "Playground", "play", Playground, "config:read"], ["setup", "Client setup", "setup", Setup]]],
+  ["Operate", [["fleet", "Fleet", "fleet", Fleet, "fleet:read"], ["config", "Configuration", "config", Config, "config:read"], ["resources", "All resources", "resources", Resources, "config:read"], ["audit", "Audit log", "audit", Audit, "audit:read"], ["settings", "Settings", "settings", Settings, "config:read"]]],
 ];
 /** What this person has a use for. */
 const offered = () => NAVIGATION.map(([title, entries]) => [title, entries.filter(([, , , , needs]) => may(needs))]).filter(([, entries]) => entries.length > 0);
-const PAGES = Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , page]) => [name, page])));
+const PAGES = { account: Account, ...Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , page]) => [name, page]))) };
 const STATUS_MS = 10_000;
-
-/** Kinds that other people make pages of; the API says which of them there are. */
-const TENANTS = { organizations: "Organizations", teams: "Teams", users: "Users" };
 
 export function Shell() {
   const [menu, setMenu] = useState(false);
   const [help, setHelp] = useState(false);
   const status = useLoad("status", () => (may("status:read") ? get("/admin/status") : null), STATUS_MS);
-  const api = useApi();
   useEffect(() => void (writes.value && status.reload()), [writes.value]);
   useEffect(() => listen(() => setHelp(true)), []);
   const { page, parts } = place.value;
@@ -51,6 +51,7 @@ export function Shell() {
     setMenu(false);
     scrollTo(0, 0);
   }, [page]);
+  const who = (session.value?.actor ?? "").replace(/^(user|oidc):/, "");
   const Current = PAGES[page] ?? Missing;
   const first = offered()[0][1][0][0];
   useEffect(() => {
@@ -58,22 +59,22 @@ export function Shell() {
   }, [page, first]);
   return html`<div class="shell">
     <a class="button skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the page</a>
+    ${menu && html`<div class="menu-veil" onClick=${() => setMenu(false)}></div>`}
     <aside class="side ${menu ? "shown" : ""}">
       <a class="brand" href=${link("overview")}><img src="/ui/style/icon.svg" alt="" />Gateway</a>
       ${offered().map(([title, entries]) => html`<nav class="nav" aria-label=${title}><h3>${title}</h3>
-        ${title === "Access" && may("accounts:read") && tenants(api.data).map(([plural, text]) => html`<a href=${link("resources", plural)} aria-current=${page === "resources" && parts[0] === plural ? "page" : undefined}><${Icon} name="resources" />${text}</a>`)}
         ${entries.map(([name, text, icon]) => html`<a href=${link(name)} aria-current=${name === page ? "page" : undefined}><${Icon} name=${icon} />${text}</a>`)}
       </nav>`)}
       <div class="foot">${status.data ? `Version ${status.data.version}` : ""}<br /><a href="/docs">API reference</a> · <a href="#" onClick=${(event) => (event.preventDefault(), setHelp(true))}>Keyboard</a></div>
     </aside>
     <div>
       <header class="top">
-        <${Button} tone="plain menu" icon="menu" label="Menu" onClick=${() => setMenu(!menu)} />
+        <${Button} tone="plain menu" icon="menu" label="Menu" aria-expanded=${menu ? "true" : "false"} onClick=${() => setMenu(!menu)} />
         <span class="grow"></span>
-        ${status.data && html`<a class="note quiet nowrap" href=${link("fleet")}>${status.data.nodes.connected}/${status.data.nodes.known} nodes</a>
-          <a class="note quiet nowrap" href=${link("config")}>rev ${status.data.revision.topology}.${status.data.revision.identity}</a>`}
+        ${status.data && html`<a class="note quiet nowrap fact" href=${link("fleet")}>${status.data.nodes.connected}/${status.data.nodes.known} nodes</a>
+          <a class="note quiet nowrap fact" href=${link("config")} title="The revision of the configuration">rev ${status.data.revision.topology}.${status.data.revision.identity}</a>`}
         <${ThemeButton} />
-        <span class="note quiet nowrap">${session.value?.actor.replace(/^user:/, "")} · ${session.value?.role}</span>
+        <a class="who" href=${link("account")} aria-current=${page === "account" ? "page" : undefined} aria-label=${`Your account: ${who}, ${session.value?.role}`}><span class="face" aria-hidden="true">${who.slice(0, 1)}</span><span class="note cut">${who} · ${session.value?.role}</span></a>
         <${Button} tone="plain" icon="out" label="Sign out" onClick=${() => signOut().catch((error) => notify(error.message, "bad"))} />
       </header>
       ${outage.value && html`<div class="banner" role="status"><${Icon} name="warn" /><span>${outage.value.what} Requests are served on; this dashboard is read-only and shows what it had ${ago(outage.value.since)}.</span></div>`}
@@ -82,8 +83,6 @@ export function Shell() {
     ${help && html`<${Help} onClose=${() => setHelp(false)} />`}
   </div>`;
 }
-
-const tenants = (api) => (api ? Object.entries(TENANTS).filter(([plural]) => kinds(api).some((kind) => kind.plural === plural)) : []);
 
 function ThemeButton() {
   const next = { system: "dark", dark: "light", light: "system" }[theme.value] ?? "system";

@@ -19,6 +19,9 @@ const PATHS = {
   settings: "M12 15a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM19 12h2M3 12h2M12 3v2M12 19v2M17 7l1.4-1.4M5.6 18.4L7 17M17 17l1.4 1.4M5.6 5.6L7 7",
   start: "M5 19l3-8 5 5zM13 11l6-6M14 5h5v5",
   resources: "M5 5h6v6H5zM13 5h6v6h-6zM5 13h6v6H5zM13 13h6v6h-6z",
+  people: "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3 20c0-3.3 2.7-6 6-6s6 2.7 6 6M16 4.5a3.5 3.5 0 0 1 0 6M18 14.5c1.9 1 3 3 3 5.5",
+  team: "M12 8a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM5.5 20a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM18.5 20a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM12 8v4M12 12H5.5v3M12 12h6.5v3",
+  bell: "M6 16v-5a6 6 0 0 1 12 0v5l1.5 2h-15zM10 21h4",
   plus: "M12 5v14M5 12h14",
   close: "M6 6l12 12M18 6L6 18",
   menu: "M4 7h16M4 12h16M4 17h16",
@@ -150,7 +153,7 @@ export const Select = ({ value, onValue, options, className = "", ...rest }) => 
 
 export const Check = ({ checked, onValue, children }) => html`<label class="check"><input type="checkbox" checked=${checked} onChange=${(event) => onValue(event.target.checked)} /><span>${children}</span></label>`;
 
-export const Segments = ({ value, options, onValue, label }) => html`<div class="segments" role="group" aria-label=${label}>
+export const Segments = ({ value, options, onValue, label, whole }) => html`<div class="segments ${whole ? "whole" : ""}" role="group" aria-label=${label}>
   ${options.map(([at, text]) => html`<button type="button" aria-pressed=${at === value} onClick=${() => onValue(at)}>${text}</button>`)}
 </div>`;
 

@@ -3,10 +3,11 @@ import { html, useState } from "../app/lib.js";
 import { all, patch, post, query, spending, useLoad } from "../app/api.js";
 import { go, link } from "../app/router.js";
 import { ago, count, exact, money, when } from "../app/format.js";
-import { secrets, shownUrl } from "../app/state.js";
+import { may, secrets, shownUrl } from "../app/state.js";
 import { Badge, Button, Card, Choice, Cli, Code, Confirm, CopyButton, Dialog, Drawer, Empty, Loaded, Message, Meter, Page, Text, Wrong } from "../app/ui.js";
 import { Fields, Words, kinds, titled, useApi } from "../app/form.js";
 import { Table } from "../app/table.js";
+import { BudgetBar, home, useBudget } from "./budget.js";
 import { Editor, destroy } from "./resources.js";
 
 const LIVES = [["", "Never"], ["1h", "In an hour"], ["24h", "In a day"], ["7d", "In 7 days"], ["30d", "In 30 days"], ["90d", "In 90 days"]];
@@ -26,13 +27,14 @@ export function Keys({ parts }) {
     usage.set(row.name, { requests: sum.requests + row.requests, cost: sum.cost + row.cost_nano_usd, last: row.day > sum.last ? row.day : sum.last });
   });
   const columns = [
-    { name: "Name", cell: (key) => html`<span class="strong">${key.name}</span><span class="sub mono">${key.id}</span>` },
+    { name: "Name", cell: (key) => html`<span class="strong">${key.name}</span><span class="sub">${owned(key)}</span>` },
     { name: "State", cell: (key) => html`<${State} item=${key} />` },
     { name: "Models", cell: (key) => html`<span class="cut">${key.models.join(", ") === "*" ? "all" : key.models.join(", ") || "none"}</span>` },
     { name: "Limits", cell: (key) => limits(key) || html`<span class="quiet">none</span>` },
+    { name: "Budget", cell: (key) => (key.budget ? `$${key.budget.amount_usd} ${key.budget.window}` : html`<span class="quiet">none</span>`) },
     { name: "Requests, 30 d", num: true, cell: (key) => count(usage.get(key.name)?.requests ?? 0) },
     { name: "Cost, 30 d", num: true, cell: (key) => money(usage.get(key.name)?.cost ?? 0) },
-    { name: "Last used", num: true, cell: (key) => usage.get(key.name)?.last ?? "–" },
+    { name: "Last used", num: true, cell: (key) => (key.last_used_at ? html`<span title=${exact(key.last_used_at)}>${ago(key.last_used_at)}</span>` : html`<span class="quiet">never</span>`) },
   ];
   const close = () => {
     setMaking(false);
@@ -40,13 +42,13 @@ export function Keys({ parts }) {
   };
   const add = html`<${Button} needs="keys:write" tone="main" icon="plus" onClick=${() => setMaking(true)}>New key<//>`;
   return html`<${Page} title="Keys" about="What applications present. A key's secret is shown once, when it is made; only a keyed digest of it is stored." actions=${add} cli="gatewayctl keys list">
-    <div class="filters"><input class="input search" data-search placeholder="Find by name, tag or model  ( / )" aria-label="Find keys" value=${search} onInput=${(event) => setSearch(event.target.value)} /></div>
+    <div class="filters"><input class="input search" data-search placeholder="Find by name, team, tag …  ( / )" aria-label="Find keys" value=${search} onInput=${(event) => setSearch(event.target.value)} /></div>
     <${Loaded} state=${state}>${(keys) => {
       const wanted = search.toLowerCase();
-      const rows = keys.filter((key) => [key.name, key.id, ...key.tags, ...key.models].some((text) => text.toLowerCase().includes(wanted)));
+      const rows = keys.filter((key) => [key.name, key.id, key.team ?? "", key.user ?? "", ...key.tags, ...key.models].some((text) => text.toLowerCase().includes(wanted)));
       const selected = parts[0] && keys.find((key) => key.name === parts[0] || key.id === parts[0]);
       return html`<${Card} flush><${Table} label="Keys" rows=${rows} id=${(key) => key.id} columns=${columns} onOpen=${(key) => go("keys", key.name)}
-          empty=${html`<${Empty} title=${search ? "No key fits" : "No keys yet"} action=${!search && add}>${search ? "Names, ids, tags and models are looked through." : "An application needs one to call the gateway. Give each application its own: then each can be limited, watched and revoked by itself."}<//>`} /><//>
+          empty=${html`<${Empty} title=${search ? "No key fits" : "No keys yet"} action=${!search && add}>${search ? "Names, teams, people, ids, tags and models are looked through." : "An application needs one to call the gateway. Give each application its own: then each can be limited, watched and revoked by itself."}<//>`} /><//>
         ${selected && html`<${KeyDrawer} key=${selected.id} item=${selected} api=${api.data} usage=${usage.get(selected.name)} onChange=${state.reload} onClose=${() => go("keys")} />`}`;
     }}<//>
     ${making && html`<${NewKey} api=${api.data} onClose=${close} />`}
@@ -59,14 +61,24 @@ function State({ item }) {
   return html`<${Badge} tone="good" dot>active<//>${item.expires_at && html`<span class="sub">until ${when(item.expires_at)}</span>`}`;
 }
 
-const limits = (key) => Object.entries(key.limits ?? {}).filter(([, value]) => value !== null && typeof value !== "object").map(([name, value]) => `${count(value)} ${name}`).join(", ");
+/** On whose account it is. */
+const owned = (key) => [key.team && `team ${key.team}`, key.user].filter(Boolean).join(", ") || "on nobody's account";
+
+const PER = { s: "second", m: "minute", h: "hour", d: "day" };
+/** `rpm` and its like in words. */
+function limited([name, value]) {
+  const [, of, unit, per] = /^(input_|output_)?([rt])p([smhd])$/.exec(name) ?? [];
+  if (!unit) return `${count(value)} ${{ concurrency: "at once", max_tokens: "tokens a request" }[name] ?? name}`;
+  return `${count(value)} ${of ? `${of.slice(0, -1)} ` : ""}${unit === "r" ? "requests" : "tokens"} a ${PER[per]}`;
+}
+const limits = (key) => Object.entries(key.limits ?? {}).filter(([, value]) => value !== null && typeof value !== "object").map(limited).join(", ");
 
 function NewKey({ api, onClose }) {
   const [value, setValue] = useState({ name: "" });
   const [life, setLife] = useState("");
   const [state, setState] = useState({ busy: false, error: null });
   const [made, setMade] = useState(null);
-  const models = useLoad("model names", async () => (await all("/admin/models")).map((model) => model.name));
+  const models = useLoad("model names", async () => (may("config:read") ? (await all("/admin/models")).map((model) => model.name) : []));
   const create = async () => {
     setState({ busy: true, error: null });
     try {
@@ -125,6 +137,7 @@ function KeyDrawer({ item, api, usage, onChange, onClose }) {
     setGone(true);
   };
   const kind = api && kinds(api).find((one) => one.plural === "keys");
+  const budget = useBudget("key", item.name);
   const leave = () => {
     onChange();
     onClose();
@@ -134,20 +147,22 @@ function KeyDrawer({ item, api, usage, onChange, onClose }) {
     ${change && html`<${Card} title=${gone ? "Denied on the nodes" : "On the nodes"}><${Meter} rollout=${change.rollout} took=${change.took} /><//>`}
     <${Wrong} error=${error} />
     ${!gone && html`<div class="row wrap"><${State} item=${item} /><span class="grow"></span>
-      <${Button} needs="keys:write" onClick=${() => setEditing(true)}>Edit<//>${api?.paths["/admin/keys/{id}/rotate"] && html`<${Button} needs="keys:write" onClick=${() => setRotating(true)}>Rotate<//>`}<${Button} needs="keys:write" onClick=${toggle}>${item.enabled ? "Disable" : "Enable"}<//><${Button} tone="danger" onClick=${() => setAsking(true)}>Revoke<//></div>`}
+      <${Button} needs="keys:write" onClick=${() => setEditing(true)}>Edit<//>${api?.paths["/admin/keys/{id}/rotate"] && html`<${Button} needs="keys:write" onClick=${() => setRotating(true)}>Rotate<//>`}<${Button} needs="keys:write" onClick=${toggle}>${item.enabled ? "Disable" : "Enable"}<//><${Button} needs="keys:write" tone="danger" onClick=${() => setAsking(true)}>Revoke<//></div>`}
     <${Card} title="What it may do"><dl class="facts">
       <dt>Models</dt><dd>${item.models.join(", ") || "none"}</dd>
       <dt>Limits</dt><dd>${limits(item) || "none"}</dd>
+      ${[["Roles", "roles"], ["Operations", "endpoints"], ["Addresses", "ips"], ["Passthrough", "passthrough"]].filter(([, field]) => item[field]?.length > 0).map(([text, field]) => html`<dt>${text}</dt><dd>${item[field].join(", ")}</dd>`)}
       <dt>Expires</dt><dd>${item.expires_at ? `${exact(item.expires_at)} (${ago(item.expires_at)})` : "never"}</dd>
       ${item.earlier_secret_until && new Date(item.earlier_secret_until) > new Date() && html`<dt>Earlier secret</dt><dd>goes on until ${when(item.earlier_secret_until)} (${ago(item.earlier_secret_until)})</dd>`}
-      ${["team", "user"].filter((owner) => item[owner]).map((owner) => html`<dt>${titled(owner)}</dt><dd><a href=${link("resources", `${owner}s`, item[owner])}>${item[owner]}</a></dd>`)}
+      ${["team", "user"].filter((owner) => item[owner]).map((owner) => html`<dt>${titled(owner)}</dt><dd><a href=${home(owner, item[owner])}>${item[owner]}</a></dd>`)}
       <dt>Tags</dt><dd>${item.tags.join(", ") || "–"}</dd>
       ${Object.entries(item.metadata).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}
       <dt>Id</dt><dd class="mono small">${item.id}</dd>
       <dt>Made</dt><dd>${exact(item.created_at)}</dd>
     </dl><//>
-    <${Card} title="Last 30 days" aside=${html`<a class="note" href=${link("requests", { key: item.name })}>Its requests</a>`}><dl class="facts">
-      <dt>Requests</dt><dd>${count(usage?.requests ?? 0)}</dd><dt>Cost</dt><dd>${money(usage?.cost ?? 0)}</dd><dt>Last used</dt><dd>${usage?.last ?? "not in this time"}</dd></dl><//>
+    ${budget && html`<${Card} title="Budget"><${BudgetBar} row=${budget} plain onChange=${onChange} /><//>`}
+    <${Card} title="Last 30 days" aside=${may("requests:read") && html`<a class="note" href=${link("requests", { key: item.name })}>Its requests</a>`}><dl class="facts">
+      <dt>Requests</dt><dd>${count(usage?.requests ?? 0)}</dd><dt>Cost</dt><dd>${money(usage?.cost ?? 0)}</dd><dt>Last used</dt><dd>${item.last_used_at ? `${exact(item.last_used_at)} (${ago(item.last_used_at)})` : "never"}</dd></dl><//>
     <${Cli} command=${gone ? `gatewayctl keys revoke ${item.name}` : `gatewayctl keys describe ${item.name}`} />
     ${editing && kind && html`<${Editor} api=${api} kind=${kind} item=${item} skip=${["secret"]} onClose=${() => (setEditing(false), onChange())} />`}
     ${rotating && html`<${Rotate} item=${item} onClose=${() => (setRotating(false), onChange())} />`}

@@ -2,6 +2,7 @@
 import { html, useMemo, useState } from "../app/lib.js";
 import { get, spending, useLoad } from "../app/api.js";
 import { go, link } from "../app/router.js";
+import { may } from "../app/state.js";
 import { ago, count, money, percent, rate, span } from "../app/format.js";
 import { Badge, Bar, Card, Empty, Loaded, Page, Segments, Stat } from "../app/ui.js";
 import { Chart, Legend } from "../app/chart.js";
@@ -13,7 +14,7 @@ const N_TOP = 6;
 export function Overview() {
   const [span, setSpan] = useState("1h");
   const traffic = useLoad(`traffic ${span}`, () => get(`/admin/traffic?window=${span}`), EVERY_MS);
-  const nodes = useLoad("nodes", () => get("/admin/nodes?limit=500"), EVERY_MS);
+  const nodes = useLoad("nodes", () => (may("fleet:read") ? get("/admin/nodes?limit=500") : null), EVERY_MS);
   const models = useLoad("today by model", () => spending("model", 1), EVERY_MS * 2);
   const keys = useLoad("today by key", () => spending("key", 1), EVERY_MS * 2);
   const actions = html`<${Segments} label="Window" value=${span} options=${WINDOWS} onValue=${setSpan} />`;
@@ -24,9 +25,9 @@ export function Overview() {
       <${Top} title="Keys today" state=${keys} page="key" />
       <${Card} title="Providers in this window" flush><${Loaded} state=${traffic}>${(data) => html`<${Health} rows=${data.providers} />`}<//><//>
     </div>
-    <${Card} title="Fleet" aside=${html`<a class="note" href=${link("fleet")}>All nodes</a>`}>
+    ${may("fleet:read") && html`<${Card} title="Fleet" aside=${html`<a class="note" href=${link("fleet")}>All nodes</a>`}>
       <${Loaded} state=${nodes}>${({ data }) => html`<${Strip} nodes=${data} />`}<//>
-    <//>
+    <//>`}
   <//>`;
 }
 

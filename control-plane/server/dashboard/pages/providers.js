@@ -59,7 +59,7 @@ function ProviderDrawer({ item, row, catalog, api, kind, onChange, onClose }) {
   const [editing, setEditing] = useState(false);
   const traffic = useLoad(`traffic of ${item.name}`, () => get(`/admin/traffic?window=6h&provider=${encodeURIComponent(item.name)}`), EVERY_MS);
   return html`<${Drawer} title=${item.name} onClose=${onClose}>
-    <div class="row wrap"><${Badge} tone=${health(row).tone} dot>${health(row).text}<//><span class="quiet note">${catalog?.title ?? item.spec.kind}</span><span class="grow"></span><${Button} onClick=${() => setEditing(true)}>Edit<//></div>
+    <div class="row wrap"><${Badge} tone=${health(row).tone} dot>${health(row).text}<//><span class="quiet note">${catalog?.title ?? item.spec.kind}</span><span class="grow"></span><${Button} needs="config:write" onClick=${() => setEditing(true)}>Edit<//></div>
     <${Loaded} state=${traffic}>${({ data, sum }) => html`<${Card} flush title="Last 6 hours" aside=${html`<a class="note" href=${link("requests", { provider: item.name })}>Its requests</a>`}>
       <div class="stats">
         <${Stat} name="Requests" figure=${count(sum.requests)} under=${`${count(sum.refused)} refused`} />

@@ -1,8 +1,9 @@
 // What holds for the whole gateway, this session, and what the control plane is.
 import { html, useState } from "../app/lib.js";
-import { get, put, query, signOut, useLoad } from "../app/api.js";
-import { ago, exact } from "../app/format.js";
-import { publicUrl, session, setTheme, theme } from "../app/state.js";
+import { get, put, query, useLoad } from "../app/api.js";
+import { link } from "../app/router.js";
+import { exact } from "../app/format.js";
+import { publicUrl, session } from "../app/state.js";
 import { Button, Card, Loaded, Message, Meter, Page, Segments, Wrong } from "../app/ui.js";
 import { Fields, resolve, useApi } from "../app/form.js";
 import { read, write } from "../app/yaml.js";
@@ -16,10 +17,7 @@ export function Settings() {
     <div class="split">
       <${Loaded} state=${state}>${(item) => html`<${Loaded} state=${api}>${(api) => html`<${Edit} key=${item.revision} api=${api} item=${item} onSaved=${state.reload} />`}<//>`}<//>
       <div class="stack">
-        <${Card} title="This browser"><div class="stack">
-          <dl class="facts"><dt>Signed in as</dt><dd>${session.value?.actor}</dd><dt>Since</dt><dd>${exact(session.value?.began_at)}</dd><dt>Until</dt><dd>${exact(session.value?.expires_at)} (${ago(session.value?.expires_at)})</dd></dl>
-          <div class="row"><span class="note strong grow">Theme</span><${Segments} label="Theme" value=${theme.value} options=${[["system", "System"], ["light", "Light"], ["dark", "Dark"]]} onValue=${setTheme} /></div>
-          <${Button} onClick=${() => signOut()}>Sign out<//></div><//>
+        <${Card} title="You"><div class="stack"><p class="note">Signed in as <b>${session.value?.actor.replace(/^(user|oidc):/, "")}</b> until ${exact(session.value?.expires_at)}.</p><p class="quiet note">Password, sessions, light or dark: all that is yours is in <a href=${link("account")}>your account</a>.</p></div><//>
         <${Card} title="This control plane"><${Loaded} state=${status}>${(status) => html`<dl class="facts"><dt>Version</dt><dd>${status.version}</dd><dt>Started</dt><dd>${exact(status.started_at)}</dd><dt>Public API</dt><dd class="mono small">${publicUrl || "not known: --public-url"}</dd><dt>Epoch</dt><dd class="mono small">${status.epoch}</dd></dl>`}<//>
           <p class="small quiet" style=${{ marginTop: "12px" }}>Metrics for Prometheus are at <a href="/metrics">/metrics</a>, the API's reference at <a href="/docs">/docs</a>.</p><//>
       </div>

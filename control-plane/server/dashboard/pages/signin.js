@@ -50,9 +50,9 @@ export function SignIn() {
     [PERSON]: () => signInAs(person.email.trim(), person.password),
     [PROVIDER]: () => location.assign("/admin/oidc/begin"),
   };
-  const about = way === KEY ? html`It stands in <code>master.key</code> in the data directory, and in the ready file.` : way === PERSON ? "With the address and the password that you chose when you were invited." : "With the account that you have elsewhere.";
-  return html`<${Door} title="Sign in" about=${about} verb="Sign in" act=${ways[way]} foot="The session lasts 12 hours and ends when you sign out. What you type is not kept in this browser.">
-    <${Segments} label="How" value=${way} onValue=${choose} options=${[[KEY, "Key"], [PERSON, "E-mail"], [PROVIDER, "Provider"]]} />
+  const about = way === KEY ? html`For the first steps, and for emergencies. It stands in <code>master.key</code> in the data directory, and in the ready file.` : way === PERSON ? "With the address and the password that you chose when you were invited." : "With the account that you have at your company.";
+  return html`<${Door} title="Sign in" about=${about} verb=${way === PROVIDER ? "Continue" : "Sign in"} act=${ways[way]} foot="The session lasts 12 hours and ends when you sign out. What you type is not kept in this browser.">
+    <${Segments} whole label="How" value=${way} onValue=${choose} options=${[[PERSON, "E-mail"], [PROVIDER, "Single sign-on"], [KEY, "Master key"]]} />
     ${way === PROVIDER && html`<p class="note">The identity provider that this gateway is configured with asks who you are, and sends you back.</p>`}
     ${way === KEY
       ? html`<${Text} label="Master key" type="password" value=${key} onValue=${setKey} placeholder="gw_master_…" autofocus required mono />`

@@ -2,11 +2,13 @@
 of, whatever the policy refuses and whatever goes to another origin fails it. `SCREENSHOTS=<folder>` keeps what was seen."""
 
 import base64
+import http.server
 import json
 import os
 import pathlib
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +18,7 @@ from pages import Browser
 PATIENCE_S = 30
 WIDTHS = (1440, 900, 390)
 PAGES = (
-    "overview requests cost providers models routes keys budgets resources start playground setup fleet config audit settings"
+    "overview requests cost budgets alerts providers models routes keys people teams start playground setup fleet config resources audit settings account"
 ).split()
 # How a person finds things: by the words on them.
 TOOLS = """
@@ -80,7 +82,7 @@ YAML = (
 class Page:
     def __init__(self, browser, admin_url, base_url):
         self.browser, self.admin_url, self.base_url = browser, admin_url, base_url
-        self.wrong, self.origins, self.is_away = [], set(), False
+        self.wrong, self.origins, self.is_away, self.expected = [], set(), False, ()
 
     def run(self, script):
         result = self.browser.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
@@ -123,6 +125,7 @@ class Page:
                 # Who is not signed in yet is told so.
                 is_expected = entry.get("url", "").endswith("/admin/session") and "401" in entry["text"]
                 is_expected |= "ERR_INTERNET_DISCONNECTED" in entry["text"] and self.is_away
+                is_expected |= any(entry.get("url", "").endswith(path) for path in self.expected)
                 self.wrong += [] if is_expected else [f"log: {entry['text']} {entry.get('url', '')}"]
             elif method == "Network.requestWillBeSent" and not parameters["request"]["url"].startswith(("data:", "about:", "blob:")):
                 self.origins.add("/".join(parameters["request"]["url"].split("/")[:3]))
@@ -264,6 +267,68 @@ def budgets(page, master):
     page.see("all-of-us")
     page.see("of $5.00")
     page.picture("budgets")
+    page.click("Raise all-of-us for a while")
+    page.fill("Amount in US dollars", "9")
+    page.click("Raise")
+    page.see("raised until")
+    page.see("of $9.00")
+    budget = call(f"{page.admin_url}/admin/budgets/all-of-us", master)[1]["spec"]
+    assert budget["override"]["amount_usd"] == "9" and budget["amount_usd"] == "5", budget
+    page.click("Raise all-of-us for a while")
+    page.click("End it now")
+    page.see("of $5.00")
+    assert not call(f"{page.admin_url}/admin/budgets/all-of-us", master)[1]["spec"].get("override")
+
+
+def alerts(page, master):
+    """A destination is made, tested, and keeps its secret when another one is made beside it."""
+    told = []
+
+    class Sink(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append((self.headers.get("x-gateway-signature"), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Sink) as sink:
+        threading.Thread(target=sink.serve_forever, daemon=True).start()
+        page.go("alerts")
+        page.see("Nobody is told yet")
+        page.see("No budget has reached its marks")
+        ops = {"name": "ops", "kind": "webhook", "url": f"http://127.0.0.1:{sink.server_port}/", "secret": "0123456789abcdef", "allow_private_networks": True}
+        assert call(f"{page.admin_url}/admin/settings", master, {"alerts": [ops]}, "PATCH")[0] in (200, 201)
+        page.click("New destination")
+        page.fill("Name", "channel")
+        page.fill("Address", "https://hooks.slack.example.com/services/T0/B0")
+        page.click("Create")
+        page.see("channel")
+        page.click("Send a test to ops")
+        page.see("took the test in")
+        page.picture("alerts")
+        assert len(told) == 1 and told[0][0], "it is signed with the secret that it had"
+        page.click("Take channel away")
+        page.click("Take it away")
+        page.wait("!document.querySelector('.page').textContent.includes('channel')", "the destination to be gone")
+        assert [one["name"] for one in call(f"{page.admin_url}/admin/settings", master)[1]["spec"]["alerts"]] == ["ops"]
+        sink.shutdown()
+
+
+def teams(page, master):
+    team = {"budget": {"amount_usd": 40, "window": "monthly"}}
+    page.go("teams")
+    page.see("No team yet")
+    assert call(f"{page.admin_url}/admin/teams/search", master, team, "PUT")[0] == 201
+    page.go("teams?kind=organization")
+    page.see("No organization yet")
+    page.go("teams")
+    page.see("of $40.00")
+    page.click("search")
+    page.see("None is on this account")
+    page.picture("team")
+    page.click("Close")
 
 
 def yaml(page):
@@ -305,6 +370,9 @@ def every_page(page):
                     page.wrong.append(f"{name}: {page.run('document.querySelector(`.message.bad`).textContent')}")
                 unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter((node) => node.getClientRects().length && !node.textContent.trim() && !node.getAttribute('aria-label') && !node.labels?.length).map((node) => node.outerHTML.slice(0, 90))"
                 page.wrong += [f"{name}: nobody says what this is: {node}" for node in page.run(unnamed)]
+                cut = "[...document.querySelectorAll('.table-wrap')].filter((node) => node.scrollWidth > node.clientWidth + 1).length"
+                if width == 390 and page.run(cut):
+                    page.wrong.append(f"{name} at {width}: a table is wider than its card")
                 page.picture(f"{name}-{width}-{scheme}")
     page.look(1440, "light")
 
@@ -356,12 +424,32 @@ def sign_out(page, master):
     assert status == 401, "the session is dead"
 
 
-def a_person(page, admin_url, master):
-    """Invited, with a password of their own, and no more buttons than their role has."""
-    user = {"name": "vera", "email": "vera@example.com", "role": "viewer"}
-    assert call(f"{admin_url}/admin/users", master, user)[0] == 201
-    invitation = call(f"{admin_url}/admin/users/vera/invitation", master, {})[1]
-    page.go(invitation["path"].removeprefix("/#/"))
+def invitation(page):
+    """Made in one go with the person; where it leads."""
+    page.go("people")
+    page.see("Nobody but the master key yet")
+    page.click("New person")
+    page.fill("Name", "vera")
+    page.fill("E-mail address", "vera@example.com")
+    page.see("Sees the configuration")
+    page.click("Create and invite")
+    link = page.wait("tools.text('[data-secret]')", "the invitation, once")
+    assert link.startswith(f"{page.admin_url}/#/invitation/"), link
+    page.click("Done")
+    page.click("vera")
+    page.see("vera@example.com")
+    page.picture("person")
+    page.click("Close")
+    page.go("people?tab=roles")
+    page.see("team admin")
+    page.go("people?tab=sessions")
+    page.see("this browser")
+    return link.split("#/")[1]
+
+
+def a_person(page, admin_url, link):
+    """With a password of their own, which they change, and no more buttons than their role has."""
+    page.go(link)
     page.see("Choose a password")
     page.fill("New password", "correct horse battery")
     page.click("Set password")
@@ -376,8 +464,54 @@ def a_person(page, admin_url, master):
     disabled = "[...document.querySelectorAll('button')].find((one) => one.textContent.trim() === 'New key').disabled"
     assert page.run(disabled), "a viewer makes no keys"
     assert not page.run("document.querySelector('nav a[href=\"#/audit\"]')"), "what is not theirs to see is not offered"
+    own_password(page, admin_url)
     page.click("Sign out")
     page.see("E-mail address")
+
+
+def own_password(page, admin_url):
+    def elsewhere(password):
+        body = json.dumps({"email": "vera@example.com", "password": password}).encode()
+        request = urllib.request.Request(f"{admin_url}/admin/session", data=body, headers={"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+                return answer.headers["set-cookie"].split(";")[0]
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def status(cookie):
+        request = urllib.request.Request(f"{admin_url}/admin/session", headers={"cookie": cookie})
+        try:
+            return urllib.request.urlopen(request, timeout=PATIENCE_S).status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    other = elsewhere("correct horse battery")
+    assert status(other) == 200
+    page.click("Your account")
+    page.see("What you may do")
+    ready = "!document.querySelector('form button[type=submit]').disabled"
+    page.fill("New password", "short")
+    page.see("5 more to go")
+    page.fill("New password", "another horse entirely")
+    page.fill("Once more", "another horse entirel")
+    page.see("not the same")
+    page.fill("Current password", "not it at all")
+    assert not page.run(ready), "what is not the same twice is not sent"
+    page.fill("Once more", "another horse entirely")
+    page.listen()
+    page.expected = ("/admin/session/password",)
+    page.click("Change password")
+    page.see("This is not your current password")
+    page.picture("account")
+    page.fill("Current password", "correct horse battery")
+    page.click("Change password")
+    page.see("Your password is changed")
+    page.listen()
+    page.expected = ()
+    assert status(other) == 401, "the session elsewhere has ended"
+    assert elsewhere("correct horse battery") == 401
+    assert status(elsewhere("another horse entirely")) == 200
 
 
 def main(program, admin_url, base_url, master):
@@ -394,13 +528,16 @@ def main(program, admin_url, base_url, master):
         live_tail(page, key)
         route_and_back(page, master)
         budgets(page, master)
+        alerts(page, master)
+        teams(page, master)
+        link = invitation(page)
         yaml(page)
         playground(page)
         keyboard(page)
         outage(page)
         every_page(page)
         sign_out(page, master)
-        a_person(page, admin_url, master)
+        a_person(page, admin_url, link)
         page.listen()
         strangers = page.origins - {admin_url, base_url}
         page.wrong += [f"a request went to {stranger}" for stranger in strangers]
