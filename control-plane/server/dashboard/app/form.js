@@ -1,8 +1,10 @@
 // Forms made of JSON Schema: what the API's own description says of a kind is what can be filled in, so that a new field or a new kind
 // needs nothing here.
 import { html, useState } from "./lib.js";
-import { get, useLoad } from "./api.js";
+import { all, get, useLoad } from "./api.js";
 import { Check, Choice, Field, Text } from "./ui.js";
+import { rateName } from "./format.js";
+import { may } from "./state.js";
 import { read, write } from "./yaml.js";
 
 /** The API's description, loaded once. */
@@ -42,7 +44,12 @@ export function resolve(api, schema) {
   return found;
 }
 
-export const titled = (name) => (name[0].toUpperCase() + name.slice(1)).replaceAll("_", " ");
+const SHORT = /\b(usd|url|id|ip|api|jwt|jwks|oidc|a2a|ttl|tls|sse|mcp)(s?)\b/g;
+/** A name as a label: words with capitals where they are usual, rates in full. */
+export function titled(name) {
+  const text = (rateName(name) ?? name).replaceAll("_", " ").replace(SHORT, (_, word, more) => word.toUpperCase() + more);
+  return text[0].toUpperCase() + text.slice(1);
+}
 const plain = (text) => text?.replaceAll("`", "").split("\n\n")[0].replaceAll("\n", " ");
 
 /** The fields of an object; `skip` names those that somebody else shows. A field that is emptied is taken away. */
@@ -65,7 +72,7 @@ export function Fields({ api, schema, value, onValue, skip = [], problems = [], 
 function One({ api, name, at, schema, value, onValue, required, wrong, problems }) {
   const label = `${titled(name)}${required ? "" : " (optional)"}`;
   const hint = plain(schema.description);
-  const options = schema.enum ?? schema.oneOf?.map((one) => one.const).filter((one) => one !== undefined);
+  const options = enumerated(schema);
   if (options?.length) return html`<${Choice} label=${label} hint=${hint} value=${value ?? ""} onValue=${onValue} options=${[...(required ? [] : [["", "default"]]), ...options.map((one) => [one, one])]} />`;
   if (schema.type === "boolean") return html`<${Check} checked=${value ?? schema.default ?? name === "enabled"} onValue=${onValue}>${titled(name)}${hint && html` <span class="quiet small">${hint}</span>`}<//>`;
   if (schema.type === "integer" || schema.type === "number") {
@@ -73,8 +80,11 @@ function One({ api, name, at, schema, value, onValue, required, wrong, problems 
   }
   if (schema.type === "string" || (!schema.type && !schema.properties && !schema.anyOf && !schema.oneOf && schema.description)) {
     const secret = schema.writeOnly || schema.format === "password";
+    if (REFERENCES[name] && !secret) return html`<${Reference} plural=${REFERENCES[name]} label=${label} hint=${hint} wrong=${wrong} value=${value ?? ""} onValue=${onValue} required=${required} />`;
     return html`<${Text} label=${label} hint=${secret ? `${hint ? `${hint} ` : ""}Left empty, what is stored stays.` : hint} wrong=${wrong} type=${secret ? "password" : "text"} value=${value ?? ""} onValue=${onValue} required=${required} />`;
   }
+  const among = schema.type === "array" && enumerated(resolve(api, schema.items));
+  if (among) return html`<${Among} label=${label} hint=${wrong ?? hint} options=${among} value=${value ?? []} onValue=${onValue} />`;
   if (schema.type === "array" && resolve(api, schema.items).type === "string" && !resolve(api, schema.items).properties) {
     return html`<${Words} label=${label} hint=${hint} wrong=${wrong} value=${value} onValue=${onValue} />`;
   }
@@ -84,6 +94,32 @@ function One({ api, name, at, schema, value, onValue, required, wrong, problems 
       <${Fields} api=${api} schema=${schema} value=${value ?? {}} onValue=${(next) => onValue(Object.keys(next).length ? next : undefined)} problems=${problems} path=${at} /></div></details>`;
   }
   return html`<${AsYaml} label=${label} hint=${hint} wrong=${wrong} value=${value} onValue=${onValue} />`;
+}
+
+/** The values of a closed set; nothing where it is open. */
+function enumerated(schema) {
+  const values = schema.enum ?? schema.oneOf?.map((one) => one.const).filter((one) => one !== undefined);
+  return values?.length ? values : undefined;
+}
+
+/** Some of a closed set. */
+function Among({ label, hint, options, value, onValue }) {
+  const toggle = (option) => (on) => {
+    const next = options.filter((one) => (one === option ? on : value.includes(one)));
+    onValue(next.length ? next : undefined);
+  };
+  return html`<fieldset class="field among"><legend class="label">${label}</legend>
+    <div class="row wrap">${options.map((option) => html`<${Check} checked=${value.includes(option)} onValue=${toggle(option)}>${option}<//>`)}</div>
+    ${hint && html`<span class="hint">${hint}</span>`}</fieldset>`;
+}
+
+/** Fields that name something else of this gateway. */
+const REFERENCES = { team: "teams", user: "users", organization: "organizations", provider: "providers" };
+const READS = { teams: "accounts:read", users: "accounts:read", organizations: "accounts:read", providers: "config:read" };
+
+function Reference({ plural, ...rest }) {
+  const known = useLoad(`names of ${plural}`, async () => (may(READS[plural]) ? (await all(`/admin/${plural}`)).map((item) => item.name) : []));
+  return html`<${Text} list=${`known-${plural}`} ...${rest} /><datalist id=${`known-${plural}`}>${(known.data ?? []).map((name) => html`<option value=${name} />`)}</datalist>`;
 }
 
 /** Texts with commas between them. */

@@ -67,5 +67,16 @@ export function ago(at) {
   return past ? `${text} ago` : `in ${text}`;
 }
 
+const PER = { s: "second", m: "minute", h: "hour", d: "day" };
+
+/** `rpm` and its like in words; nothing for what is no rate. */
+export function rateName(name) {
+  const [, of, unit, per] = /^(input_|output_)?([rt])p([smhd])$/.exec(name) ?? [];
+  return unit ? `${of ? `${of.slice(0, -1)} ` : ""}${unit === "r" ? "requests" : "tokens"} a ${PER[per]}` : undefined;
+}
+
+/** The limits of a key, a team … in words. */
+export const limits = (of) => Object.entries(of ?? {}).filter(([, value]) => typeof value === "number").map(([name, value]) => `${count(value)} ${rateName(name) ?? { concurrency: "at once", max_tokens: "tokens a request" }[name] ?? name}`).join(", ");
+
 export const tokens = (usage) => (usage ? Object.entries(usage).filter(([name, n]) => n > 0 && COUNTED.has(name)).reduce((sum, [, n]) => sum + n, 0) : 0);
 const COUNTED = new Set(["input", "cache_read", "cache_write", "cache_write_1h", "output"]);

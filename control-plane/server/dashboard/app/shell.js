@@ -5,7 +5,7 @@ import { JUMPS, listen } from "./shortcuts.js";
 import { go, link, place } from "./router.js";
 import { dismiss, may, notices, notify, outage, session, setTheme, theme, writes } from "./state.js";
 import { ago } from "./format.js";
-import { Button, Dialog, Empty, Icon, Page } from "./ui.js";
+import { Button, Card, Dialog, Empty, Icon, Page } from "./ui.js";
 import { Overview } from "../pages/overview.js";
 import { Requests } from "../pages/requests.js";
 import { Keys } from "../pages/keys.js";
@@ -38,6 +38,7 @@ const NAVIGATION = [
 /** What this person has a use for. */
 const offered = () => NAVIGATION.map(([title, entries]) => [title, entries.filter(([, , , , needs]) => may(needs))]).filter(([, entries]) => entries.length > 0);
 const PAGES = { account: Account, ...Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , page]) => [name, page]))) };
+const NEEDS = Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , , needs]) => [name, needs])));
 const STATUS_MS = 10_000;
 
 export function Shell() {
@@ -52,7 +53,7 @@ export function Shell() {
     scrollTo(0, 0);
   }, [page]);
   const who = (session.value?.actor ?? "").replace(/^(user|oidc):/, "");
-  const Current = PAGES[page] ?? Missing;
+  const Current = may(NEEDS[page]) ? (PAGES[page] ?? Missing) : page === "overview" ? Nothing : Hidden;
   const first = offered()[0][1][0][0];
   useEffect(() => {
     if (page === "overview" && first !== page) go(first);
@@ -88,6 +89,10 @@ function ThemeButton() {
   const next = { system: "dark", dark: "light", light: "system" }[theme.value] ?? "system";
   return html`<${Button} tone="plain" icon="sun" label=${`Theme: ${theme.value}. Change to ${next}`} onClick=${() => setTheme(next)} />`;
 }
+
+const Nothing = () => null;
+
+const Hidden = () => html`<${Page} title="Not for your role"><${Card}><${Empty} title="Your role does not see this page" action=${html`<a class="button" href=${link("account")}>What you may do</a>`}>It takes <code>${NEEDS[place.value.page]}</code>. Who looks after people here can give you a role that has it.<//><//><//>`;
 
 const Missing = () => html`<${Page} title="Nothing here"><${Empty} title="There is no such page" action=${html`<a class="button" href=${link("overview")}>To the overview</a>`}>The address may be of another version of the dashboard.<//><//>`;
 

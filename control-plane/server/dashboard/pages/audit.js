@@ -6,7 +6,7 @@ import { Badge, Button, Card, Drawer, Empty, Page, Wrong } from "../app/ui.js";
 import { Table } from "../app/table.js";
 import { write } from "../app/yaml.js";
 
-const TONES = { create: "good", delete: "bad", revoke: "bad", rollback: "warn", update: "info", sign_in: "accent", sign_out: "" };
+const TONES = { create: "good", delete: "bad", revoke: "bad", rollback: "warn", update: "info", rotate: "info", sign_in: "accent", sign_out: "", invite: "accent", accept_invitation: "accent", set_password: "warn", change_password: "warn" };
 
 export function Audit() {
   const [state, setState] = useState({ rows: [], next: null, error: null, busy: true });

@@ -2,6 +2,7 @@
 import { html, useMemo } from "../app/lib.js";
 import { spending, useLoad } from "../app/api.js";
 import { link, place, setSearch } from "../app/router.js";
+import { may } from "../app/state.js";
 import { count, money, percent, rate } from "../app/format.js";
 import { Bar, Button, Card, Empty, Loaded, Page, Segments, Select, Stat } from "../app/ui.js";
 import { COLOURS, Chart, Legend } from "../app/chart.js";
@@ -61,7 +62,7 @@ function Sums({ data, by, days, measure, onMeasure }) {
   const format = measure === "cost_nano_usd" ? money : count;
   const label = by[0].toUpperCase() + by.slice(1);
   const columns = [
-    { name: label, cell: (row) => (row.name === "none" ? html`<span class="quiet">none</span>` : FINDS.has(by) ? html`<a href=${link("requests", { [by]: row.name })}>${row.name}</a>` : row.name) },
+    { name: label, cell: (row) => (row.name === "none" ? html`<span class="quiet">none</span>` : FINDS.has(by) && may("requests:read") ? html`<a href=${link("requests", { [by]: row.name })}>${row.name}</a>` : row.name) },
     { name: "Share", cell: (row) => html`<div style=${{ minWidth: "90px" }}><${Bar} share=${all(measure) ? row[measure] / all(measure) : 0} label=${percent(row[measure], all(measure))} /></div>` },
     { name: "Requests", num: true, cell: (row) => count(row.requests) },
     { name: "Input", num: true, cell: (row) => count(row.input) },

@@ -2,7 +2,7 @@
 import { html, useState } from "../app/lib.js";
 import { all, patch, post, query, spending, useLoad } from "../app/api.js";
 import { go, link } from "../app/router.js";
-import { ago, count, exact, money, when } from "../app/format.js";
+import { ago, count, exact, limits, money, when } from "../app/format.js";
 import { may, secrets, shownUrl } from "../app/state.js";
 import { Badge, Button, Card, Choice, Cli, Code, Confirm, CopyButton, Dialog, Drawer, Empty, Loaded, Message, Meter, Page, Text, Wrong } from "../app/ui.js";
 import { Fields, Words, kinds, titled, useApi } from "../app/form.js";
@@ -12,6 +12,10 @@ import { Editor, destroy } from "./resources.js";
 
 const LIVES = [["", "Never"], ["1h", "In an hour"], ["24h", "In a day"], ["7d", "In 7 days"], ["30d", "In 30 days"], ["90d", "In 90 days"]];
 const HOURS = { "1h": 1, "24h": 24, "7d": 168, "30d": 720, "90d": 2160 };
+
+/** What the form for a new key shows by itself, and what few keys need. */
+const SHOWN = ["name", "secret", "models", "expires_at", "enabled", "tags", "metadata", "passthrough"];
+const RARE = ["roles", "endpoints", "ips", "revoke_mode"];
 
 export const expiry = (life) => (life ? new Date(Date.now() + HOURS[life] * 3_600_000).toISOString() : undefined);
 
@@ -30,7 +34,7 @@ export function Keys({ parts }) {
     { name: "Name", cell: (key) => html`<span class="strong">${key.name}</span><span class="sub">${owned(key)}</span>` },
     { name: "State", cell: (key) => html`<${State} item=${key} />` },
     { name: "Models", cell: (key) => html`<span class="cut">${key.models.join(", ") === "*" ? "all" : key.models.join(", ") || "none"}</span>` },
-    { name: "Limits", cell: (key) => limits(key) || html`<span class="quiet">none</span>` },
+    { name: "Limits", cell: (key) => limits(key.limits) || html`<span class="quiet">none</span>` },
     { name: "Budget", cell: (key) => (key.budget ? `$${key.budget.amount_usd} ${key.budget.window}` : html`<span class="quiet">none</span>`) },
     { name: "Requests, 30 d", num: true, cell: (key) => count(usage.get(key.name)?.requests ?? 0) },
     { name: "Cost, 30 d", num: true, cell: (key) => money(usage.get(key.name)?.cost ?? 0) },
@@ -64,15 +68,6 @@ function State({ item }) {
 /** On whose account it is. */
 const owned = (key) => [key.team && `team ${key.team}`, key.user].filter(Boolean).join(", ") || "on nobody's account";
 
-const PER = { s: "second", m: "minute", h: "hour", d: "day" };
-/** `rpm` and its like in words. */
-function limited([name, value]) {
-  const [, of, unit, per] = /^(input_|output_)?([rt])p([smhd])$/.exec(name) ?? [];
-  if (!unit) return `${count(value)} ${{ concurrency: "at once", max_tokens: "tokens a request" }[name] ?? name}`;
-  return `${count(value)} ${of ? `${of.slice(0, -1)} ` : ""}${unit === "r" ? "requests" : "tokens"} a ${PER[per]}`;
-}
-const limits = (key) => Object.entries(key.limits ?? {}).filter(([, value]) => value !== null && typeof value !== "object").map(limited).join(", ");
-
 function NewKey({ api, onClose }) {
   const [value, setValue] = useState({ name: "" });
   const [life, setLife] = useState("");
@@ -100,14 +95,15 @@ function NewKey({ api, onClose }) {
   }
   const wrong = (path) => state.error?.problems?.find((problem) => problem.path === path)?.message;
   const schema = api && kinds(api).find((kind) => kind.plural === "keys")?.schema;
-  const known = ["name", "secret", "models", "expires_at", "enabled", "tags", "metadata", "passthrough"];
+  const set = (name) => (one) => setValue({ ...value, [name]: one });
   const foot = html`<${Button} onClick=${onClose}>Cancel<//><${Button} needs="keys:write" tone="main" busy=${state.busy} disabled=${!value.name.trim()} onClick=${create}>Create key<//>`;
   return html`<${Dialog} title="New key" onClose=${onClose} foot=${foot}>
-    <${Text} label="Name" hint="Who will use it: an application, a person, a pipeline." value=${value.name} onValue=${(name) => setValue({ ...value, name })} wrong=${wrong("name")} placeholder="checkout-service" autofocus />
-    <${Words} label="Models it may use" hint=${models.data?.length ? `Empty: all. Known: ${models.data.slice(0, 6).join(", ")}${models.data.length > 6 ? " …" : ""}` : "Empty: all. A star stands for any characters."} wrong=${wrong("models")} value=${value.models} onValue=${(models) => setValue({ ...value, models })} />
-    <${Choice} label="Expires" value=${life} onValue=${setLife} options=${LIVES} />
-    <${Words} label="Tags (optional)" hint="Usage can be told apart by them." value=${value.tags} onValue=${(tags) => setValue({ ...value, tags })} />
-    ${schema && html`<${Fields} api=${api} schema=${schema} value=${value} onValue=${setValue} skip=${known} problems=${state.error?.problems} />`}
+    <${Text} label="Name" hint="Who will use it: an application, a person, a pipeline." value=${value.name} onValue=${set("name")} wrong=${wrong("name")} placeholder="checkout-service" autofocus />
+    <${Words} label="Models it may use" hint=${models.data?.length ? `Empty: all. Known: ${models.data.slice(0, 6).join(", ")}${models.data.length > 6 ? " …" : ""}` : "Empty: all. A star stands for any characters."} wrong=${wrong("models")} value=${value.models} onValue=${set("models")} />
+    <div class="grid two"><${Choice} label="Expires" value=${life} onValue=${setLife} options=${LIVES} />
+      <${Words} label="Tags (optional)" hint="Usage can be told apart by them." value=${value.tags} onValue=${set("tags")} /></div>
+    ${schema && html`<${Fields} api=${api} schema=${schema} value=${value} onValue=${setValue} skip=${[...SHOWN, ...RARE]} problems=${state.error?.problems} />
+      <details class="group"><summary class="strong note">Roles, operations, addresses</summary><div class="inner"><${Fields} api=${api} schema=${schema} value=${value} onValue=${setValue} skip=${Object.keys(schema.properties).filter((name) => !RARE.includes(name))} problems=${state.error?.problems} /></div></details>`}
     <${Wrong} error=${state.error} />
     <${Cli} command=${`gatewayctl keys create ${value.name || "NAME"}`} />
   <//>`;
@@ -149,8 +145,8 @@ function KeyDrawer({ item, api, usage, onChange, onClose }) {
     ${!gone && html`<div class="row wrap"><${State} item=${item} /><span class="grow"></span>
       <${Button} needs="keys:write" onClick=${() => setEditing(true)}>Edit<//>${api?.paths["/admin/keys/{id}/rotate"] && html`<${Button} needs="keys:write" onClick=${() => setRotating(true)}>Rotate<//>`}<${Button} needs="keys:write" onClick=${toggle}>${item.enabled ? "Disable" : "Enable"}<//><${Button} needs="keys:write" tone="danger" onClick=${() => setAsking(true)}>Revoke<//></div>`}
     <${Card} title="What it may do"><dl class="facts">
-      <dt>Models</dt><dd>${item.models.join(", ") || "none"}</dd>
-      <dt>Limits</dt><dd>${limits(item) || "none"}</dd>
+      <dt>Models</dt><dd>${item.models.join(", ") === "*" ? "all" : item.models.join(", ") || "none"}</dd>
+      <dt>Limits</dt><dd>${limits(item.limits) || "none"}</dd>
       ${[["Roles", "roles"], ["Operations", "endpoints"], ["Addresses", "ips"], ["Passthrough", "passthrough"]].filter(([, field]) => item[field]?.length > 0).map(([text, field]) => html`<dt>${text}</dt><dd>${item[field].join(", ")}</dd>`)}
       <dt>Expires</dt><dd>${item.expires_at ? `${exact(item.expires_at)} (${ago(item.expires_at)})` : "never"}</dd>
       ${item.earlier_secret_until && new Date(item.earlier_secret_until) > new Date() && html`<dt>Earlier secret</dt><dd>goes on until ${when(item.earlier_secret_until)} (${ago(item.earlier_secret_until)})</dd>`}

@@ -86,7 +86,7 @@ function Top({ title, state, page }) {
       const most = Math.max(1, ...rows.map((row) => row[measure]));
       if (!rows.length) return html`<p class="quiet note">Nothing used yet today (UTC).</p>`;
       return rows.map((row) => html`<div class="rank" key=${row.name}>
-        <a class="cut" href=${link("requests", { [page]: row.name })}>${row.name}</a>
+        ${may("requests:read") ? html`<a class="cut" href=${link("requests", { [page]: row.name })}>${row.name}</a>` : html`<span class="cut">${row.name}</span>`}
         <span class="note"><b>${measure === "requests" ? count(row.requests) : money(row.cost_nano_usd)}</b> <span class="quiet">${measure === "requests" ? "requests" : `${count(row.requests)} req`}</span></span>
         <${Bar} share=${row[measure] / most} label="" />
       </div>`);
@@ -97,7 +97,7 @@ function Top({ title, state, page }) {
 function Health({ rows }) {
   if (!rows.length) return html`<div class="body quiet note">No provider was asked.</div>`;
   return html`<div class="table-wrap"><table aria-label="Providers"><thead><tr><th>Provider</th><th class="num">Requests</th><th class="num">Failed</th><th class="num">p95</th></tr></thead><tbody>
-    ${rows.map((row) => html`<tr key=${row.provider}><td><a href=${link("providers", row.provider)}>${row.provider}</a></td><td class="num">${count(row.requests)}</td>
+    ${rows.map((row) => html`<tr key=${row.provider}><td>${may("config:read") ? html`<a href=${link("providers", row.provider)}>${row.provider}</a>` : row.provider}</td><td class="num">${count(row.requests)}</td>
       <td class="num"><span class=${row.failed / row.requests > 0.05 ? "bad strong" : ""}>${percent(row.failed, row.requests)}</span></td><td class="num">${span(row.total.p95_us)}</td></tr>`)}
   </tbody></table></div>`;
 }

@@ -4,7 +4,7 @@ import { all, useLoad } from "../app/api.js";
 import { link } from "../app/router.js";
 import { count, span } from "../app/format.js";
 import { converse, models, temporaryKey } from "../app/public.js";
-import { publicUrl, secrets, shownUrl } from "../app/state.js";
+import { may, publicUrl, secrets, shownUrl } from "../app/state.js";
 import { Badge, Button, Card, Choice, Empty, Field, Message, Page, Text, Wrong } from "../app/ui.js";
 
 const MOST_LANES = 4;
@@ -96,6 +96,7 @@ export function Playground() {
 
 /** Names that a request can have, as far as the configuration says. */
 export async function choices() {
+  if (!may("config:read")) return [];
   const [models, providers] = await Promise.all([all("/admin/models"), all("/admin/providers")]);
   return [...models.map((item) => item.name), ...providers.filter((item) => item.spec.kind === "demo").map((item) => `${item.name}/chat`)];
 }

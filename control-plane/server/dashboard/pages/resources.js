@@ -55,8 +55,8 @@ function Kind({ api, kind, name }) {
   };
   const columns = [
     { name: "Name", cell: (item) => html`<span class="strong">${item.name}</span>` },
-    { name: "What it says", cell: (item) => html`<span class="quiet">${summary(documentOf(item, kind.schema))}</span>` },
-    { name: "Owner", cell: (item) => (item.owner ? html`<${Badge}>${item.owner}<//>` : "–") },
+    { name: "Settings", className: "wide", cell: (item) => html`<span class="quiet">${summary(documentOf(item, kind.schema))}</span>` },
+    { name: "Comes from", cell: (item) => (item.owner ? html`<${Badge}>${item.owner}<//>` : html`<span class="quiet">the API</span>`) },
     { name: "Revision", num: true, cell: (item) => item.revision },
     { name: "Changed", num: true, cell: (item) => ago(item.updated_at) },
   ];

@@ -2,7 +2,7 @@
 import { html, useState } from "../app/lib.js";
 import { all, spending, useLoad } from "../app/api.js";
 import { go, link, place } from "../app/router.js";
-import { ago, count, exact, money } from "../app/format.js";
+import { ago, count, exact, limits, money } from "../app/format.js";
 import { may } from "../app/state.js";
 import { Badge, Button, Card, Cli, Drawer, Empty, Loaded, Page } from "../app/ui.js";
 import { kinds, useApi } from "../app/form.js";
@@ -66,16 +66,15 @@ function List({ of, items, name, api, kind, add, onChange }) {
 
 function One({ of, item, facts, api, kind, onChange, onClose }) {
   const [editing, setEditing] = useState(false);
-  const limits = Object.entries(item.spec.limits ?? {}).filter(([, value]) => typeof value === "number");
   return html`<${Drawer} title=${item.name} onClose=${onClose}>
     <div class="row wrap">${item.spec.enabled === false ? html`<${Badge} tone="warn" dot>disabled<//>` : html`<${Badge} tone="good" dot>active<//>`}<span class="grow"></span><${Button} needs="accounts:write" onClick=${() => setEditing(true)}>Edit<//></div>
-    <${Card} title="Budget">${facts.budget ? html`<${BudgetBar} row=${facts.budget} plain onChange=${onChange} />` : html`<p class="quiet note">None of its own: what its keys spend is bounded by their budgets and by the shared ones only.</p>`}<//>
+    <${Card} title="Budget">${facts.budget ? html`<${BudgetBar} row=${facts.budget} plain onChange=${onChange} />` : html`<p class="quiet note">None of its own: what its keys spend is bounded by their own budgets, by ${of === "team" && item.spec.organization ? "its organization's and by the shared ones" : "the shared ones"} only.</p>`}<//>
     <${Card} title="Last 30 days" aside=${may("spend:read") && html`<a class="note" href=${link("cost", { by: of })}>Compare</a>`}><dl class="facts"><dt>Requests</dt><dd>${count(facts.requests)}</dd><dt>Cost</dt><dd>${money(facts.cost)}</dd></dl><//>
     <${Card} title="What it is"><dl class="facts">
       ${of === "team" && html`<dt>Organization</dt><dd>${item.spec.organization ? html`<a href=${link("teams", item.spec.organization, { kind: "organization" })}>${item.spec.organization}</a>` : "–"}</dd>`}
       ${of === "organization" && html`<dt>Teams</dt><dd>${facts.teams.map((team, at) => html`${at > 0 && ", "}<a href=${link("teams", team)}>${team}</a>`)}${facts.teams.length === 0 && "–"}</dd>`}
       <dt>${of === "team" ? "Led by" : "People"}</dt><dd>${facts.people.map((user, at) => html`${at > 0 && ", "}<a href=${link("people", user.name)}>${user.name}</a>`)}${facts.people.length === 0 && "–"}</dd>
-      <dt>Limits</dt><dd>${limits.map(([name, value]) => `${count(value)} ${name}`).join(", ") || "none"}</dd>
+      <dt>Limits</dt><dd>${limits(item.spec.limits) || "none"}</dd>
       <dt>Made</dt><dd>${exact(item.created_at)}</dd><dt>Changed</dt><dd>${ago(item.updated_at)}</dd></dl><//>
     ${may("keys:read") && html`<${Card} title="Keys">${facts.keys.length === 0 ? html`<p class="quiet note">None is on this account. It is chosen when <a href=${link("keys")}>a key is made</a>.</p>` : html`<ul class="stack tight">${facts.keys.map((key) => html`<li class="row"><a class="grow" href=${link("keys", key.name)}>${key.name}</a>${!key.enabled && html`<${Badge} tone="warn">disabled<//>`}<span class="quiet note">${key.last_used_at ? `used ${ago(key.last_used_at)}` : "never used"}</span></li>`)}</ul>`}<//>`}
     <${Cli} command=${`gatewayctl describe ${of} ${item.name}`} />

@@ -432,6 +432,9 @@ def invitation(page):
     page.fill("Name", "vera")
     page.fill("E-mail address", "vera@example.com")
     page.see("Sees the configuration")
+    page.look(390, "dark")
+    assert page.run("document.querySelector('.dialog').getBoundingClientRect().right <= innerWidth"), "it fits a narrow screen"
+    page.look(1440, "light")
     page.click("Create and invite")
     link = page.wait("tools.text('[data-secret]')", "the invitation, once")
     assert link.startswith(f"{page.admin_url}/#/invitation/"), link
