@@ -56,6 +56,7 @@ const FILES: &[File] = files![
     "pages/person.js",
     "pages/playground.js",
     "pages/providers.js",
+    "pages/reprice.js",
     "pages/request.js",
     "pages/requests.js",
     "pages/resources.js",

@@ -19,7 +19,7 @@ export function Table({ columns, rows, id, onOpen, empty, label, fresh }) {
       onKeyDown: (event) => onKey(event, row),
     };
   return html`<div class="table-wrap"><table class="stacks" role="table" aria-label=${label}>
-    <thead role="rowgroup"><tr role="row">${columns.map((column) => html`<th scope="col" role="columnheader" class=${column.num ? "num" : ""}>${column.name}</th>`)}</tr></thead>
+    <thead role="rowgroup"><tr role="row">${columns.map((column) => html`<th scope="col" role="columnheader" class=${column.num ? "num" : ""}>${column.name || html`<span class="sr">Actions</span>`}</th>`)}</tr></thead>
     <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row" class="${onOpen ? "open-able" : ""} ${fresh?.(row) ? "new" : ""}" ...${opens(row)}>
       ${columns.map((column) => html`<td role="cell" data-name=${column.name} class="${column.num ? "num" : ""} ${column.className ?? ""}">${column.cell(row)}</td>`)}
     </tr>`)}</tbody>

@@ -76,7 +76,7 @@ export const Stat = ({ name, figure, unit, under, tone = "" }) => html`<div clas
   <div class="under">${under ?? "\u00a0"}</div>
 </div>`;
 
-export const Bar = ({ share, tone = "", label }) => html`<div class="bar ${tone}" role="img" aria-label=${label}><i style=${{ width: `${Math.max(0, Math.min(1, share)) * 100}%` }}></i></div>`;
+export const Bar = ({ share, tone = "", label }) => html`<div class="bar ${tone}" ...${label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" }}><i style=${{ width: `${Math.max(0, Math.min(1, share)) * 100}%` }}></i></div>`;
 
 export const Empty = ({ title, children, action }) => html`<div class="empty"><h3>${title}</h3>${children && html`<p>${children}</p>`}${action}</div>`;
 

@@ -1,5 +1,5 @@
 // What was used and what it cost, by day.
-import { html, useMemo } from "../app/lib.js";
+import { html, useMemo, useState } from "../app/lib.js";
 import { spending, useLoad } from "../app/api.js";
 import { link, place, setSearch } from "../app/router.js";
 import { may } from "../app/state.js";
@@ -7,6 +7,7 @@ import { count, money, percent, rate } from "../app/format.js";
 import { Bar, Button, Card, Empty, Loaded, Page, Segments, Select, Stat } from "../app/ui.js";
 import { COLOURS, Chart, Legend } from "../app/chart.js";
 import { Table } from "../app/table.js";
+import { Reprice } from "./reprice.js";
 
 const N_SERIES = 7;
 const DAY_S = 86_400;
@@ -23,10 +24,12 @@ export function Cost() {
   const costs = state.data?.data.some((row) => row.cost_nano_usd > 0) ?? true;
   const measure = search.get("measure") ?? (costs ? "cost_nano_usd" : "requests");
   const set = (name) => (value) => setSearch({ by, days, measure, [name]: value });
-  const actions = html`<${Select} className="auto" aria-label="By" value=${by} options=${Object.entries(BY)} onValue=${set("by")} />
+  const [repricing, setRepricing] = useState(false);
+  const actions = html`<${Button} needs="money:write" onClick=${() => setRepricing(true)}>Reprice<//><${Select} className="auto" aria-label="By" value=${by} options=${Object.entries(BY)} onValue=${set("by")} />
     <${Segments} label="Days" value=${days} options=${[[7, "7 d"], [30, "30 d"], [90, "90 d"]]} onValue=${set("days")} />`;
   return html`<${Page} title="Usage & cost" about="Sums by day (UTC), kept when single records are long gone. Each request counts once." actions=${actions} cli=${`gatewayctl spend --by ${by},day`}>
     <${Loaded} state=${state} lines=${6}>${(data) => html`<${Sums} data=${data} by=${by} days=${days} measure=${measure} onMeasure=${set("measure")} />`}<//>
+    ${repricing && html`<${Reprice} onClose=${(isWritten) => (setRepricing(false), isWritten && state.reload())} />`}
   <//>`;
 }
 

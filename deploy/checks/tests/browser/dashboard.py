@@ -316,6 +316,24 @@ def alerts(page, master):
         sink.shutdown()
 
 
+def repriced(page, master):
+    """What had no price is charged by one that was set later: told first, then written."""
+    price = {"provider": "demo", "model": "*", "input_per_1m": 1000, "output_per_1m": 1000}
+    today = "/admin/spend?group_by=day"
+    before = call(f"{page.admin_url}{today}", master)[1]["total"]
+    assert before["requests"] > 0, before
+    assert call(f"{page.admin_url}/admin/prices/demo", master, price, "PUT")[0] in (200, 201)
+    page.go("cost")
+    page.click("Reprice")
+    page.click("What would differ?")
+    page.see("would cost something else")
+    assert call(f"{page.admin_url}{today}", master)[1]["total"]["cost_nano_usd"] == before["cost_nano_usd"], "it is told and not done"
+    page.picture("reprice")
+    page.click("Write it")
+    page.see("have another cost now")
+    assert call(f"{page.admin_url}{today}", master)[1]["total"]["cost_nano_usd"] > before["cost_nano_usd"]
+
+
 def teams(page, master):
     team = {"budget": {"amount_usd": 40, "window": "monthly"}}
     page.go("teams")
@@ -532,6 +550,7 @@ def main(program, admin_url, base_url, master):
         route_and_back(page, master)
         budgets(page, master)
         alerts(page, master)
+        repriced(page, master)
         teams(page, master)
         link = invitation(page)
         yaml(page)
