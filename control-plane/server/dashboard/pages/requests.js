@@ -61,7 +61,7 @@ export function Requests({ parts }) {
     </div>
     <${Wrong} error=${error} retry=${() => load()} />
     <${Card} flush foot=${rows.next && html`<${Button} busy=${busy} onClick=${() => load(rows.next)}>Older requests<//>`}>
-      ${rows.for === null && busy ? html`<div class="body"><div class="skeleton"></div></div>` : html`<${Table} label="Requests" rows=${rows.data} id=${(row) => row.id} columns=${COLUMNS} empty=${empty}
+      ${rows.for === null && busy ? html`<div class="body" aria-busy="true" aria-label="loading"><div class="skeleton"></div></div>` : html`<${Table} label="Requests" rows=${rows.data} id=${(row) => row.id} columns=${COLUMNS} empty=${empty}
         onOpen=${(row) => go("requests", row.id, filter)} fresh=${(row) => Date.now() - (arrived.current.get(row.id) ?? 0) < FRESH_MS} />`}
     <//>
     ${parts[0] && html`<${RequestDrawer} id=${parts[0]} known=${rows.data.find((row) => row.id === parts[0])} onClose=${() => go("requests", filter)} />`}
