@@ -57,8 +57,8 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Refused {
     pub failure: Box<Failure>,
-    /// Whose rate may be borrowed of, and what to try again with: it is worth asking.
-    pub short: Option<(Arc<Limits>, Scopes)>,
+    /// All whose rates have too little of what may be borrowed, and what to try again with: it is worth asking.
+    pub short: Option<(Vec<Arc<Limits>>, Scopes)>,
 }
 
 /// Everybody whose limits a request takes: its key, and on whose account that is used. In this order.
@@ -135,7 +135,7 @@ pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refus
     if let Some((position, (failure, is_short), before)) = refused {
         let mut given = Borrowed { bits: before.bits, n_rates: 0 };
         scopes.each().take(position).for_each(|taken| taken.give_back(asked, &mut given));
-        let short = if is_short { scopes.nth(position) } else { None };
+        let short = is_short.then(|| scopes.short(position, asked, now));
         return Err(Refused { failure, short: short.map(|short| (short, scopes)) });
     }
     let is_shown = shown.requests.is_some() || shown.tokens.is_some();
@@ -216,6 +216,9 @@ impl Limits {
                     let mut given = Borrowed { bits: borrowed.bits, ..before };
                     self.rates[..position].iter().for_each(|taken| taken.give_back(asked, &mut given));
                     self.leave();
+                    if is_short {
+                        self.want(position + 1, asked, now);
+                    }
                     return Err((self.exceeded(limit, wait), is_short));
                 }
             }
@@ -226,6 +229,12 @@ impl Limits {
     fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
         self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed));
         self.leave();
+    }
+
+    /// Wants to borrow of the rates from this one on what they have too little of, for a request that was refused before it came to them.
+    #[cold]
+    fn want(&self, from: usize, asked: Asked, now: u64) -> bool {
+        self.rates[from..].iter().fold(false, |wants, limit| limit.want(asked, now) | wants)
     }
 
     /// Other parts count from now on.
@@ -241,9 +250,10 @@ impl Limits {
     }
 
     /// What to borrow of each rate, and what goes back; for whoever asks.
-    pub fn borrowing(&self) -> Vec<Borrowing> {
+    pub fn borrowing(&self, now: Instant) -> Vec<Borrowing> {
+        let now = rate::moment(now);
         let each = self.rates.iter().map(|limit| {
-            let (wanted, returned) = limit.loan().ask();
+            let (wanted, returned) = limit.loan().ask(now);
             let written = limit.written();
             let period = Duration::from_secs(written.period.seconds());
             Borrowing { rate: written.name(), amount: written.amount, period, wanted, returned }
@@ -389,8 +399,13 @@ impl Scopes {
         std::iter::once(&self.key).chain(beside).chain(&self.shared)
     }
 
-    fn nth(&self, position: usize) -> Option<Arc<Limits>> {
-        self.each().nth(position).map(Arc::clone)
+    /// Who was found to have too little, and whoever comes after and has too little as well: one answer is to be enough for all.
+    #[cold]
+    fn short(&self, position: usize, asked: Asked, now: Instant) -> Vec<Arc<Limits>> {
+        let now = rate::moment(now);
+        let mut each = self.each().skip(position);
+        let first = each.next().into_iter();
+        first.chain(each.filter(|limits| limits.want(0, asked, now))).map(Arc::clone).collect()
     }
 }
 

@@ -27,9 +27,8 @@ use teller::Teller;
 
 /// A request waits no longer than this for money.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// And no longer than this for a rate to be lent, which may take the second of two answers: the first may have been on its way.
+/// And no longer than this for a rate to be lent.
 const SHORT_PATIENCE: Duration = Duration::from_millis(250);
-const ANSWERS: usize = 2;
 /// At the end, for giving back.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often what purses say is looked through, whether or not one asks.
@@ -110,18 +109,10 @@ impl Leases {
         self.rates.yields(Instant::now)
     }
 
-    /// Asks for a loan of these limits' rates, and returns when it was answered, or that takes too long.
-    pub(crate) async fn borrow(&self, limits: Arc<Limits>) {
-        let mut answers = self.answers.subscribe();
-        self.rates.note(limits);
+    /// Asks for loans of these limits' rates, all with one message, and returns when that was answered, or it takes too long.
+    pub(crate) async fn borrow(&self, limits: Vec<Arc<Limits>>) {
+        let answered = self.rates.note(limits);
         self.noted.notify_one();
-        let answered = async {
-            for _ in 0..ANSWERS {
-                if answers.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
         // Whoever asks tries again, and is told then.
         let _ = tokio::time::timeout(SHORT_PATIENCE, answered).await;
     }

@@ -36,6 +36,8 @@ pub(super) struct Loan {
     until: AtomicU64,
     /// What requests found too little for, since it was last asked for.
     wanted: AtomicU64,
+    /// What is asked for, and not answered yet.
+    asked: AtomicU64,
     /// Lent, and not used after all.
     returned: AtomicU64,
     /// Until then it makes no sense to ask again.
@@ -74,6 +76,10 @@ impl Loan {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
+    pub(super) fn has(&self, n: u64, now: u64) -> bool {
+        now < self.until.load(Ordering::Relaxed) && n <= self.left.load(Ordering::Relaxed)
+    }
+
     /// False where there was none a moment ago.
     pub(super) fn want(&self, n: u64, now: u64) -> bool {
         let is_asked = now >= self.refused_until.load(Ordering::Relaxed);
@@ -87,17 +93,25 @@ impl Loan {
         self.returned.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// What to ask for, and what goes back with that; all of it does.
-    pub(super) fn ask(&self) -> (u64, u64) {
+    /// What to ask for, and what goes back with that: all of it does, but for what can still be used and was enough.
+    pub(super) fn ask(&self, now: u64) -> (u64, u64) {
         let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        (taken(&self.wanted), taken(&self.returned).saturating_add(taken(&self.left)))
+        let (wanted, mut returned) = (taken(&self.wanted), taken(&self.returned));
+        if wanted > 0 || now >= self.until.load(Ordering::Relaxed) {
+            returned = returned.saturating_add(taken(&self.left));
+        }
+        self.asked.store(wanted, Ordering::Relaxed);
+        (wanted, returned)
     }
 
-    /// Asked for at `asked_at`; `n` of 0 is a refusal.
+    /// Asked for at `asked_at`; `n` of 0 is a refusal, but where nothing was wanted and something only went back.
     pub(super) fn lent(&self, n: u64, asked_at: u64) {
         let after =
             |duration: Duration| asked_at.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
         if n == 0 {
+            if self.asked.load(Ordering::Relaxed) == 0 {
+                return;
+            }
             self.refused_until.store(after(REFUSED), Ordering::Relaxed);
             return;
         }

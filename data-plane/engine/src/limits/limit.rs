@@ -64,6 +64,13 @@ impl Limit {
         }
     }
 
+    /// Wants to borrow so much, if that is worth asking for and there is too little of it.
+    pub(super) fn want(&self, asked: Asked, now: u64) -> bool {
+        let wanted = self.wanted(asked);
+        let is_there = || self.rate.wait(self.taken(asked), now).is_zero() || self.loan().has(wanted, now);
+        self.borrows(asked) && !is_there() && self.loan().want(wanted, now)
+    }
+
     pub(super) fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
         match borrowed.next() {
             true => self.loan().give_back(self.wanted(asked)),

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gateway_engine::limits::Limits;
-use gateway_engine::limits::lending::{Borrowing, SAYS_EVERY, YIELDS};
+use gateway_engine::limits::lending::{Borrowing, LASTS, SAYS_EVERY, YIELDS};
 use gateway_wire::v1::{LeaseAsk, LeaseGrant, RateAsk};
+use tokio::sync::watch;
 
 /// A node that has just started, or lost its control plane, keeps its parts for so long: what they let pass at once comes together in
 /// the pools with time only.
@@ -22,7 +23,17 @@ pub(super) struct Borrower {
     began: Instant,
     /// In nanoseconds since it began.
     yields_until: AtomicU64,
-    short: Mutex<Vec<Arc<Limits>>>,
+    noted: Mutex<Noted>,
+    /// The number of the last message that was answered.
+    answered: watch::Sender<u64>,
+}
+
+/// What the next message asks for.
+#[derive(Debug, Default)]
+struct Noted {
+    short: Vec<Arc<Limits>>,
+    /// Messages before, of all connections.
+    n_messages: u64,
 }
 
 /// One connection to a lender.
@@ -34,14 +45,19 @@ pub(super) struct Talk<'a> {
     began: Instant,
     said_at: Option<Instant>,
     asked_at: Instant,
+    number: u64,
     asked: HashMap<String, Arc<Limits>>,
+    /// Who was lent something, by name, and when that was asked for: what is not used goes back also where nothing more is wanted.
+    lent: HashMap<String, (Arc<Limits>, Instant)>,
+    gave_back_at: Instant,
 }
 
 // === impl Borrower ===
 
 impl Borrower {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), yields_until: AtomicU64::new(0), short: Mutex::default() }
+        let (noted, answered) = (Mutex::default(), watch::Sender::new(0));
+        Self { began: Instant::now(), yields_until: AtomicU64::new(0), noted, answered }
     }
 
     /// Whether a lender counts on it that this node keeps a tenth of its parts only.
@@ -51,16 +67,24 @@ impl Borrower {
         until != 0 && nanos(now().saturating_duration_since(self.began)) < until
     }
 
-    /// These limits were too small for a request, and may be borrowed of.
-    pub(super) fn note(&self, limits: Arc<Limits>) {
-        let mut short = self.lock();
-        if short.len() < MOST && !short.iter().any(|noted| Arc::ptr_eq(noted, &limits)) {
-            short.push(limits);
+    /// These limits were too small for a request, and may be borrowed of. What is returned ends when the message is answered that
+    /// asks for them, and not with one that was on its way.
+    pub(super) fn note(&self, limits: Vec<Arc<Limits>>) -> impl Future<Output = ()> + Send + use<> {
+        let mut noted = self.lock();
+        for limits in limits {
+            if noted.short.len() < MOST && !noted.short.iter().any(|other| Arc::ptr_eq(other, &limits)) {
+                noted.short.push(limits);
+            }
+        }
+        let (number, mut answered) = (noted.n_messages + 1, self.answered.subscribe());
+        async move {
+            // An error says that the node is going away.
+            let _ = answered.wait_for(|answered| *answered >= number).await;
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Limits>>> {
-        self.short.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,8 +92,9 @@ impl Borrower {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(borrower: &'a Borrower, n_nodes: &'a (dyn Fn() -> u32 + Send + Sync)) -> Self {
-        let (began, asked) = (Instant::now(), HashMap::new());
-        Self { borrower, n_nodes, lends: false, began, said_at: None, asked_at: began, asked }
+        let (began, asked, lent) = (Instant::now(), HashMap::new(), HashMap::new());
+        let (asked_at, gave_back_at) = (began, began);
+        Self { borrower, n_nodes, lends: false, began, said_at: None, asked_at, number: 0, asked, lent, gave_back_at }
     }
 
     /// Adds to the next message what there is to say of rates; makes one of `bare` where there is no other and it is time.
@@ -85,10 +110,14 @@ impl<'a> Talk<'a> {
             return ask;
         }
         let is_time = self.said_at.is_none_or(|at| now.saturating_duration_since(at) >= SAYS_EVERY);
-        let short = std::mem::take(&mut *self.borrower.lock());
-        if ask.is_none() && !is_time && short.is_empty() {
+        let mut noted = self.borrower.lock();
+        if ask.is_none() && !is_time && noted.short.is_empty() {
             return None;
         }
+        noted.n_messages += 1;
+        self.number = noted.n_messages;
+        let short = std::mem::take(&mut noted.short);
+        drop(noted);
         let mut ask = ask.unwrap_or_else(bare);
         // Whether or not it arrives: who says so keeps to it.
         let until = nanos((now + YIELDS).saturating_duration_since(self.borrower.began));
@@ -97,19 +126,29 @@ impl<'a> Talk<'a> {
         (ask.yields_ms, ask.n_nodes) = (u32::try_from(YIELDS.as_millis()).unwrap_or(u32::MAX), n_nodes);
         self.asked.clear();
         for limits in short {
-            let owner = limits.owner().to_string();
-            let wanted = |borrowing: Borrowing| RateAsk {
-                owner: owner.clone(),
-                rate: borrowing.rate.to_owned(),
-                amount: borrowing.amount,
-                period_seconds: u32::try_from(borrowing.period.as_secs()).unwrap_or(u32::MAX),
-                wanted: borrowing.wanted,
-                returned: borrowing.returned,
-            };
-            ask.rates.extend(limits.borrowing().into_iter().map(wanted));
-            self.asked.insert(owner, limits);
+            ask.rates.extend(self.ask(limits, now));
+        }
+        for limits in self.unused(now) {
+            if !self.asked.contains_key(&limits.owner().to_string()) {
+                ask.rates.extend(self.ask(limits, now));
+            }
         }
         Some(ask)
+    }
+
+    fn ask(&mut self, limits: Arc<Limits>, now: Instant) -> Vec<RateAsk> {
+        let owner = limits.owner().to_string();
+        let wanted = |borrowing: Borrowing| RateAsk {
+            owner: owner.clone(),
+            rate: borrowing.rate.to_owned(),
+            amount: borrowing.amount,
+            period_seconds: u32::try_from(borrowing.period.as_secs()).unwrap_or(u32::MAX),
+            wanted: borrowing.wanted,
+            returned: borrowing.returned,
+        };
+        let asks = limits.borrowing(now).into_iter().map(wanted).collect();
+        self.asked.insert(owner, limits);
+        asks
     }
 
     pub(super) fn answered(&mut self, grant: &LeaseGrant) {
@@ -117,8 +156,24 @@ impl<'a> Talk<'a> {
         for loan in &grant.rates {
             if let Some(limits) = self.asked.get(&loan.owner) {
                 limits.lent(&loan.rate, loan.lent, self.asked_at);
+                if loan.lent > 0 {
+                    self.lent.insert(loan.owner.clone(), (Arc::clone(limits), self.asked_at));
+                }
             }
         }
+        // Whoever wakes finds what was lent.
+        self.borrower.answered.send_replace(self.number);
+    }
+
+    /// Whose loans are over, from time to time.
+    fn unused(&mut self, now: Instant) -> Vec<Arc<Limits>> {
+        if now.saturating_duration_since(self.gave_back_at) < SAYS_EVERY {
+            return Vec::new();
+        }
+        self.gave_back_at = now;
+        let is_over =
+            |_: &String, (_, asked_at): &mut (Arc<Limits>, Instant)| now.saturating_duration_since(*asked_at) >= LASTS;
+        self.lent.extract_if(is_over).take(MOST).map(|(_, (limits, _))| limits).collect()
     }
 }
 
@@ -128,6 +183,7 @@ fn nanos(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use gateway_engine::limits::{Asked, Owner, Scopes, admit};
     use gateway_wire::v1::RateLoan;
 
@@ -151,24 +207,59 @@ mod tests {
         }
     }
 
+    fn message(talk: &mut Talk<'_>, now: Instant) -> Option<Vec<(String, u64, u64)>> {
+        let ask = talk.add(None, LeaseAsk::default, now)?;
+        Some(ask.rates.into_iter().map(|rate| (rate.rate, rate.wanted, rate.returned)).collect())
+    }
+
+    fn lent(talk: &mut Talk<'_>, loans: &[(&str, u64)]) {
+        let loan =
+            |(rate, lent): &(&str, u64)| RateLoan { owner: "Key vk_1".into(), rate: (*rate).into(), lent: *lent };
+        talk.answered(&LeaseGrant { lends: true, rates: loans.iter().map(loan).collect(), ..LeaseGrant::default() });
+    }
+
     #[test]
     fn what_is_short_is_asked_for_and_lent() {
         let (borrower, limits, now) = (Borrower::new(), limits(), Instant::now() + 2 * SETTLES);
         let mut talk = Talk::new(&borrower, &|| 2);
-        talk.answered(&LeaseGrant { lends: true, ..LeaseGrant::default() });
+        lent(&mut talk, &[]);
         assert!(talk.add(None, LeaseAsk::default, now).is_some());
         assert!(talk.add(None, LeaseAsk::default, now).is_none(), "there is nothing to say yet");
         let asked = Asked { n_nodes: 2, yields: borrower.yields(|| now), ..Asked::default() };
         let admit = || admit(Scopes::of_key(Arc::clone(&limits)), asked, now);
         let kept: Vec<_> = (0..3).map(|_| admit().expect("what it keeps")).collect();
         let refused = admit().expect_err("more than it keeps");
-        borrower.note(refused.short.expect("it may be borrowed").0);
+        let answered = borrower.note(refused.short.expect("it may be borrowed").0);
+        // An answer to what was said before is not the one that is waited for.
+        lent(&mut talk, &[]);
+        let mut answered = std::pin::pin!(answered);
+        assert!(answered.as_mut().now_or_never().is_none());
         let ask = talk.add(None, LeaseAsk::default, now).expect("something is wanted");
         let rate = &ask.rates[0];
         assert_eq!((rate.owner.as_str(), rate.rate.as_str(), rate.amount, rate.wanted), ("Key vk_1", "rpm", 60, 1));
-        let loan = RateLoan { owner: rate.owner.clone(), rate: rate.rate.clone(), lent: 1 };
-        talk.answered(&LeaseGrant { rates: vec![loan], ..LeaseGrant::default() });
+        lent(&mut talk, &[("rpm", 1)]);
+        assert!(answered.as_mut().now_or_never().is_some());
         assert!(admit().is_ok() && admit().is_err());
+        drop(kept);
+    }
+
+    #[test]
+    fn what_was_lent_and_is_not_used_goes_back() {
+        let (borrower, limits, now) = (Borrower::new(), limits(), Instant::now() + 2 * SETTLES);
+        let mut talk = Talk::new(&borrower, &|| 2);
+        lent(&mut talk, &[]);
+        assert_eq!(message(&mut talk, now), Some(vec![]));
+        let asked = Asked { n_nodes: 2, yields: borrower.yields(|| now), ..Asked::default() };
+        let admit = || admit(Scopes::of_key(Arc::clone(&limits)), asked, now);
+        let kept: Vec<_> = (0..3).map(|_| admit().expect("what it keeps")).collect();
+        drop(borrower.note(admit().expect_err("more than it keeps").short.expect("it may be borrowed").0));
+        assert_eq!(message(&mut talk, now), Some(vec![("rpm".to_owned(), 1, 0)]));
+        lent(&mut talk, &[("rpm", 5)]);
+        assert!(admit().is_ok());
+        let later = now + SAYS_EVERY;
+        assert_eq!(message(&mut talk, later), Some(vec![("rpm".to_owned(), 0, 4)]), "nobody waits for it");
+        lent(&mut talk, &[("rpm", 0)]);
+        assert_eq!(message(&mut talk, later + SAYS_EVERY), Some(vec![]), "once");
         drop(kept);
     }
 }

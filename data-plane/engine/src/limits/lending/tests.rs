@@ -23,6 +23,14 @@ struct Node {
     is_connected: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Passed,
+    /// Refused, and it is worth asking for a loan.
+    Short,
+    Refused,
+}
+
 struct World {
     began: Instant,
     now_ms: u64,
@@ -67,26 +75,29 @@ impl World {
         }
         node.yields_until_ms = self.now_ms + YIELDS.as_millis() as u64;
         self.lender.yields(&node.name, node.n_nodes, now);
-        for Borrowing { rate, amount, period, wanted, returned } in node.limits.borrowing() {
-            let lent = self.lender.lend(&Wanted { name: "vk_1 rpm", amount, period, wanted, returned }, now);
+        for Borrowing { rate, amount, period, wanted, returned } in node.limits.borrowing(now) {
+            let name = &format!("vk_1 {rate}");
+            let lent = self.lender.lend(&Wanted { name, amount, period, wanted, returned }, now);
             if !is_lost {
                 node.limits.lent(rate, lent, now);
             }
         }
     }
 
-    fn ask(&mut self, node: usize) -> bool {
+    fn ask(&mut self, node: usize) -> Outcome {
         let now = self.now();
         let node = &self.nodes[node];
         let asked = Asked { n_nodes: node.n_nodes, yields: self.now_ms < node.yields_until_ms, ..node.asked };
-        let admitted = admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now);
-        if let Ok(permit) = admitted {
-            let usage = Usage { input: asked.n_input, output: asked.max_output.unwrap_or(0), ..Usage::default() };
-            permit.settle(Settlement { usage });
-            self.passed.push(self.now_ms);
-            return true;
+        match admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now) {
+            Ok(permit) => {
+                let usage = Usage { input: asked.n_input, output: asked.max_output.unwrap_or(0), ..Usage::default() };
+                permit.settle(Settlement { usage });
+                self.passed.push(self.now_ms);
+                Outcome::Passed
+            }
+            Err(refused) if refused.short.is_some() => Outcome::Short,
+            Err(_) => Outcome::Refused,
         }
-        false
     }
 
     /// Over any span: what the whole rate lets pass at once, what comes to that meanwhile, and what is lent for a second.
@@ -109,7 +120,7 @@ fn one_node_has_nearly_all_of_what_others_do_not_use() {
         world.now_ms = step * 1000;
         (0..N_NODES as usize).for_each(|node| world.talk(node, false));
         for _ in 0..30 {
-            if !world.ask(0) {
+            if world.ask(0) == Outcome::Short {
                 world.talk(0, false);
                 world.ask(0);
             }
@@ -126,15 +137,15 @@ fn one_node_has_nearly_all_of_what_others_do_not_use() {
 fn without_a_lender_a_node_has_its_part() {
     let mut world = World::new(3);
     (0..3).for_each(|node| world.talk(node, true));
-    let n_kept = (0..100).filter(|_| world.ask(0)).count();
+    let n_kept = (0..100).filter(|_| world.ask(0) == Outcome::Passed).count();
     assert_eq!(n_kept as u64, LIMIT / 3 / 10, "what it keeps");
     world.now_ms = YIELDS.as_millis() as u64;
-    let n_at_once = (0..100).filter(|_| world.ask(0)).count() as u64;
+    let n_at_once = (0..100).filter(|_| world.ask(0) == Outcome::Passed).count() as u64;
     assert!(n_at_once <= 4, "its part comes back with time: {n_at_once}");
     let mut n_in_a_minute = 0;
     for _ in 0..600 {
         world.now_ms += 100;
-        n_in_a_minute += u64::from(world.ask(0));
+        n_in_a_minute += u64::from(world.ask(0) == Outcome::Passed);
     }
     assert!((198..=204).contains(&n_in_a_minute), "{n_in_a_minute} of {}", LIMIT / 3);
 }
@@ -195,13 +206,31 @@ proptest! {
     }
 }
 
-/// Requests of `load` times the limit, at random moments, to nodes at random, and what is let pass of them once what was free at first
-/// is used: by so many nodes, and by one alone. Per minute, the most of all minutes; and in all.
-fn passed(n_nodes: u32, load: f64, (written, asked): (&Document, Asked)) -> [(f64, f64); 2] {
+/// Requests of `load` times the limit, at random moments, to nodes at random, as often as each weighs.
+struct Traffic<'a> {
+    weighs: &'a [u64],
+    load: f64,
+    seed: u64,
+    written: &'a Document,
+    asked: Asked,
+}
+
+/// What is let pass once what was free at first is used: the most of all minutes, and in all; and the most messages of a node in a second.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    most: f64,
+    n: f64,
+    n_talks: u64,
+}
+
+/// Of the same requests what the fleet lets pass, and what one node alone.
+fn passed(traffic: &Traffic<'_>) -> [Passed; 2] {
     const SECONDS: u64 = 240;
+    let Traffic { weighs, load, seed, written, asked } = *traffic;
+    let n_nodes = u32::try_from(weighs.len()).expect("few");
     let (mut fleet, mut one) = (World::of(n_nodes, written, asked), World::of(1, written, asked));
     // Knuth's generator (The Art of Computer Programming, volume 2, section 3.3.4), whose upper half is random enough.
-    let mut state = 42_u64;
+    let mut state = seed;
     let mut draw = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
@@ -209,47 +238,83 @@ fn passed(n_nodes: u32, load: f64, (written, asked): (&Document, Asked)) -> [(f6
     let n_requests = (LIMIT as f64 * load * SECONDS as f64 / 60.0) as u64;
     let mut moments: Vec<u64> = (0..n_requests).map(|_| draw(SECONDS * 1000)).collect();
     moments.sort_unstable();
-    let mut talked_at = 0;
+    let (mut talked_at, mut talks, mut n_talks) = (0, vec![0_u64; weighs.len()], 0);
     for at in moments {
-        (fleet.now_ms, one.now_ms) = (at, at);
         while talked_at + 1000 <= at && n_nodes > 1 {
             talked_at += 1000;
-            (0..n_nodes as usize).for_each(|node| fleet.talk(node, false));
+            fleet.now_ms = talked_at;
+            (0..weighs.len()).for_each(|node| fleet.talk(node, false));
+            talks.fill(1);
         }
-        let node = usize::try_from(draw(n_nodes.into())).expect("few");
-        if !fleet.ask(node) && n_nodes > 1 {
+        (fleet.now_ms, one.now_ms) = (at, at);
+        let mut of_all = draw(weighs.iter().sum());
+        let is_for = |weight: &u64| {
+            let is_it = of_all < *weight;
+            of_all = of_all.saturating_sub(*weight);
+            is_it
+        };
+        let node = weighs.iter().position(is_for).expect("one of them");
+        if fleet.ask(node) == Outcome::Short {
+            talks[node] += 1;
+            n_talks = talks[node].max(n_talks);
             fleet.talk(node, false);
             fleet.ask(node);
         }
         one.ask(0);
     }
-    [fleet, one].map(|world| {
+    fleet.check();
+    [(fleet, n_talks), (one, 0)].map(|(world, n_talks)| {
         let settled: Vec<u64> = world.passed.into_iter().filter(|at| *at >= 2 * MINUTE_MS).collect();
         let in_minute = |from: &u64| settled.iter().filter(|at| (*from..*from + MINUTE_MS).contains(*at)).count();
-        (settled.iter().step_by(7).map(in_minute).max().unwrap_or(0) as f64, settled.len() as f64)
+        let most = settled.iter().step_by(7).map(in_minute).max().unwrap_or(0) as f64;
+        Passed { most, n: settled.len() as f64, n_talks }
     })
 }
 
-/// Of half the limit to ten times as much, by one node and by five: alone exact, together within two of a hundred.
+/// Of half the limit to ten times as much, by one node and by five, whichever of them the requests come to: alone exact, together within
+/// two of a hundred, and of what one would let pass nothing is missing before the limit is near.
 #[test]
 fn rate_limit_accuracy() {
-    let requests = (Document { rpm: Some(LIMIT), ..Document::default() }, Asked::default());
+    let requests = Document { rpm: Some(LIMIT), ..Document::default() };
     let tokens = Document { tpm: Some(LIMIT * 100), ..Document::default() };
-    let tokens = (tokens, Asked { n_input: 60, max_output: Some(40), ..Asked::default() });
-    for (name, (written, asked)) in [("rpm", requests), ("tpm", tokens)] {
-        for n_nodes in [1, 5] {
-            for load in [0.5, 0.9, 1.0, 2.0, 5.0, 10.0] {
-                let [(most, n), (alone_most, alone_n)] = passed(n_nodes, load, (&written, asked));
-                let used = 100.0 * n / alone_n;
-                eprintln!(
-                    "figure: rate_limit_accuracy: {name}, {n_nodes} nodes, {load}x: {most} in the fullest minute (alone {alone_most}), {used:.1} % of what one passes"
-                );
-                if n_nodes == 1 {
-                    assert_eq!((most, n), (alone_most, alone_n));
+    let both = Document { rpm: requests.rpm, tpm: tokens.tpm, ..Document::default() };
+    let asked = Asked { n_input: 60, max_output: Some(40), ..Asked::default() };
+    for (name, written) in [("rpm", requests), ("tpm", tokens), ("rpm and tpm", both)] {
+        for weighs in [&[1_u64][..], &[1; 5], &[16, 1, 1, 1, 1], &[1, 0, 0, 0, 0]] {
+            for load in [0.5, 0.7, 0.9, 1.0, 2.0, 5.0, 10.0] {
+                for seed in [42, 1] {
+                    check_accuracy(name, &Traffic { weighs, load, seed, written: &written, asked });
                 }
-                assert!(most <= LIMIT as f64 * 1.02, "{name} {n_nodes} {load}: {most}");
-                assert!(n >= alone_n * 0.85, "{name} {n_nodes} {load}: {n} of {alone_n}");
             }
         }
     }
+}
+
+fn check_accuracy(name: &str, traffic: &Traffic<'_>) {
+    let Traffic { weighs, load, seed, .. } = traffic;
+    // What idle nodes keep is missed where one is asked for all that there is.
+    let least = match weighs {
+        _ if *load < 1.0 => 0.98,
+        [_, 0, ..] => 0.90,
+        _ => 0.95,
+    };
+    let [together, alone] = passed(traffic);
+    let part = together.n / alone.n;
+    let case = format!("{name}, nodes {weighs:?}, {load}x, seed {seed}");
+    if *seed == 42 {
+        eprintln!(
+            "figure: rate_limit_accuracy: {case}: {} in the fullest minute (alone {}), {:.1} % of what one passes, {} messages of a node in a second",
+            together.most,
+            alone.most,
+            100.0 * part,
+            together.n_talks
+        );
+    }
+    if weighs.len() == 1 {
+        assert_eq!((together.most, together.n), (alone.most, alone.n), "{case}");
+    }
+    assert!(together.most <= alone.most.max(LIMIT as f64 * 1.02), "{case}: {} in a minute", together.most);
+    assert!(part >= least, "{case}: {} of {}", together.n, alone.n);
+    // However many requests are refused.
+    assert!(together.n_talks <= 50, "{case}: {} messages", together.n_talks);
 }
