@@ -81,6 +81,8 @@ impl Lender {
             node.until = Some(node.answered + YIELDS);
         }
         node.answered = now;
+        // Also where nobody borrows: what comes together is counted from when it began to.
+        self.count(now);
     }
 
     /// How much of it the node may let pass from now on: none, or at least what it wants.

@@ -102,11 +102,14 @@ impl World {
 
     /// Over any span: what the whole rate lets pass at once, what comes to that meanwhile, and what is lent for a second.
     fn check(&self) {
-        for (i, from) in self.passed.iter().enumerate() {
-            for (n, to) in (1_u64..).zip(&self.passed[i..]) {
-                let most = LIMIT + LIMIT * (to - from + LASTS.as_millis() as u64) / MINUTE_MS + 1;
-                assert!(n <= most, "{n} of {most} from {from} ms to {to} ms");
-            }
+        // Of a span what is passed, less what comes meanwhile, is the difference of two of these: the least before is the worst to begin with.
+        let above = |(n, at): (u64, &u64)| i128::from(n * MINUTE_MS) - i128::from(LIMIT * at);
+        let most = i128::from(LIMIT * (MINUTE_MS + LASTS.as_millis() as u64));
+        let mut least = i128::MAX;
+        for (n, at) in (0..).zip(&self.passed) {
+            least = least.min(above((n, at)));
+            let span = above((n, at)) - least;
+            assert!(span <= most, "{span} of {most} at {at} ms");
         }
     }
 }
@@ -206,6 +209,95 @@ proptest! {
     }
 }
 
+#[derive(Clone, Debug)]
+enum Event {
+    /// A request of so many tokens.
+    Ask(usize, u64),
+    /// One of those that run ends, with so many hundredths of its tokens used; `None`: nobody says.
+    End(usize, Option<u64>),
+    Talk(usize),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => (0..N_NODES, 1..60_u64).prop_map(|(node, n)| Event::Ask(node, n)),
+        3 => (0..100_usize, prop::option::of(0..=100_u64)).prop_map(|(which, used)| Event::End(which, used)),
+        4 => (0..N_NODES).prop_map(Event::Talk),
+    ]
+}
+
+/// After these events, all in one moment: the requests that were let pass, the tokens that were used, and how many more there are of
+/// either. One node more has no requests, and borrows at the end what nobody has.
+fn counted(events: &[Event]) -> ([u64; 2], [u64; 2]) {
+    let written = Document { rpm: Some(10 * LIMIT), tpm: Some(LIMIT), ..Document::default() };
+    let left = |n_input: u64, events: &[Event]| {
+        let mut world = World::of(N_NODES as u32 + 1, &written, Asked::default());
+        for second in 0..100 {
+            world.now_ms = second * 1000;
+            (0..=N_NODES).for_each(|node| world.talk(node, false));
+        }
+        let used = world.happen(events);
+        world.nodes.iter_mut().for_each(|node| node.asked = Asked { n_input, max_output: Some(0), ..node.asked });
+        let mut n_left = 0;
+        for node in 0..=N_NODES {
+            world.talk(node, false);
+            n_left += (0..).take_while(|_| world.ask(node) == Outcome::Passed).count() as u64;
+        }
+        loop {
+            world.talk(N_NODES, false);
+            match (0..).take_while(|_| world.ask(N_NODES) == Outcome::Passed).count() as u64 {
+                0 => return (used, n_left),
+                n => n_left += n,
+            }
+        }
+    };
+    let ((used, n_requests), (_, n_tokens)) = (left(0, events), left(1, events));
+    (used, [n_requests, n_tokens])
+}
+
+impl World {
+    /// Returns the requests that were let pass, and the tokens that are counted for them.
+    fn happen(&mut self, events: &[Event]) -> [u64; 2] {
+        let (now, mut open, mut used) = (self.now(), Vec::new(), [0, 0]);
+        for event in events {
+            match *event {
+                Event::Ask(node, n_input) => {
+                    let node = &self.nodes[node];
+                    let asked = Asked { n_input, max_output: Some(0), n_nodes: node.n_nodes, yields: true };
+                    if let Ok(permit) = admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now) {
+                        open.push((permit, n_input));
+                        used[0] += 1;
+                    }
+                }
+                Event::End(which, hundredths) if !open.is_empty() => {
+                    let (permit, n_input) = open.swap_remove(which % open.len());
+                    let input = hundredths.map_or(n_input, |hundredths| n_input * hundredths / 100);
+                    used[1] += input;
+                    match hundredths {
+                        Some(_) => permit.settle(Settlement { usage: Usage { input, ..Usage::default() } }),
+                        None => drop(permit),
+                    }
+                }
+                Event::End(..) => {}
+                Event::Talk(node) => self.talk(node, false),
+            }
+        }
+        used[1] += open.into_iter().map(|(_, n_input)| n_input).sum::<u64>();
+        used
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn what_is_left_anywhere_is_all_less_what_was_used(events in prop::collection::vec(event(), 1..120)) {
+        let (_, all) = counted(&[]);
+        let (used, left) = counted(&events);
+        prop_assert_eq!([used[0] + left[0], used[1] + left[1]], all);
+    }
+}
+
 /// Requests of `load` times the limit, at random moments, to nodes at random, as often as each weighs.
 struct Traffic<'a> {
     weighs: &'a [u64],
@@ -265,7 +357,10 @@ fn passed(traffic: &Traffic<'_>) -> [Passed; 2] {
     fleet.check();
     [(fleet, n_talks), (one, 0)].map(|(world, n_talks)| {
         let settled: Vec<u64> = world.passed.into_iter().filter(|at| *at >= 2 * MINUTE_MS).collect();
-        let in_minute = |from: &u64| settled.iter().filter(|at| (*from..*from + MINUTE_MS).contains(*at)).count();
+        let in_minute = |from: &u64| {
+            let before = |end: u64| settled.partition_point(|at| *at < end);
+            before(*from + MINUTE_MS) - before(*from)
+        };
         let most = settled.iter().step_by(7).map(in_minute).max().unwrap_or(0) as f64;
         Passed { most, n: settled.len() as f64, n_talks }
     })
