@@ -18,6 +18,7 @@ use ulid::Ulid;
 use crate::change::{Changes, Refusal};
 use crate::clock;
 use crate::leases;
+use crate::meters::Meters;
 use crate::outbound::Outbound;
 use message::Standing;
 
@@ -43,6 +44,7 @@ pub struct Alerts {
     store: Store,
     changes: Arc<Changes>,
     outbound: Outbound,
+    meters: Arc<Meters>,
 }
 
 /// Since when this control plane has looked: at all budgets, and at those that were booked of.
@@ -71,8 +73,8 @@ enum Failed {
 // === impl Alerts ===
 
 impl Alerts {
-    pub fn new(store: Store, changes: Arc<Changes>) -> Self {
-        Self { store, changes, outbound: Outbound::new() }
+    pub fn new(store: Store, changes: Arc<Changes>, meters: Arc<Meters>) -> Self {
+        Self { store, changes, outbound: Outbound::new(), meters }
     }
 
     /// Whom it tells, by the configuration of this moment.
@@ -90,6 +92,9 @@ impl Alerts {
             looked = match self.round(&replica, looked).await {
                 Ok(looked) => looked,
                 Err(error) => {
+                    if let Failed::Store(error) = &error {
+                        self.meters.database_failed("alerts", error);
+                    }
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(
                         error,
@@ -189,7 +194,9 @@ impl Alerts {
     async fn send(&self, destination: &Destination, id: &str, body: String, now_ms: i64) -> Result<(), String> {
         let Some(url) = &destination.url else { return Err("it has no address".to_owned()) };
         let headers = message::headers(destination.secret.as_ref(), id, &body, now_ms);
-        self.outbound.post(url, destination.allow_private_networks, &headers, body).await
+        let sent = self.outbound.post(url, destination.allow_private_networks, &headers, body).await;
+        self.meters.alert_message(if sent.is_ok() { "taken" } else { "failed" });
+        sent
     }
 
     async fn failed(&self, delivery: &Delivery, error: &str, now_ms: i64) -> Result<(), Error> {

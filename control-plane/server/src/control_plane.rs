@@ -107,9 +107,15 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let replica = replica::name(clock::unix_ms());
     let mut jobs = jobs::start(&store, &meters, &replica);
     if fleet_listener.is_some() {
-        jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), Arc::clone(&fleet), channel.clone())));
+        jobs.push(Job::spawn(replica::run(
+            replica.clone(),
+            store.clone(),
+            Arc::clone(&fleet),
+            channel.clone(),
+            Arc::clone(&meters),
+        )));
     }
-    let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes)));
+    let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let app = Arc::new(App {

@@ -4,6 +4,7 @@
 mod view;
 mod node;
 mod shared;
+mod census;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use crate::task;
 use node::{Connection, Node, Target, Verdict};
 use shared::Stored;
 
+pub(crate) use census::Census;
 pub use view::{ClassView, Finding, Lag, NodeView, Rates, Rejection, Rollout, Spool, State};
 
 /// Nodes shown at most.
@@ -102,8 +104,8 @@ impl Fleet {
         loop {
             ticks.tick().await;
             let now_ms = clock::unix_ms();
-            self.meters.nodes_connected(self.n_connected(now_ms));
             if let Err(error) = self.save(now_ms).await {
+                self.meters.database_failed("fleet", &error);
                 tracing::debug!(error = &error as &dyn std::error::Error, "what nodes said is not stored yet");
             }
         }
@@ -112,6 +114,16 @@ impl Fleet {
     /// Nodes that are connected to this replica.
     pub(crate) fn n_connected(&self, now_ms: i64) -> usize {
         self.lock().values().filter(|node| node.is_connected(now_ms)).count()
+    }
+
+    /// The nodes of this replica, held against the newest revisions that it sends.
+    pub(crate) fn census(&self, heads: Committed) -> Census {
+        Census::of(self.lock().values(), clock::unix_ms(), heads)
+    }
+
+    /// A part wanted something of the database and did not get it.
+    pub(crate) fn database_failed(&self, part: &'static str, error: &Error) {
+        self.meters.database_failed(part, error);
     }
 
     /// All nodes, by id.
@@ -186,7 +198,8 @@ impl Fleet {
                 if have.epoch == epoch { (have.revision, have.persisted) } else { (0, 0) };
         }
         let number = node.session.as_ref().map_or(0, |session| session.number) + 1;
-        if let Some(other) = node.session.replace(Connection { number, replaced: replaced.clone() }) {
+        if let Some(other) = node.session.replace(Connection { number, replaced: replaced.clone(), sent: [None, None] })
+        {
             other.replaced.cancel();
         }
         node.heard(now_ms);
@@ -285,6 +298,9 @@ impl Seat {
     /// Something goes to the node, whole or as a change: `delta` or `snapshot`.
     pub(crate) fn sends(&self, class: Class, form: &'static str) {
         self.fleet.meters.config_sent(class.word(), form);
+        self.update(|node| {
+            node.sent_mut(class).map(|sent| sent.get_or_insert_with(Instant::now));
+        });
     }
 
     /// Cancelled when another stream speaks for the node.
@@ -299,6 +315,9 @@ impl Seat {
 
     pub(crate) fn applied(&self, ack: &Ack, revision: u64) {
         self.change(|node| {
+            if let Some(sent) = node.sent_mut(ack.class()).and_then(Option::take) {
+                self.fleet.meters.config_applied(ack.class().word(), sent.elapsed().as_secs_f64());
+            }
             node.answered(ack, ack.status().word(), None);
             node.class_mut(ack.class()).revision = revision;
             *node.refused_mut(ack.class()) = None;
@@ -307,6 +326,7 @@ impl Seat {
 
     pub(crate) fn refuses(&self, ack: &Ack, refused: Refused) {
         self.change(|node| {
+            node.sent_mut(ack.class()).map(Option::take);
             node.answered(ack, ack.status().word(), Some(refused.revision));
             *node.refused_mut(ack.class()) = Some(refused);
         });

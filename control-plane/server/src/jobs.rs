@@ -7,7 +7,7 @@ use std::time::Duration;
 use gateway_model::kind::Class;
 use gateway_store::retention::Pruned;
 use gateway_store::{Error, Store};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
 use crate::meters::Meters;
@@ -62,9 +62,9 @@ const TIDY: Duty = Duty { name: "tidy", every: TIDY_EVERY, lease: TIDY_EVERY };
 pub(crate) fn start(store: &Store, meters: &Arc<Meters>, replica: &str) -> Vec<Job> {
     let (store, replica) = (store.clone(), replica.to_owned());
     vec![
-        Job::spawn(LOGS.run(store.clone(), replica.clone(), prune_logs)),
-        Job::spawn(REAP.run(store.clone(), replica.clone(), reap)),
-        Job::spawn(TIDY.run(store.clone(), replica, tidy)),
+        Job::spawn(LOGS.run(store.clone(), replica.clone(), Arc::clone(meters), prune_logs)),
+        Job::spawn(REAP.run(store.clone(), replica.clone(), Arc::clone(meters), reap)),
+        Job::spawn(TIDY.run(store.clone(), replica, Arc::clone(meters), tidy)),
         Job::spawn(keep_meters(store, Arc::clone(meters))),
     ]
 }
@@ -73,7 +73,7 @@ pub(crate) fn start(store: &Store, meters: &Arc<Meters>, replica: &str) -> Vec<J
 
 impl Duty {
     /// Does the job whenever it is time and nobody else has its lease.
-    async fn run<F>(self, store: Store, holder: String, job: impl Fn(Store) -> F)
+    async fn run<F>(self, store: Store, holder: String, meters: Arc<Meters>, job: impl Fn(Store) -> F)
     where
         F: Future<Output = ()>,
     {
@@ -81,16 +81,25 @@ impl Duty {
         loop {
             ticks.tick().await;
             let ttl_ms = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-            match store.lease(self.name, &holder, ttl_ms, clock::unix_ms()).await {
+            let outcome = match store.lease(self.name, &holder, ttl_ms, clock::unix_ms()).await {
                 Ok(Some(_)) => {
-                    if tokio::time::timeout(self.lease, job(store.clone())).await.is_err() {
+                    let began = Instant::now();
+                    let done = tokio::time::timeout(self.lease, job(store.clone())).await;
+                    meters.job_took(self.name, began.elapsed().as_secs_f64());
+                    if done.is_err() {
                         tracing::warn!(job = self.name, "it took longer than it may and goes on next time");
                     }
+                    if done.is_ok() { "done" } else { "cut_off" }
                 }
                 // Another control plane sees to it.
-                Ok(None) => {}
-                Err(error) => complain(self.name, &error),
-            }
+                Ok(None) => "elsewhere",
+                Err(error) => {
+                    meters.database_failed("jobs", &error);
+                    complain(self.name, &error);
+                    "failed"
+                }
+            };
+            meters.job_ran(self.name, outcome);
         }
     }
 }
@@ -154,6 +163,9 @@ async fn keep_meters(store: Store, meters: Arc<Meters>) {
         let Ok(heads) = store.heads().await else { continue };
         for class in Class::ALL {
             meters.revision(class.name(), heads.of(class));
+        }
+        if let Ok(newest) = store.audit(None, 1).await {
+            meters.audited(newest.first().map_or(0, |entry| entry.seq));
         }
     }
 }

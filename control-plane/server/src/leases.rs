@@ -49,6 +49,7 @@ impl Leases {
         let rates = self.lent(&ask, Instant::now());
         let granted = self.granted(&ask).await.map(|granted| LeaseGrant { rates, lends: true, ..granted });
         granted.map_err(|error| {
+            self.fleet.database_failed("leases", &error);
             tracing::error!(
                 node = ask.node_id,
                 error = &error as &dyn std::error::Error,

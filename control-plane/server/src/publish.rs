@@ -110,6 +110,11 @@ impl Publisher {
         self.class(class).head()
     }
 
+    /// The newest revision of a class here, and how often there was a new one since the start.
+    pub(crate) fn told(&self, class: Class) -> (u64, u64) {
+        self.class(class).told()
+    }
+
     /// Everything from `from` to the newest revision in one change. `None` where a snapshot is the better way, or the only one.
     pub(crate) async fn delta(&self, class: Class, from: u64) -> Option<Delta> {
         let published = self.class(class);
@@ -187,6 +192,9 @@ impl Publisher {
         for published in [&self.identity, &self.topology] {
             let mut pace = Pace::Unmoved;
             let advanced = published.advance(&*self.source, &heads, &mut pace).await;
+            if pace != Pace::Unmoved {
+                published.moved();
+            }
             match pace {
                 Pace::Unmoved => {}
                 Pace::Gathering => *gathers = true,

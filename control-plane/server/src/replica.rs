@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::meters::Meters;
 use crate::sync::FleetService;
 
 const BEAT: Duration = Duration::from_secs(5);
@@ -21,7 +22,7 @@ pub(crate) fn name(now_ms: i64) -> String {
 }
 
 /// Beats until it is dropped. While the database is away, the share is what it was.
-pub(crate) async fn run(name: String, store: Store, fleet: Arc<Fleet>, service: FleetService) {
+pub(crate) async fn run(name: String, store: Store, fleet: Arc<Fleet>, service: FleetService, meters: Arc<Meters>) {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -30,9 +31,11 @@ pub(crate) async fn run(name: String, store: Store, fleet: Arc<Fleet>, service: 
         match store.beat(&name, fleet.n_connected(now_ms) as u64, now_ms, now_ms - SILENT_MS).await {
             Ok(all) => {
                 let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+                meters.replicas(all.n_replicas);
                 service.share(count(all.n_nodes), count(all.n_replicas));
             }
             Err(error) => {
+                meters.database_failed("replicas", &error);
                 tracing::debug!(error = &error as &dyn std::error::Error, "the other replicas cannot be asked for now");
             }
         }

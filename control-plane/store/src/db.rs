@@ -123,6 +123,11 @@ impl Db {
         &self.readers
     }
 
+    /// Those who write, those who read.
+    pub(crate) fn pools(&self) -> (&AnyPool, &AnyPool) {
+        (&self.writers, &self.readers)
+    }
+
     /// A transaction that writes; on SQLite it holds the write lock from its start. Dropped, it rolls back.
     pub(crate) async fn begin(&self) -> Result<Tx, Error> {
         let begun = match self.engine {

@@ -59,6 +59,22 @@ impl Error {
         matches!(self, Self::Locked | Self::Away(_) | Self::ReadOnly(_) | Self::Database(_))
     }
 
+    /// One word for what is amiss with the database; `None` for what it rightly said no to.
+    pub fn failure(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Conflict { .. } | Self::Exists { .. } | Self::NoRevision { .. } => return None,
+            Self::Address(_) | Self::Parameter { .. } => "address",
+            Self::OldServer { .. } | Self::NewerSchema { .. } => "version",
+            Self::Locked => "locked",
+            Self::Away(_) => "away",
+            Self::Refused(_) => "refused",
+            Self::ReadOnly(_) => "read_only",
+            Self::NotADatabase => "damaged",
+            Self::Unreadable(_) => "unreadable",
+            Self::Database(_) => "failed",
+        })
+    }
+
     /// Nothing was heard in time.
     pub(crate) fn away() -> Self {
         Self::Away(None)

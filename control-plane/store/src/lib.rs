@@ -9,6 +9,7 @@ pub mod item;
 mod heads;
 mod follow;
 pub mod store;
+pub mod tally;
 pub mod resources;
 mod lookup;
 pub mod audit;

@@ -55,6 +55,7 @@ impl Store {
         let mut fresh: Vec<LogRow> = rows.iter().map(LogRow::storable).collect();
         // Two who write the same rows write them in one order, or they would wait for each other.
         fresh.sort_by(|one, other| one.id.cmp(&other.id));
+        let mut n_new = 0;
         for chunk in fresh.chunks(MAX_PARAMETERS / N_COLUMNS) {
             let statement = self.db.bulk(
                 "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, stored_ms) VALUES",
@@ -76,7 +77,7 @@ impl Store {
                     .bind(row.record.as_str())
                     .bind(from.at_ms);
             }
-            query.execute(&mut *tx).await?;
+            n_new += query.execute(&mut *tx).await?.rows_affected();
         }
         let known = sqlx::query("SELECT up_to_seq FROM log_watermark WHERE node_id = $1 AND boot_id = $2");
         let known = known.bind(from.node).bind(from.boot).fetch_optional(&mut *tx).await?;
@@ -107,6 +108,7 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.tally.logs(rows.len(), n_new);
         unsigned(&watermark, "up_to_seq")
     }
 

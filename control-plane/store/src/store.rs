@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::follow::Follower;
 use crate::heads::{Heads, read_heads};
 use crate::migrate;
+use crate::tally::Tally;
 
 /// The database of a control plane. Cheap to clone. Every method is safe to cancel: a dropped write has happened whole or
 /// not at all.
@@ -20,6 +21,7 @@ pub struct Store {
     pub(crate) watch: watch::Sender<Heads>,
     /// Ends with the last clone of the store, if not before.
     follower: Option<Arc<Follower>>,
+    pub(crate) tally: Tally,
 }
 
 // === impl Store ===
@@ -50,7 +52,7 @@ impl Store {
         tx.commit().await?;
         let watch = watch::Sender::new(heads);
         let follower = db.announces().then(|| Arc::new(Follower::spawn(db.clone(), watch.clone())));
-        Ok(Self { db, watch, follower })
+        Ok(Self { db, watch, follower, tally: Tally::default() })
     }
 
     /// As [`Store::open`], by path.

@@ -137,7 +137,7 @@ impl Store {
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
         let n_known = usize::try_from(stored.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
         let fresh = rows.get(n_known.min(rows.len())..).unwrap_or_default();
-        write::events(&self.db, &mut tx, from, fresh).await?;
+        let n_new = write::events(&self.db, &mut tx, from, fresh).await?;
         // A batch that comes before the one it follows is stored, but the lane is not whole up to its end.
         if first_seq <= stored.saturating_add(1) && last > stored {
             let up_to = sqlx::query(
@@ -146,9 +146,11 @@ impl Store {
             let up_to = up_to.bind(from.node).bind(from.boot).bind(i64::from(lane)).bind(signed(last));
             up_to.execute(&mut *tx).await?;
             tx.commit().await?;
+            self.tally.usage(rows.len(), n_new);
             return Ok(last);
         }
         tx.commit().await?;
+        self.tally.usage(rows.len(), n_new);
         Ok(stored)
     }
 

@@ -16,7 +16,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
 use super::cookie;
-use super::error::ApiError;
+use super::error::{ApiError, DatabaseFailed};
 use super::extract::collection;
 use super::need::Need;
 use crate::app::App;
@@ -49,6 +49,8 @@ pub(crate) struct Identity {
     pub(crate) session: Option<SessionRow>,
 }
 
+/// Where who comes first is greeted.
+const SESSION: &str = "/admin/session";
 /// Name of who has the master key.
 pub(crate) const MASTER: &str = "master";
 
@@ -61,6 +63,9 @@ pub(crate) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     app.meters.admin_request(method, response.status().as_u16(), began.elapsed().as_secs_f64());
+    if let Some(DatabaseFailed(kind)) = response.extensions().get() {
+        app.meters.database_failure("admin", kind);
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -87,7 +92,12 @@ pub(crate) async fn greet(State(app): State<Arc<App>>, request: Request, next: N
             parts.extensions.insert(identity);
         }
         Err(error) if error.is_of_a_stranger() && !parts.headers.contains_key(header::AUTHORIZATION) => {}
-        Err(error) => return error.into_response(),
+        Err(error) => {
+            if parts.uri.path() == SESSION {
+                app.meters.sign_in("key", error.code());
+            }
+            return error.into_response();
+        }
     }
     next.run(Request::from_parts(parts, body)).await
 }

@@ -21,13 +21,18 @@ pub(crate) struct ApiError {
     message: String,
     problems: Vec<Problem>,
     retry_after_s: Option<u64>,
+    database: Option<&'static str>,
 }
+
+/// Put beside an answer that is what it is for want of the database: what is amiss with that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DatabaseFailed(pub(super) &'static str);
 
 // === impl ApiError ===
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), problems: Vec::new(), retry_after_s: None }
+        Self { status, code, message: message.into(), problems: Vec::new(), retry_after_s: None, database: None }
     }
 
     /// The request itself makes no sense.
@@ -85,6 +90,11 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "the identity provider has not signed you in; begin again")
     }
 
+    /// A word for it: one of those above and below.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// Whether it says that nobody knows who asks.
     pub(crate) fn is_of_a_stranger(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED
@@ -126,6 +136,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": {"code": self.code, "message": self.message, "problems": self.problems}});
         let mut response = (self.status, Json(body)).into_response();
+        if let Some(kind) = self.database {
+            response.extensions_mut().insert(DatabaseFailed(kind));
+        }
         let headers = response.headers_mut();
         let unavailable = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         if let Some(seconds) = self.retry_after_s.or(unavailable) {
@@ -149,6 +162,7 @@ impl From<TooMany> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
+        let database = error.failure();
         match error {
             StoreError::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", message),
             StoreError::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", message),
@@ -156,7 +170,7 @@ impl From<StoreError> for ApiError {
             other => {
                 // What the database itself says is for operators, not for callers.
                 tracing::error!(error = &other as &dyn std::error::Error, "the store failed");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+                Self { database, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message) }
             }
         }
     }

@@ -54,10 +54,16 @@ pub(crate) async fn callback(
     Params(params): Params<CallbackParams>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let answer = signed_in(&app, params, request).await;
+    app.meters.sign_in("oidc", answer.as_ref().map_or_else(ApiError::code, |_| "ok"));
+    answer
+}
+
+async fn signed_in(app: &App, params: CallbackParams, request: Request) -> Result<Response, ApiError> {
     let (parts, _) = request.into_parts();
-    let settings = settings(&app).await?;
+    let settings = settings(app).await?;
     let stale = || ApiError::malformed("this sign-in was not begun in this browser, or too long ago; begin again");
-    let attempt = attempt(&app, &parts.headers).filter(|kept| params.state.as_deref() == Some(kept.state.as_str()));
+    let attempt = attempt(app, &parts.headers).filter(|kept| params.state.as_deref() == Some(kept.state.as_str()));
     let attempt = attempt.ok_or_else(stale)?;
     if params.iss.as_ref().is_some_and(|issuer| *issuer != settings.issuer) {
         return Err(ApiError::malformed("this answer is of another identity provider"));
@@ -72,7 +78,7 @@ pub(crate) async fn callback(
     let actor = actor(&parts, &vouched.name, &Grant::new(vouched.role, &vouched.leads));
     let whose = Whose::Claimed { role: vouched.role, teams: vouched.leads };
     let is_secure = settings.redirect_url.starts_with("https");
-    let (_, cookie) = session::open(&app, is_secure, &actor, whose).await?;
+    let (_, cookie) = session::open(app, is_secure, &actor, whose).await?;
     let mut response = Html(WELCOME).into_response();
     for cookie in [cookie, cookie::set_attempt("", is_secure, 0)] {
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -43,6 +43,13 @@ pub(crate) async fn show(Extension(identity): Extension<Identity>) -> Json<Value
 }
 
 pub(crate) async fn begin(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let with = if request.extensions().get::<Identity>().is_some() { "key" } else { "password" };
+    let answer = signed_in(&app, request).await;
+    app.meters.sign_in(with, answer.as_ref().map_or_else(ApiError::code, |_| "ok"));
+    answer
+}
+
+async fn signed_in(app: &App, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     match parts.extensions.get::<Identity>().cloned() {
         Some(Identity { session: Some(_), .. }) => {
@@ -50,7 +57,7 @@ pub(crate) async fn begin(State(app): State<Arc<App>>, request: Request) -> Resu
         }
         Some(Identity { name, grant, session: None }) => {
             let actor = actor(&parts, &name, &grant);
-            greeted(&app, &parts.headers, &actor, Whose::Master).await
+            greeted(app, &parts.headers, &actor, Whose::Master).await
         }
         None => {
             let ip = parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
@@ -62,9 +69,9 @@ pub(crate) async fn begin(State(app): State<Arc<App>>, request: Request) -> Resu
             let shown: SignIn = serde_json::from_slice(&body).map_err(|_| {
                 ApiError::malformed("the body must be `{\"email\": \"…\", \"password\": \"…\"}` and nothing else")
             })?;
-            let (user, grant) = by_password(&app, ip, shown).await?;
+            let (user, grant) = by_password(app, ip, shown).await?;
             let actor = actor(&parts, &format!("user:{user}"), &grant);
-            greeted(&app, &parts.headers, &actor, Whose::User(user)).await
+            greeted(app, &parts.headers, &actor, Whose::User(user)).await
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use gateway_model::kind;
 use gateway_store::revisions::Committed;
 use gateway_wire::v1::{Ack, Class, ClassState, MetricFrame, Status};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Refused;
@@ -58,6 +59,8 @@ pub(super) struct Node {
 pub(super) struct Connection {
     pub(super) number: u64,
     pub(super) replaced: CancellationToken,
+    /// Since when something of a class is on its way: topology, identity.
+    pub(super) sent: [Option<Instant>; 2],
 }
 
 // === impl Target ===
@@ -135,6 +138,11 @@ impl Node {
 
     pub(super) fn refused_mut(&mut self, class: Class) -> &mut Option<Refused> {
         &mut self.refused[usize::from(class != Class::Topology)]
+    }
+
+    /// `None` for a node that is not connected.
+    pub(super) fn sent_mut(&mut self, class: Class) -> Option<&mut Option<Instant>> {
+        self.session.as_mut().map(|session| &mut session.sent[usize::from(class != Class::Topology)])
     }
 
     pub(super) fn frame(&mut self, frame: MetricFrame) {

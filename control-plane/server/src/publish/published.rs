@@ -26,6 +26,8 @@ pub(super) struct Published {
     class: Class,
     vault: Arc<Vault>,
     line: Mutex<Line>,
+    /// Times that there was something new.
+    n_times: AtomicU64,
     /// As last heard; only told.
     min_resumable: AtomicU64,
     /// The newest snapshot that anybody asked for. The lock makes others wait for the one who encodes it.
@@ -46,7 +48,14 @@ impl Published {
     pub(super) async fn load(source: &dyn Source, vault: Arc<Vault>, class: Class) -> anyhow::Result<Self> {
         let line = Mutex::new(load(source, &vault, class).await?);
         let min_resumable = AtomicU64::new(source.min_resumable(class).await?);
-        Ok(Self { class, vault, line, min_resumable, snapshot: tokio::sync::Mutex::default() })
+        Ok(Self {
+            class,
+            vault,
+            line,
+            n_times: AtomicU64::new(0),
+            min_resumable,
+            snapshot: tokio::sync::Mutex::default(),
+        })
     }
 
     /// All of it and its epoch, as the source has it now, whatever memory has.
@@ -60,6 +69,16 @@ impl Published {
         let line = self.line();
         let kinds = line.kinds().map(str::to_owned).collect();
         Head { epoch: line.epoch.clone(), revision: line.revision, kinds }
+    }
+
+    /// The newest revision here, and how often there was one since the start.
+    pub(super) fn told(&self) -> (u64, u64) {
+        (self.line().revision, self.n_times.load(Ordering::Relaxed))
+    }
+
+    /// There was something new.
+    pub(super) fn moved(&self) {
+        self.n_times.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes over what the source has. `pace` says how far that is news, also where only a part of it could be taken.

@@ -19,6 +19,7 @@ mod history;
 mod incremental;
 mod keys;
 mod membership;
+mod metrics;
 mod reprice;
 mod resources;
 mod session;

@@ -37,23 +37,25 @@ pub(super) struct Added {
 
 pub(super) type Counters<'a> = BTreeMap<CounterKey<'a>, Added>;
 
+/// Returns how many of them were not there before.
 pub(super) async fn events(
     db: &Db,
     connection: &mut AnyConnection,
     from: Sender<'_>,
     rows: &[UsageRow],
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let mut rows: Vec<UsageRow> = rows.iter().map(UsageRow::storable).collect();
     // Two who write the same rows write them in one order, here and below, or they would wait for each other.
     rows.sort_by(|one, other| one.id.cmp(&other.id));
     let (mut counters, mut charges) = (Counters::new(), Vec::new());
-    let mut used = BTreeMap::new();
+    let (mut used, mut n_new) = (BTreeMap::new(), 0);
     for rows in rows.chunks(MAX_PARAMETERS / N_EVENT) {
         let mut inserted = insert(db, connection, from, rows).await?;
         for row in rows {
             // Taken out, so that one that is in the batch twice counts once.
             if inserted.remove(&row.id) {
                 count(&mut counters, row);
+                n_new += 1;
                 // No later than now, whatever the node's clock says.
                 let last = used.entry(row.key_id.as_str()).or_insert(0);
                 *last = row.started_ms.min(from.at_ms).max(*last);
@@ -64,7 +66,8 @@ pub(super) async fn events(
     last_used::note(db, connection, &used).await?;
     add_all(db, connection, counters).await?;
     let holder = Holder { node: from.node, boot: from.boot, at_ms: from.at_ms };
-    ledger::book(db, connection, holder, charges.into_iter()).await
+    ledger::book(db, connection, holder, charges.into_iter()).await?;
+    Ok(n_new)
 }
 
 /// Returns the ids that were not there before.
