@@ -105,17 +105,12 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         fleet_listener = Some(FleetListener::serve(socket, members, hosts, channel.clone(), stop.clone())?);
     }
     let replica = replica::name(clock::unix_ms());
+    let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     let mut jobs = jobs::start(&store, &meters, &replica);
     if fleet_listener.is_some() {
-        jobs.push(Job::spawn(replica::run(
-            replica.clone(),
-            store.clone(),
-            Arc::clone(&fleet),
-            channel.clone(),
-            Arc::clone(&meters),
-        )));
+        let (fleet, meters) = (Arc::clone(&fleet), Arc::clone(&meters));
+        jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), fleet, channel.clone(), meters)));
     }
-    let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let app = Arc::new(App {
@@ -142,12 +137,11 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     // What is wrong with new files is in the log.
     jobs.extend(certificate.map(|certificate| Job::spawn(certificate.follow(|_| {}))));
     let listener = Listener::serve(socket, door, admin::router(Arc::clone(&app)))?;
-    let fleet_host = options.fleet_hosts.into_iter().next();
     Ok(ControlPlane {
         app,
         listener,
         fleet_listener,
-        fleet_host,
+        fleet_host: options.fleet_hosts.into_iter().next(),
         join_token,
         pipe,
         channel,
