@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::follow::Follower;
 use crate::heads::{Heads, read_heads};
 use crate::migrate;
-use crate::tally::Tally;
+use crate::tally::{Duplicates, Pool, Tally};
 
 /// The database of a control plane. Cheap to clone. Every method is safe to cancel: a dropped write has happened whole or
 /// not at all.
@@ -75,6 +75,16 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(self.db.readers()).await?;
         Ok(())
+    }
+
+    pub fn duplicates(&self) -> Duplicates {
+        self.tally.duplicates()
+    }
+
+    /// Of this moment. A database in memory has one pool for everything, which is told as both.
+    pub fn pools(&self) -> [Pool; 2] {
+        let (writers, readers) = self.db.pools();
+        [Pool::of("write", writers), Pool::of("read", readers)]
     }
 
     /// Waits for what is running, then closes the files.

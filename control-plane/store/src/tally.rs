@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::AnyPool;
 
-use crate::store::Store;
-
 /// Records that came again and were there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(Arc<Counts>);
@@ -34,24 +32,14 @@ pub struct Duplicates {
     pub logs: u64,
 }
 
-// === impl Store ===
-
-impl Store {
-    pub fn duplicates(&self) -> Duplicates {
-        let Counts { usage, logs } = &*self.tally.0;
-        Duplicates { usage: usage.load(Ordering::Relaxed), logs: logs.load(Ordering::Relaxed) }
-    }
-
-    /// Of this moment. A database in memory has one pool for everything, which is told as both.
-    pub fn pools(&self) -> [Pool; 2] {
-        let (writers, readers) = self.db.pools();
-        [pool("write", writers), pool("read", readers)]
-    }
-}
-
 // === impl Tally ===
 
 impl Tally {
+    pub(crate) fn duplicates(&self) -> Duplicates {
+        let Counts { usage, logs } = &*self.0;
+        Duplicates { usage: usage.load(Ordering::Relaxed), logs: logs.load(Ordering::Relaxed) }
+    }
+
     /// Of so many records, so many were new.
     pub(crate) fn usage(&self, n_records: usize, n_new: u64) {
         self.0.usage.fetch_add((n_records as u64).saturating_sub(n_new), Ordering::Relaxed);
@@ -62,8 +50,12 @@ impl Tally {
     }
 }
 
-fn pool(name: &'static str, pool: &AnyPool) -> Pool {
-    let n_idle = pool.num_idle();
-    let n_used = usize::try_from(pool.size()).unwrap_or(usize::MAX).saturating_sub(n_idle);
-    Pool { name, n_used, n_idle, max: pool.options().get_max_connections() }
+// === impl Pool ===
+
+impl Pool {
+    pub(crate) fn of(name: &'static str, pool: &AnyPool) -> Self {
+        let n_idle = pool.num_idle();
+        let n_used = usize::try_from(pool.size()).unwrap_or(usize::MAX).saturating_sub(n_idle);
+        Self { name, n_used, n_idle, max: pool.options().get_max_connections() }
+    }
 }

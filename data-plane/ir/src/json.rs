@@ -2,8 +2,8 @@
 //!
 //! This is what the request path runs on every body, so that a 200 KB prompt costs a scan and not a tree.
 
-pub mod known;
 mod specials;
+pub mod known;
 
 use std::fmt;
 use std::ops::Range;
