@@ -12,6 +12,9 @@ use gateway_ir::failure::Failure;
 use gateway_ir::fold::Reply;
 use gateway_ir::quirks::Quirks;
 use gateway_ir::usage::Usage;
+use serde_json::value::RawValue;
+
+use crate::fields;
 
 /// A wire language, as we speak it to upstreams. One `static` value per dialect, listed in [`crate::registry`].
 pub trait Dialect: Send + Sync {
@@ -34,7 +37,11 @@ pub trait Dialect: Send + Sync {
 /// A wire language that clients speak as well.
 pub trait ClientDialect: Dialect {
     /// Reads a client's request. Errors name the field.
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>>;
+    fn decode_document(&self, document: &RawValue) -> Result<ChatRequest, Box<Failure>>;
+    /// The same, of a body that nobody has looked at.
+    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+        self.decode_document(fields::document(body)?)
+    }
     /// A whole reply, as the client expects it.
     fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes;
     fn stream_encoder(&self, context: &ReplyContext) -> Box<dyn StreamEncoder>;
@@ -65,8 +72,8 @@ pub trait Counter: Dialect {
 /// A dialect whose clients ask how many tokens a request is.
 pub trait ClientCounter: ClientDialect {
     /// Reads a client's question: a request without what only a reply needs. Errors name the field.
-    fn decode_count(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-        self.decode_request(body)
+    fn decode_count(&self, document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
+        self.decode_document(document)
     }
 
     /// Whether a question may go on as it stands to an upstream of the same dialect, but for the member `model`.

@@ -10,6 +10,7 @@ use gateway_ir::event::Event;
 use gateway_ir::failure::Failure;
 use gateway_ir::fold::Reply;
 use gateway_ir::usage::Usage;
+use serde_json::value::RawValue;
 
 use crate::dialect::{
     ClientDialect, Dialect, Encoded, ReplyContext, StreamDecoder, StreamEncoder, StreamTap, TapOptions, Upstream,
@@ -60,8 +61,8 @@ impl Dialect for GeminiGenerate {
 }
 
 impl ClientDialect for GeminiGenerate {
-    fn decode_request(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-        decode::request(body)
+    fn decode_document(&self, document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
+        decode::request(document)
     }
 
     fn encode_reply(&self, reply: &Reply, context: &ReplyContext) -> Bytes {

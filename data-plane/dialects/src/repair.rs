@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn check(body: &str, expected: bool) {
-        let facts = Facts::scan(body.as_bytes()).expect("a valid body");
+        let facts = Facts::scan(&body.to_owned().into()).expect("a valid body");
         assert_eq!(is_needed(Dialect::OpenAiChat, &facts, body.as_bytes()), expected, "{body}");
         assert!(!is_needed(Dialect::AnthropicMessages, &facts, body.as_bytes()), "{body}");
     }

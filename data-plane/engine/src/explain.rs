@@ -93,9 +93,10 @@ pub fn answer(
 ) -> Result<Explanation, Box<Failure>> {
     let Question { method, path, headers, body, unix_ms } = *question;
     let kind = ask::kind(path);
+    let bytes = body.to_vec().into();
     let facts = match named_model(path) {
-        Some(model) if kind == Kind::Generate => Facts::scan_named(body, model.to_owned(), false)?,
-        _ => Facts::scan(body)?,
+        Some(model) if kind == Kind::Generate => Facts::scan_named(&bytes, model.to_owned(), false)?,
+        _ => Facts::scan(&bytes)?,
     };
     let shape = Shape::of(&facts, body.len());
     let shape = if kind.converses() { shape.needing(facts.needs) } else { shape };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::failure::{Code, Failure};
-use crate::json::{self, Below, Member};
+use crate::json::{self, Below, Document, Fault, Member};
 use crate::multipart::Field;
 use crate::needs::{self, Needs};
 use crate::parameters::Parameters;
@@ -13,6 +13,8 @@ use crate::parameters::Parameters;
 /// The top-level members that matter before the lane is known. One scan fills it; the body stays untouched.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// The body, for those who read more of it.
+    pub document: Document,
     /// The model asked for, unescaped.
     pub model: String,
     model_at: Range<usize>,
@@ -69,7 +71,7 @@ pub struct Rewrite<'a> {
 impl Facts {
     /// Scans a whole body. Refuses what is not one JSON object, a missing or empty model, wrong types, and members that
     /// occur twice (two readers could understand them differently).
-    pub fn scan(body: &[u8]) -> Result<Self, Box<Failure>> {
+    pub fn scan(body: &Bytes) -> Result<Self, Box<Failure>> {
         let mut facts =
             Self { open_brace: body.iter().position(|byte| *byte == b'{').unwrap_or_default(), ..Self::default() };
         let mut model = None;
@@ -111,10 +113,7 @@ impl Facts {
                 facts.has_functions |= member.is("functions") || member.is("function_call");
             }
         });
-        if let Err(fault) = scanned {
-            let message = format!("the request body is not valid JSON: {fault}");
-            return Err(Box::new(Failure::invalid(message)));
-        }
+        facts.document = scanned.map_err(not_json)?;
         if let Some(name) = twice {
             return Err(Box::new(Failure::invalid(format!("`{name}` is given twice")).at(name)));
         }
@@ -132,7 +131,7 @@ impl Facts {
 
     /// The same where the path names the model and says whether the reply streams: the body needs to be one JSON object. A
     /// `model` in it is a repetition, and is replaced like any other.
-    pub fn scan_named(body: &[u8], model: String, stream: bool) -> Result<Self, Box<Failure>> {
+    pub fn scan_named(body: &Bytes, model: String, stream: bool) -> Result<Self, Box<Failure>> {
         let mut facts = Self { model, stream: Some(stream), ..Self::default() };
         let scanned = json::scan_object_below(body, needs::look, |member: Member<'_>, below| {
             facts.note_needs(body, &member, below);
@@ -142,10 +141,7 @@ impl Facts {
                 facts.read_generation(&body[member.value]);
             }
         });
-        if let Err(fault) = scanned {
-            let message = format!("the request body is not valid JSON: {fault}");
-            return Err(Box::new(Failure::invalid(message)));
-        }
+        facts.document = scanned.map_err(not_json)?;
         Ok(facts)
     }
 
@@ -254,6 +250,10 @@ pub fn splice(body: &Bytes, mut edits: Vec<Edit>) -> Vec<Bytes> {
     pieces
 }
 
+fn not_json(fault: Fault) -> Box<Failure> {
+    Box::new(Failure::invalid(format!("the request body is not valid JSON: {fault}")))
+}
+
 /// Options that are there stay; a wrong or null value was refused or ignored before.
 fn merged_options(raw: &[u8]) -> Bytes {
     let mut options: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(raw).unwrap_or_default();
@@ -294,10 +294,10 @@ mod tests {
 
     #[test]
     fn how_long_a_reply_may_be_in_the_words_of_each_dialect() {
-        let chat = |members: &str| Facts::scan(format!(r#"{{"model":"m",{members}}}"#).as_bytes()).expect("valid");
+        let chat = |members: &str| Facts::scan(&format!(r#"{{"model":"m",{members}}}"#).into()).expect("valid");
         let gemini = |config: &str| {
             let body = format!(r#"{{"contents":[],"generationConfig":{config}}}"#);
-            Facts::scan_named(body.as_bytes(), "m".to_owned(), false).expect("valid")
+            Facts::scan_named(&body.into(), "m".to_owned(), false).expect("valid")
         };
         let cases = [
             (chat(r#""max_tokens":5"#), Some(5), None),
@@ -320,10 +320,18 @@ mod tests {
 
     #[test]
     fn reads_what_routing_needs() {
-        let facts = Facts::scan(br#"{"messages":[{"model":"no"}],"model":"a\/b","stream":true,"max_tokens":5}"#)
-            .expect("valid");
+        let facts =
+            Facts::scan(&br#"{"messages":[{"model":"no"}],"model":"a\/b","stream":true,"max_tokens":5}"#[..].into())
+                .expect("valid");
         assert_eq!((facts.model.as_str(), facts.stream, facts.max_output_tokens), ("a/b", Some(true), Some(5)));
         assert!(!facts.include_usage);
+    }
+
+    #[test]
+    fn what_was_scanned_is_there_to_be_read() {
+        let facts = Facts::scan(&b" \n{\"model\":\"m\"}\t"[..].into()).expect("valid");
+        assert_eq!(facts.document.raw().get(), r#"{"model":"m"}"#);
+        assert_eq!(Facts::default().document.raw().get(), "null");
     }
 
     #[test]
@@ -365,7 +373,7 @@ mod tests {
             (r#"{"model":"a"} {}"#, None),
         ];
         for (body, param) in cases {
-            let failure = Facts::scan(body.as_bytes()).expect_err(body);
+            let failure = Facts::scan(&body.into()).expect_err(body);
             assert_eq!((failure.status, failure.param.as_deref()), (400, param), "{body}");
         }
     }

@@ -8,6 +8,7 @@ pub mod known;
 use std::fmt;
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 pub use self::specials::{Specials, plain_prefix};
@@ -44,26 +45,41 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A text that has been scanned to its end: who reads it needs no proof again.
+#[derive(Clone, Debug, Default)]
+pub struct Document(Bytes);
+
 /// Scans `text`, which must be one JSON object and nothing after it, and calls `visit` for each top-level member in order.
 pub fn scan_object<'a>(text: &'a [u8], mut visit: impl FnMut(Member<'a>)) -> Result<(), Fault> {
-    scan_object_below(text, |_, _| Below::default(), |member, _| visit(member))
+    scan(text, |_, _| Below::default(), |member, _| visit(member)).map(drop)
 }
 
 /// The same, looking at the name and the value of every member below as well. What `look` finds there is given to `visit` in one.
 pub fn scan_object_below<'a>(
+    body: &'a Bytes,
+    look: impl Fn(&[u8], &[u8]) -> Below + Copy,
+    visit: impl FnMut(Member<'a>, Below),
+) -> Result<Document, Fault> {
+    scan(body, look, visit).map(|object| Document(body.slice(object)))
+}
+
+/// Where the object is.
+fn scan<'a>(
     text: &'a [u8],
     look: impl Fn(&[u8], &[u8]) -> Below + Copy,
     mut visit: impl FnMut(Member<'a>, Below),
-) -> Result<(), Fault> {
+) -> Result<Range<usize>, Fault> {
     as_text(text)?;
     let mut scanner = Scanner::over(text, look);
     scanner.space();
     if scanner.peek() != Some(b'{') {
         return scanner.fault("expected a JSON object");
     }
+    let start = scanner.at;
     scanner.members(1, &mut |name, value, below| visit(Member { name, value }, below))?;
+    let object = start..scanner.at;
     scanner.space();
-    if scanner.at != text.len() { scanner.fault("something follows the JSON document") } else { Ok(()) }
+    if scanner.at == text.len() { Ok(object) } else { scanner.fault("something follows the JSON document") }
 }
 
 /// The one JSON value that `text` is, proven; what is below it needs no proof again (see [`known`]).
@@ -93,6 +109,18 @@ pub fn string(raw: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
         return std::str::from_utf8(inner).ok().map(Into::into);
     }
     serde_json::from_slice::<String>(raw).ok().map(Into::into)
+}
+
+// === impl Document ===
+
+impl Document {
+    /// Costs a look at its UTF-8. `null` where nothing was scanned.
+    pub fn raw(&self) -> &RawValue {
+        match as_text(&self.0) {
+            Ok(text) if !text.is_empty() => known::part(text),
+            _ => RawValue::NULL,
+        }
+    }
 }
 
 // === impl Member ===

@@ -114,7 +114,7 @@ mod tests {
     use crate::facts::Facts;
 
     fn needs(members: &str) -> String {
-        let facts = Facts::scan(format!("{{\"model\":\"m\",{members}}}").as_bytes()).expect("a valid body");
+        let facts = Facts::scan(&format!("{{\"model\":\"m\",{members}}}").into()).expect("a valid body");
         facts.needs.names().collect::<Vec<_>>().join(" ")
     }
 
@@ -156,9 +156,9 @@ mod tests {
         let body = format!(
             r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"{picture}"}}}}]}}]}}"#
         );
-        let facts = Facts::scan(body.as_bytes()).expect("a valid body");
+        let facts = Facts::scan(&body.into()).expect("a valid body");
         assert_eq!(facts.n_media_bytes, picture.len() + 2);
         let long = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(4000));
-        assert_eq!(Facts::scan(long.as_bytes()).expect("a valid body").n_media_bytes, 0);
+        assert_eq!(Facts::scan(&long.into()).expect("a valid body").n_media_bytes, 0);
     }
 }

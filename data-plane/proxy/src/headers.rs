@@ -114,7 +114,7 @@ impl<'a> Hints<'a> {
 fn span(span: Duration) -> String {
     let millis = span.as_nanos().div_ceil(1_000_000);
     if millis < 1000 {
-        return format!("{millis}ms");
+        return [itoa::Buffer::new().format(millis), "ms"].concat();
     }
     let seconds = millis.div_ceil(1000);
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -158,7 +158,7 @@ impl<'a> Writer<'a> {
 
     pub(crate) fn target(&mut self, provider: &str, model: &str) {
         self.both(&PROVIDER, value(provider));
-        let canonical = value(&format!("{provider}/{model}"));
+        let canonical = value(&[provider, "/", model].concat());
         if self.families.gateway {
             self.headers.insert(&DECISION, canonical.clone());
         }
@@ -309,8 +309,11 @@ impl<'a> Writer<'a> {
 }
 
 fn usd(nano_usd: i64) -> HeaderValue {
+    const WHOLE: u64 = 1_000_000;
     let micro = (nano_usd.unsigned_abs() + 500) / 1000;
-    value(&format!("{}.{:06}", micro / 1_000_000, micro % 1_000_000))
+    // A one before the digits keeps the zeros at their head.
+    let (mut whole, mut digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+    value(&[whole.format(micro / WHOLE), ".", &digits.format(WHOLE + micro % WHOLE)[1..]].concat())
 }
 
 /// A number costs one allocation, and none if it is a digit: most that a reply says are.

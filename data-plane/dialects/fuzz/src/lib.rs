@@ -164,10 +164,12 @@ fn request(id: Id, data: &[u8]) {
 
 /// What routing reads of a body that may pass, and the body that goes on.
 fn scan(id: Id, data: &[u8]) {
-    let Ok(facts) = Facts::scan(data) else { return };
+    let body = Bytes::copy_from_slice(data);
+    let Ok(facts) = Facts::scan(&body) else { return };
+    assert_eq!(Some(facts.document.raw().get()), std::str::from_utf8(data).ok().map(str::trim_ascii));
     repair::is_needed(id, &facts, data);
     let rewrite = Rewrite { model: "other", ask_usage: true, stream: Some(true) };
-    let body = facts.rewrite(&Bytes::copy_from_slice(data), &rewrite).concat();
+    let body = facts.rewrite(&body, &rewrite).concat().into();
     let again = Facts::scan(&body).expect("a body stays a body");
     assert!(again.model == "other" && again.include_usage, "{}", String::from_utf8_lossy(&body));
 }

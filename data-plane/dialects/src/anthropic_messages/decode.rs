@@ -17,9 +17,9 @@ use crate::repair;
 type Entries = Vec<(String, Box<RawValue>)>;
 
 /// Reads a whole request body.
-pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
+pub(super) fn request(document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
     let root = Path::ROOT;
-    let mut top = Fields::read(fields::document(body)?, &root)?;
+    let mut top = Fields::read(document, &root)?;
     let mut request = ChatRequest { model: top.required_string("model")?.into_owned(), ..ChatRequest::default() };
     let mut kept = Entries::new();
     request.stream = top.boolean("stream")?;

@@ -38,7 +38,7 @@ pub(super) fn request(request: &ChatRequest, upstream: &Upstream<'_>) -> Result<
     let thinking = thinking::decide(request, &conversation, default_max_tokens, &mut dropped);
     name_unsayable(request, &mut dropped);
 
-    let mut out = BytesMut::with_capacity(1024);
+    let mut out = BytesMut::with_capacity(4096);
     writer::object(&mut out, |body| {
         body.string("model", upstream.model);
         body.unsigned("max_tokens", thinking.max_tokens);

@@ -106,7 +106,7 @@ pub(super) fn usage_events(reported: &mut Reported, raw: &RawValue, events: &mut
 /// Members nobody took, as details that only an Anthropic client sees again.
 pub(super) fn meta_events(prefix: &str, fields: Fields<'_, '_>, events: &mut Vec<Event>) {
     let said = fields.rest().filter(|(_, json)| json.get() != "null");
-    events.extend(said.map(|(name, json)| Event::Meta { name: format!("{META}{prefix}{name}"), json }));
+    events.extend(said.map(|(name, json)| Event::Meta { name: [META, prefix, &name].concat(), json }));
 }
 
 /// The details that belong under `prefix` (`""` = the message, `"usage."` = its usage).

@@ -24,8 +24,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
 }
 
 fn read(body: &[u8]) -> Result<Vec<Event>, Box<Failure>> {
-    let raw: &RawValue =
-        serde_json::from_slice(body).map_err(|error| Box::new(Failure::invalid(format!("not JSON: {error}"))))?;
+    let raw = json::prove(body).map_err(|fault| Box::new(Failure::invalid(format!("not JSON: {fault}"))))?;
     let mut top = Fields::read(raw, &Path::ROOT)?;
     let kind = text(&mut top, "type");
     if kind == "error" || top.take("error").is_some() {

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use gateway_ir::chat::ChatRequest;
 use gateway_ir::failure::Failure;
+use serde_json::value::RawValue;
 
 use super::{GeminiGenerate, decode, encode, signature};
 use crate::counting;
@@ -34,8 +35,8 @@ impl Counter for GeminiGenerate {
 }
 
 impl ClientCounter for GeminiGenerate {
-    fn decode_count(&self, body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-        decode::counted(body)
+    fn decode_count(&self, document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
+        decode::counted(document)
     }
 
     /// A whole request within the question names the model again, by the name that the client knows; and Google refuses a

@@ -19,8 +19,7 @@ mod config;
 const SELF: Dialect = Dialect::GeminiGenerate;
 
 /// Reads a whole request body.
-pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-    let document = fields::document(body)?;
+pub(super) fn request(document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
     if !document.get().starts_with('{') {
         return Err(Box::new(Failure::invalid("the request body must be a JSON object")));
     }
@@ -28,8 +27,7 @@ pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
 }
 
 /// The body of `countTokens`: a request's contents, or a whole request one level down.
-pub(super) fn counted(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-    let document = fields::document(body)?;
+pub(super) fn counted(document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
     if !document.get().starts_with('{') {
         return Err(Box::new(Failure::invalid("the request body must be a JSON object")));
     }

@@ -17,8 +17,7 @@ mod messages;
 pub(crate) type Kept = Vec<(String, Box<RawValue>)>;
 
 /// Reads a whole request body.
-pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-    let document = fields::document(body)?;
+pub(super) fn request(document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
     if !document.get().starts_with('{') {
         return Err(Box::new(Failure::invalid("the request body must be a JSON object")));
     }

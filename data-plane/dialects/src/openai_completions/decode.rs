@@ -6,6 +6,7 @@ use gateway_ir::chat::{ChatRequest, Message, Part, Role, Sampling};
 use gateway_ir::dialect::Dialect;
 use gateway_ir::extra::Extra;
 use gateway_ir::failure::{Code, Failure, Retry};
+use serde_json::value::RawValue;
 
 use crate::fields::{self, Fields, Path};
 use crate::openai_chat::decode::{sampling, stream_options};
@@ -15,8 +16,7 @@ pub(super) const SELF: Dialect = Dialect::OpenAiCompletions;
 const NOT_HERE: &str = "this model's provider does not take that: its API is another one than /v1/completions";
 
 /// Reads a whole request body.
-pub(super) fn request(body: &[u8]) -> Result<ChatRequest, Box<Failure>> {
-    let document = fields::document(body)?;
+pub(super) fn request(document: &RawValue) -> Result<ChatRequest, Box<Failure>> {
     if !document.get().starts_with('{') {
         return Err(Box::new(Failure::invalid("the request body must be a JSON object")));
     }

@@ -5,6 +5,7 @@ use gateway_dialects::registry;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::quirks::Quirks;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 
 use crate::recorded::fixtures;
 
@@ -39,7 +40,7 @@ fn recorded_numbers_and_refusals_are_understood() {
 fn a_recorded_question_is_asked_whole_in_every_dialect() {
     for fixture in fixtures("count-tokens").into_iter().filter(|fixture| fixture.provider == "anthropic") {
         let client = registry::client_counter(Dialect::AnthropicMessages).expect("its clients count");
-        let request = client.decode_count(fixture.request.to_string().as_bytes()).expect("a recorded question");
+        let request = client.decode_count(&to_raw_value(&fixture.request).expect("JSON")).expect("a recorded question");
         let quirks = Quirks::default();
         let upstream = Upstream { model: "own", stream: false, quirks: &quirks };
         for counter in Dialect::ALL.into_iter().filter_map(registry::counter) {

@@ -85,7 +85,7 @@ impl Outbound<'_> {
         match self.decoded.get() {
             Some(request) => Ok(request),
             None => {
-                let request = ingress::counted(self.inbound.id()).decode_count(self.body)?;
+                let request = ingress::counted(self.inbound.id()).decode_count(self.facts.document.raw())?;
                 Ok(self.decoded.get_or_init(|| Box::new(request)))
             }
         }

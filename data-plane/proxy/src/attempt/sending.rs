@@ -89,7 +89,7 @@ impl Outbound<'_> {
         match self.decoded.get() {
             Some(request) => Ok(request),
             None => {
-                let request = self.inbound.decode_request(self.body)?;
+                let request = self.inbound.decode_document(self.facts.document.raw())?;
                 Ok(self.decoded.get_or_init(|| Box::new(request)))
             }
         }

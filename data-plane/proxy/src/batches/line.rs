@@ -188,11 +188,12 @@ impl Judge<'_> {
             return Err(("invalid_url", message, Some("url")));
         }
         let body = parts.body.ok_or_else(|| missing("body"))?.get();
-        self.asked(body.as_bytes()).map_err(|failure| (failure.code.name(), failure.message.into_owned(), Some("body")))
+        self.asked(&body.to_owned().into())
+            .map_err(|failure| (failure.code.name(), failure.message.into_owned(), Some("body")))
     }
 
     /// What any request is looked at for before it is sent.
-    fn asked(&self, body: &[u8]) -> Result<(), Box<Failure>> {
+    fn asked(&self, body: &Bytes) -> Result<(), Box<Failure>> {
         let facts = Facts::scan(body)?;
         if facts.stream == Some(true) {
             return Err(Box::new(Failure::invalid("a request of a batch cannot be streamed; leave `stream` out")));

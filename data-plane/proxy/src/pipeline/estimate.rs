@@ -28,7 +28,7 @@ pub(super) fn n_input(
     let seed = rand::random();
     let counted = match errand {
         Errand::Chat | Errand::CountTokens => {
-            let Some(request) = read(dialect, body) else { return count::bound(n_bytes) };
+            let Some(request) = read(dialect, facts) else { return count::bound(n_bytes) };
             tokenizers.map(|tokenizer| count::prompt(&request, tokenizer, seed)).max()
         }
         // Its JSON is little beside its texts.
@@ -42,6 +42,6 @@ pub(super) fn n_input(
 }
 
 /// `None` where it does not make sense; who serves it says what is wrong.
-fn read(dialect: Dialect, body: &Bytes) -> Option<ChatRequest> {
-    registry::client_dialect(dialect)?.decode_request(body).ok()
+fn read(dialect: Dialect, facts: &Facts) -> Option<ChatRequest> {
+    registry::client_dialect(dialect)?.decode_document(facts.document.raw()).ok()
 }

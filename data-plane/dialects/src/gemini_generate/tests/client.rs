@@ -386,7 +386,8 @@ fn a_count_may_hold_a_whole_request() {
     whole["model"] = "models/public".into();
     let nested = json!({"generateContentRequest": whole});
     for body in [&plain, &nested] {
-        let request = GeminiGenerate.decode_count(body.to_string().as_bytes()).expect("sound");
+        let request =
+            GeminiGenerate.decode_count(&serde_json::value::to_raw_value(&body).expect("JSON")).expect("sound");
         assert_eq!(request.messages.len(), 1);
     }
     assert!(
