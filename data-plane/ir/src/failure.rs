@@ -151,6 +151,8 @@ pub struct Failure {
     /// `error.type` and `error.code` as the upstream said them, where it did.
     pub upstream_type: Option<String>,
     pub upstream_code: Option<String>,
+    /// Of the status line that an upstream answered with, where one came; 200 where the reply went wrong behind it.
+    pub upstream_status: Option<u16>,
     /// What was exceeded, for limits: `rpm`.
     pub limit_kind: Option<&'static str>,
 }
@@ -181,6 +183,7 @@ impl Failure {
             retry_after: None,
             upstream_type: None,
             upstream_code: None,
+            upstream_status: None,
             limit_kind: None,
         }
     }
@@ -204,6 +207,13 @@ impl Failure {
     #[must_use]
     pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
+        self
+    }
+
+    /// It was said by an upstream, or found in what that said, with this status.
+    #[must_use]
+    pub fn said_with(mut self, upstream_status: u16) -> Self {
+        self.upstream_status = Some(upstream_status);
         self
     }
 

@@ -41,19 +41,32 @@ impl Outbound<'_> {
             self.send(target, self.request(target, uri, body, headers), policy, deadline).await?
         };
         let status = response.status().as_u16();
-        if !response.status().is_success() {
-            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
-        }
         let reading = Reading { target, dialect, by_tool, idle: policy.idle, deadline };
-        let answer = match (upstream_streams, is_json(response.headers())) {
+        let answer = self.read((lane, upstream_streams), reading, policy.idle_reasoning, response).await;
+        let answer = answer.map_err(|failure| Box::new(failure.said_with(status)))?;
+        Ok((answer, status, dropped))
+    }
+
+    /// What has come so far; `streams` where a stream was asked for.
+    async fn read(
+        &self,
+        (lane, streams): (Lane, bool),
+        reading: Reading<'_>,
+        idle_reasoning: Duration,
+        response: Response<UpstreamBody>,
+    ) -> Result<Answer, Box<Failure>> {
+        let Reading { target, dialect, idle, .. } = reading;
+        if !response.status().is_success() {
+            return Err(refusal(dialect, response, target, idle.min(Duration::from_secs(10))).await);
+        }
+        match (streams, is_json(response.headers())) {
             // Asked for a stream, answered with a whole reply: still an answer.
             (true, false) => {
                 must_be_stream(response.headers(), dialect.stream_media_type(), target)?;
-                self.streamed(lane, reading, policy.idle_reasoning, response.into_body()).await?
+                self.streamed(lane, reading, idle_reasoning, response.into_body()).await
             }
-            _ => self.whole(lane, reading, response).await?,
-        };
-        Ok((answer, status, dropped))
+            _ => self.whole(lane, reading, response).await,
+        }
     }
 
     async fn streamed(

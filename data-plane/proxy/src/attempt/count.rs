@@ -40,15 +40,17 @@ impl Outbound<'_> {
         let status = response.status().as_u16();
         let dialect = registry::dialect(dialect);
         if !response.status().is_success() {
-            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
+            let failure = refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await;
+            return Err(Box::new(failure.said_with(status)));
         }
         let reading = Reading { target, dialect, by_tool: false, idle: policy.idle, deadline };
         // A number is no longer than an error.
-        let (bytes, whole) = reading.collect(&mut response.into_body(), MAX_ERROR_BODY).await?;
-        if !whole {
-            return Err(reading.garbage("to the question for a number of tokens is larger than 64 KiB"));
-        }
-        let n_tokens = counter.decode_counted(&bytes)?;
+        let read = reading.collect(&mut response.into_body(), MAX_ERROR_BODY).await;
+        let counted = read.and_then(|(bytes, whole)| match whole {
+            true => counter.decode_counted(&bytes).map(|n_tokens| (bytes, n_tokens)),
+            false => Err(reading.garbage("to the question for a number of tokens is larger than 64 KiB")),
+        });
+        let (bytes, n_tokens) = counted.map_err(|failure| Box::new(failure.said_with(status)))?;
         let bytes = if passes { bytes } else { client.encode_counted(n_tokens) };
         Ok((Answer::Counted { bytes, is_exact: true }, status, dropped))
     }

@@ -220,7 +220,8 @@ impl Asked {
     }
 
     pub(super) fn failed(&mut self, failure: &Failure, now: std::time::Instant, record: &mut Record) {
-        record.attempt_ended((self.number, &self.target), 0, Some(failure));
+        let status = failure.upstream_status.unwrap_or_default();
+        record.attempt_ended((self.number, &self.target), status, Some(failure));
         self.seat.failed(failure, now);
         if let Some(slot) = &mut self.slot {
             slot.failed(failure, now);

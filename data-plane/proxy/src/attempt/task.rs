@@ -102,12 +102,13 @@ impl Outbound<'_> {
         if kind.as_ref().is_some_and(|kind| !kind.as_bytes().starts_with(b"application/json")) {
             return Ok((Answer::PassingMade { family, kind, head: Bytes::new(), body, n_read }, status, Vec::new()));
         }
-        let (bytes, whole) = reading.collect(&mut body, MAX_HELD_REPLY).await?;
+        let read = reading.collect(&mut body, MAX_HELD_REPLY).await;
+        let (bytes, whole) = read.map_err(|failure| Box::new(failure.said_with(status)))?;
         if !whole {
             return Ok((Answer::PassingMade { family, kind, head: bytes, body, n_read }, status, Vec::new()));
         }
         if json::scan_object(&bytes, |_| ()).is_err() {
-            return Err(reading.garbage("is not a JSON object"));
+            return Err(Box::new(reading.garbage("is not a JSON object").said_with(status)));
         }
         let usage = family.usage_of_reply(&bytes);
         Ok((Answer::Made { bytes, usage, n_read }, status, Vec::new()))
@@ -144,7 +145,8 @@ impl Outbound<'_> {
         let n_read = asked.n_content_bytes();
         let estimated = count::estimate(n_read, 0).input;
         let context = Context { model: &self.facts.model, request_id, estimated };
-        let answer = asked.answer(&upstream, &replies, &context)?;
+        let answer = asked.answer(&upstream, &replies, &context);
+        let answer = answer.map_err(|failure| Box::new(failure.said_with(200)))?;
         Ok((Answer::Made { bytes: answer.bytes, usage: answer.usage, n_read }, 200, dropped))
     }
 
@@ -154,12 +156,14 @@ impl Outbound<'_> {
         body: Bytes,
         headers: Vec<(&'static str, String)>,
     ) -> Result<Bytes, Box<Failure>> {
-        let Said { mut body, .. } = self.call(calls, Pieces::from(body).into(), headers).await?;
+        let Said { mut body, status, .. } = self.call(calls, Pieces::from(body).into(), headers).await?;
         let reading = calls.reading();
-        match reading.collect(&mut body, MAX_TRANSLATED_REPLY).await? {
-            (bytes, true) => Ok(bytes),
-            (_, false) => Err(reading.garbage("is larger than 32 MiB")),
-        }
+        let read = match reading.collect(&mut body, MAX_TRANSLATED_REPLY).await {
+            Ok((bytes, true)) => Ok(bytes),
+            Ok((_, false)) => Err(reading.garbage("is larger than 32 MiB")),
+            Err(failure) => Err(failure),
+        };
+        read.map_err(|failure| Box::new(failure.said_with(status)))
     }
 
     async fn call(
@@ -174,7 +178,8 @@ impl Outbound<'_> {
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let dialect = registry::dialect(target.provider.dialect);
-            return Err(refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await);
+            let failure = refusal(dialect, response, target, policy.idle.min(Duration::from_secs(10))).await;
+            return Err(Box::new(failure.said_with(status)));
         }
         let kind = response.headers().get(CONTENT_TYPE).cloned();
         Ok(Said { body: response.into_body(), status, kind })

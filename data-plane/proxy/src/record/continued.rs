@@ -36,7 +36,6 @@ impl Record {
         self.slot = None;
         // Half of it is another model's.
         self.fill = None;
-        let is_telling = |attempt: &v1::Attempt| (200..300).contains(&attempt.status) && attempt.error_code.is_empty();
         let number = self.log.attempts.iter().rposition(is_telling).unwrap_or_default();
         if let Some(attempt) = self.log.attempts.get_mut(number) {
             failure.code.name().clone_into(&mut attempt.error_code);
@@ -122,7 +121,9 @@ impl Record {
     pub(super) fn settle_halted(&mut self) {
         let entry = &mut *self.0;
         let Some(earlier) = &mut entry.earlier else { return };
-        if let Some((target, _, first_byte_us)) = earlier.halted.take() {
+        let mut told = entry.log.attempts.iter().rposition(is_telling);
+        if let Some((target, number, first_byte_us)) = earlier.halted.take() {
+            told = Some(number);
             entry.target = Some(target);
             entry.log.first_byte_us = first_byte_us;
         }
@@ -131,11 +132,15 @@ impl Record {
         {
             let (usage, cost) =
                 (*usage, self.target.as_ref().and_then(|target| price::cost(usage, target.price.as_ref()?)));
-            let told = self.log.attempts.iter_mut().rfind(|attempt| (200..300).contains(&attempt.status));
-            if let Some(attempt) = told {
+            if let Some(attempt) = told.and_then(|number| self.log.attempts.get_mut(number)) {
                 attempt.tokens = Some(tokens(&usage));
                 attempt.cost_nano_usd = cost.unwrap_or_default();
             }
         }
     }
+}
+
+/// Its reply has begun and has not broken off.
+fn is_telling(attempt: &v1::Attempt) -> bool {
+    (200..300).contains(&attempt.status) && attempt.error_code.is_empty()
 }

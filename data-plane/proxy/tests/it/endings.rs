@@ -164,3 +164,38 @@ async fn a_drain_ends_open_streams_with_an_error_event() {
     let text = text.expect("a proper end of the body");
     assert!(text.contains("shutting_down") && !text.contains("[DONE]"), "{text}");
 }
+
+/// A failed attempt is logged with the status line that came, whatever became of what stood behind it; without one, with 0.
+#[tokio::test]
+async fn failed_attempts_have_the_status_that_came() {
+    let (upstream, nobody) = (Upstream::start().await, gateway_testing::free_port());
+    let yaml = format!(
+        "providers:\n  - {{name: up, kind: openai-compatible, base_url: \"{}/v1\", allow_private_networks: true, retry: {{max_attempts: 1}}}}\n  \
+         - {{name: gone, kind: openai-compatible, base_url: \"http://127.0.0.1:{nobody}/v1\", allow_private_networks: true}}\n\
+         models:\n  - {{name: m, breaker: {{enabled: false}}, targets: [{{provider: up, model: x}}]}}\n  \
+         - {{name: gone, targets: [{{provider: gone, model: x}}]}}\n",
+        upstream.url()
+    );
+    let gateway = Gateway::start(&yaml).await;
+    let refused = |status| Script::json(status, &openai::error("server_error", "out of order"));
+    let page = || Script::text(200, "text/html", "<html>please sign in</html>");
+    let cases = [
+        (Some(refused(503)), "m", false, 503),
+        (Some(refused(400)), "m", true, 400),
+        // What came with it is no answer.
+        (Some(page()), "m", false, 200),
+        (Some(page()), "m", true, 200),
+        (Some(refused(429)), "m", false, 429),
+        (None, "gone", false, 0),
+    ];
+    for (number, (script, model, stream, expected)) in cases.into_iter().enumerate() {
+        script.into_iter().for_each(|script| upstream.push(script));
+        let body = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]});
+        assert!(gateway.chat(&body).await.status >= 400);
+        let record = gateway.records(number + 1).await.remove(number);
+        let attempt = &record["attempts"][0];
+        assert_eq!(attempt["status"], expected, "{record}");
+        assert!(attempt["error_code"].as_str().is_some_and(|code| !code.is_empty()), "{record}");
+    }
+    gateway.stop().await;
+}
