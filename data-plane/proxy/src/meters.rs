@@ -7,6 +7,7 @@ mod models;
 mod trials;
 mod cached;
 mod course;
+pub(crate) mod operations;
 mod exemplars;
 pub(crate) mod process;
 pub(crate) mod openmetrics;
@@ -70,6 +71,7 @@ pub struct Meters {
     requests: HashMap<RequestLabels, Arc<RequestMeters>, ahash::RandomState>,
     attempts: HashMap<AttemptLabels, AttemptMeter, ahash::RandomState>,
     models: models::Models,
+    operations: operations::Operations,
     trials: trials::Trials,
     exemplars: exemplars::Exemplars,
 }
@@ -133,6 +135,14 @@ impl Meters {
                 let overhead = metrics_exporter_prometheus::Matcher::Full("gateway_overhead_seconds".to_owned());
                 builder.set_buckets_for_metric(overhead, OVERHEAD_SECONDS)
             })
+            .and_then(|builder| {
+                let duration = metrics_exporter_prometheus::Matcher::Full(operations::DURATION.to_owned());
+                builder.set_buckets_for_metric(duration, operations::DURATION_BOUNDS)
+            })
+            .and_then(|builder| {
+                let tokens = metrics_exporter_prometheus::Matcher::Full(operations::TOKENS.to_owned());
+                builder.set_buckets_for_metric(tokens, operations::TOKEN_BOUNDS)
+            })
             .expect("the bounds are not empty")
             .build_recorder();
         let handle = recorder.handle();
@@ -148,6 +158,7 @@ impl Meters {
             requests: HashMap::default(),
             attempts: HashMap::default(),
             models: models::Models::default(),
+            operations: operations::Operations::default(),
             trials: trials::Trials::default(),
             exemplars: exemplars::Exemplars::default(),
         }
@@ -288,6 +299,7 @@ impl Meters {
             ending,
         };
         self.course(log);
+        self.operations.ended(log, target.map(|target| &*target.provider.name), &self.recorder);
         let requests = self.requests.pin();
         let meters = requests.get_or_insert_with(labels.clone(), || Arc::new(self.request_meters(&labels)));
         meters.requests.increment(1);

@@ -90,6 +90,7 @@ fn answered<B>(
     let mut record =
         Record::begin(Arc::clone(&gateway.sinks), Instant::now(), id.clone(), method, request.uri().path());
     record.dialect("models");
+    record.traced(request.headers());
     let config = gateway.live.pin();
     record.asked(model, false, config.snapshot.revision, 0);
     let sends = |name: &HeaderName| request.headers().contains_key(name);

@@ -55,6 +55,7 @@ impl<'a> Own<'a> {
         let (sinks, call) = (Arc::clone(&gateway.sinks), presented.call);
         let mut record = Record::begin(sinks, arrived, request_id(), call.method, call.path);
         record.dialect(what);
+        record.traced(presented.headers);
         record.asked(ITSELF, false, config.snapshot.revision, 0);
         record.costs_nothing();
         Self { gateway, config, record }

@@ -151,6 +151,7 @@ async fn run(
     let target = Target::passing(&aim.provider, &aim.model);
     let (metered, reach, of_batches) = (aim.metered, aim.reach, aim.of_batches);
     let mut headers = headers::of_request(&aim.provider.endpoint, &parts.headers, record.id());
+    record.hands_on(&mut headers);
     if is_socket {
         socket::asked(&parts.headers, &mut headers);
     }

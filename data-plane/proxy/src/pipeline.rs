@@ -336,7 +336,7 @@ impl Gateway {
         let began = tokio::time::Instant::now();
         let answered = outbound.run(&resolved, record).await?;
         let forwarded = outbound.forwarded;
-        let shadow = shadow::of(self, &resolved, errand, &body, &facts, stream);
+        let shadow = shadow::of(self, &resolved, errand, (&body, &facts), stream, record);
         let may_continue = stream && may_continue && answered.n_continued > 0;
         let again = may_continue.then(|| facts.clone());
         let asked = reply::Asked::new(&resolved, facts, stream, rates, chosen);

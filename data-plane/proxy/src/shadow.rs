@@ -24,6 +24,7 @@ use crate::ingress::{self, Errand};
 use crate::pipeline::{Gateway, Head, request_id};
 use crate::record::{Ending, Record};
 use crate::reply;
+use crate::spans::Span;
 use crate::state::Config;
 use crate::task;
 
@@ -39,6 +40,8 @@ pub(crate) struct Shadow {
     body: Bytes,
     facts: Facts,
     stream: bool,
+    /// Of the request that it is a shadow of.
+    span: Option<Span>,
 }
 
 /// The shadow of a conversation that has been answered, if it is to have one. Costs a branch where its model has none.
@@ -46,9 +49,9 @@ pub(crate) fn of(
     gateway: &Gateway,
     resolved: &Resolved,
     errand: Errand,
-    body: &Bytes,
-    facts: &Facts,
+    (body, facts): (&Bytes, &Facts),
     stream: bool,
+    record: &Record,
 ) -> Option<Box<Shadow>> {
     let shadow = resolved.shadow.as_ref().filter(|_| errand == Errand::Chat)?;
     let is_busy = gateway.sinks.meters.n_in_flight() > BUSY || gateway.draining.is_cancelled();
@@ -57,7 +60,7 @@ pub(crate) fn of(
     }
     let seat = shadow.take()?;
     let (model, body, facts) = (Arc::clone(&shadow.model), body.clone(), facts.clone());
-    Some(Box::new(Shadow { seat, model, body, facts, stream }))
+    Some(Box::new(Shadow { seat, model, body, facts, stream, span: record.span() }))
 }
 
 /// Asks the challenger, behind the request of this head; over when it has answered or the node drains.
@@ -66,6 +69,7 @@ pub(crate) fn cast(gateway: &Arc<Gateway>, config: &Arc<Config>, dialect: Dialec
     let mut record = Record::begin(Arc::clone(&gateway.sinks), Instant::now(), id.clone(), "POST", &head.path);
     record.dialect(Errand::Chat.language(dialect));
     record.shadows(&head.id);
+    record.traced_behind(shadow.span);
     // Until it has ended otherwise, what ends it is the drain.
     record.ended(Ending::Shutdown);
     let head = Head {
@@ -95,7 +99,7 @@ async fn ask(
     shadow: Shadow,
     mut record: Record,
 ) {
-    let Shadow { seat, model, body, facts, stream } = shadow;
+    let Shadow { seat, model, body, facts, stream, .. } = shadow;
     record.asked(&model, stream, config.snapshot.revision, body.len());
     match answered(gateway, config, dialect, &model, (&body, &facts), stream, &mut record).await {
         Ok(outcome) => {
@@ -130,7 +134,9 @@ async fn answered(
     let retries = Budget::new(Instant::now());
     let clients = (&gateway.client, &*gateway.tokens, &retries);
     let inbound = ingress::spoken(dialect);
-    let mut outbound = Outbound::new(clients, (Errand::Chat, inbound), body, facts, stream, headers.clone(), terms);
+    let mut forwarded = HeaderMap::new();
+    record.hands_on(&mut forwarded);
+    let mut outbound = Outbound::new(clients, (Errand::Chat, inbound), body, facts, stream, forwarded, terms);
     let answered = outbound.run(&resolved, record).await?;
     let asked = reply::Asked {
         route: None,

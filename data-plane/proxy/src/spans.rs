@@ -32,6 +32,8 @@ pub(crate) struct Span {
     pub(crate) parent: Option<u64>,
     /// Decided as it arrived; otherwise its ending decides.
     pub(crate) is_sampled: bool,
+    /// Nobody's call: what the gateway does behind its clients.
+    pub(crate) is_internal: bool,
 }
 
 /// A request that is to be told of.
@@ -60,13 +62,13 @@ impl Tracer {
         match parent {
             Some(Parent { is_sampled: false, .. }) => None,
             Some(Parent { trace_id, span_id: parent, .. }) => {
-                Some(Span { trace_id, span_id, parent: Some(parent), is_sampled: true })
+                Some(Span { trace_id, span_id, parent: Some(parent), is_sampled: true, is_internal: false })
             }
             None => {
                 let trace_id = rand::random::<u128>().max(1);
                 // Of the random part that later versions of the header keep.
                 let drawn = (trace_id as u64) >> 1;
-                Some(Span { trace_id, span_id, parent: None, is_sampled: drawn < self.below })
+                Some(Span { trace_id, span_id, parent: None, is_sampled: drawn < self.below, is_internal: false })
             }
         }
     }
@@ -86,6 +88,12 @@ impl Tracer {
 // === impl Span ===
 
 impl Span {
+    /// What is done behind this one: in its trace, below it, and sampled as it is.
+    pub(crate) fn behind(self) -> Self {
+        let span_id = rand::random::<u64>().max(1);
+        Self { span_id, parent: Some(self.span_id), is_internal: true, ..self }
+    }
+
     /// What goes to whoever is asked behind us: the same trace, and this request as the parent.
     pub(crate) fn hand_on(&self, headers: &mut HeaderMap) {
         let Self { trace_id, span_id, is_sampled, .. } = self;
@@ -149,6 +157,15 @@ mod tests {
             tracer.ended(tracer.begin(None).expect("a span"), &log(200, "finished", 1));
         }
         assert!(meters.render().contains("gateway_spans_total{outcome=\"dropped\"} 3\n"), "{}", meters.render());
+    }
+
+    #[test]
+    fn what_is_done_behind_a_request_is_below_it() {
+        let (tracer, _told) = Tracer::new(0.0, Duration::MAX, Arc::new(Meters::new()));
+        let span = tracer.begin(parent(true)).expect("a span");
+        let behind = span.behind();
+        assert_eq!((behind.trace_id, behind.parent, behind.is_sampled), (span.trace_id, Some(span.span_id), true));
+        assert!(behind.is_internal && !span.is_internal && behind.span_id != span.span_id);
     }
 
     #[test]

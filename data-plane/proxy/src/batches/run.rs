@@ -288,6 +288,7 @@ impl Work {
         let sinks = Arc::clone(&self.gateway.sinks);
         let mut record = Record::begin(sinks, Instant::now(), id.clone(), "POST", &path);
         record.dialect(errand.language(dialect));
+        record.traced_alone();
         let (form, here) = (StreamForm::Events, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let head = Head { path, headers, from: here.ip(), id: id.clone(), form, connection: None, run: None };
         // What says nothing of streams may mean one; nothing but a conversation can be told that none is wanted.

@@ -23,6 +23,8 @@ pub const METRICS: &[Metric] = &[
     Metric::histogram("gateway_time_to_first_token_seconds", PROVIDER, "from arrival to the first content of a streamed reply"),
     Metric::histogram("gateway_inter_token_seconds", PROVIDER, "mean time from one token of a streamed reply to the next"),
     Metric::histogram("gateway_queue_seconds", PROVIDER, "time spent waiting for a place at a provider that takes only so many at once, of requests that waited"),
+    Metric::histogram("gateway_upstream_duration_seconds", &["provider", "operation", "outcome"], "from an attempt's beginning to its end, which is that of the reply for the one that answers"),
+    Metric::histogram("gateway_request_tokens", &["provider", "operation", "type"], "tokens of one request: `input`, what caches had among it, and `output`"),
     Metric::counter("gateway_tokens_total", &["provider", "class"], "tokens used"),
     Metric::counter("gateway_cost_nano_usd_total", PROVIDER, "cost in billionths of a US dollar"),
     Metric::counter("gateway_unpriced_requests_total", PROVIDER, "requests whose cost nobody knows"),
@@ -98,11 +100,12 @@ pub(crate) fn row(name: &str) -> &'static Metric {
 /// Tells the recorder all that it may be asked to record.
 pub(super) fn describe(recorder: &PrometheusRecorder) {
     for Metric { name, kind, about, .. } in METRICS {
+        let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };
         let (name, about) = ((*name).into(), (*about).into());
         match kind {
             Kind::Counter => recorder.describe_counter(name, None, about),
             Kind::Gauge => recorder.describe_gauge(name, None, about),
-            Kind::Histogram => recorder.describe_histogram(name, Some(Unit::Seconds), about),
+            Kind::Histogram => recorder.describe_histogram(name, Some(unit), about),
         }
     }
 }

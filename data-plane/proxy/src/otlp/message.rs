@@ -68,6 +68,7 @@ pub(super) struct Span {
 #[repr(i32)]
 pub(super) enum SpanKind {
     Unspecified = 0,
+    Internal = 1,
     Server = 2,
     Client = 3,
 }

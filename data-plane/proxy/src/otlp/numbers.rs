@@ -1,4 +1,4 @@
-//! What `/metrics` tells, as OTLP: the same numbers under the same names, and three histograms under the names that the semantic
+//! What `/metrics` tells, as OTLP: the same numbers under the same names, and five histograms under the names that the semantic
 //! conventions for generative AI have for them. There is one place where numbers are made, so that both ways tell the same.
 
 use std::collections::BTreeMap;
@@ -6,11 +6,28 @@ use std::collections::BTreeMap;
 use super::message::{CUMULATIVE, Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, NumberPoint, Sum};
 
 /// Ours, and theirs.
-const CONVENTIONAL: [(&str, &str); 3] = [
+const CONVENTIONAL: [(&str, &str); 5] = [
+    ("gateway_upstream_duration_seconds", "gen_ai.client.operation.duration"),
+    ("gateway_request_tokens", "gen_ai.client.token.usage"),
     ("gateway_request_duration_seconds", "gen_ai.server.request.duration"),
     ("gateway_time_to_first_token_seconds", "gen_ai.server.time_to_first_token"),
     ("gateway_inter_token_seconds", "gen_ai.server.time_per_output_token"),
 ];
+
+/// Labels of ours, and the attributes that they are there.
+const ATTRIBUTES: [(&str, &str); 4] = [
+    ("provider", "gen_ai.provider.name"),
+    ("operation", "gen_ai.operation.name"),
+    ("type", "gen_ai.token.type"),
+    ("outcome", "error.type"),
+];
+
+/// The names in which a metric is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Ours,
+    Conventional,
+}
 
 /// A family while its samples are read.
 #[derive(Default)]
@@ -43,10 +60,10 @@ pub(super) fn of(text: &str, started_unix_nanos: u64, unix_nanos: u64) -> Vec<Me
     }
     let times = (started_unix_nanos, unix_nanos);
     let told = families.iter().filter(|(_, family)| !family.points.is_empty());
-    let mut metrics: Vec<Metric> = told.map(|(name, family)| metric(name, family, "", times)).collect();
+    let mut metrics: Vec<Metric> = told.map(|(name, family)| metric(name, family, Names::Ours, times)).collect();
     for (ours, theirs) in CONVENTIONAL {
         if let Some(family) = families.get(ours).filter(|family| !family.points.is_empty()) {
-            metrics.push(metric(theirs, family, "gen_ai.provider.name", times));
+            metrics.push(metric(theirs, family, Names::Conventional, times));
         }
     }
     metrics
@@ -77,15 +94,8 @@ fn sample(families: &mut BTreeMap<&str, Family>, series: &str, value: f64) {
     }
 }
 
-/// With `provider` under this name, where there is one.
-fn metric(name: &str, family: &Family, provider: &str, (start_unix_nanos, unix_nanos): (u64, u64)) -> Metric {
-    let attributes = |labels: &str| {
-        let named = |(key, value): (String, String)| {
-            let key = if key == "provider" && !provider.is_empty() { provider } else { &key };
-            KeyValue::text(key, &value)
-        };
-        labels_of(labels).into_iter().map(named).collect()
-    };
+fn metric(name: &str, family: &Family, names: Names, (start_unix_nanos, unix_nanos): (u64, u64)) -> Metric {
+    let attributes = |labels: &str| labels_of(labels).into_iter().filter_map(|label| attribute(label, names)).collect();
     let numbers = || {
         let point = |(labels, point): (&String, &Point)| NumberPoint {
             start_unix_nanos,
@@ -104,15 +114,23 @@ fn metric(name: &str, family: &Family, provider: &str, (start_unix_nanos, unix_n
         }
         _ => Data::Gauge(Gauge { points: numbers() }),
     };
-    let is_time = name.ends_with("_seconds") || name.ends_with("_seconds_total") || !provider.is_empty();
-    let unit = if is_time {
-        "s"
-    } else if name.ends_with("_bytes") {
-        "By"
-    } else {
-        "1"
+    let unit = match name {
+        "gen_ai.client.token.usage" => "{token}",
+        _ if names == Names::Conventional || name.ends_with("_seconds") || name.ends_with("_seconds_total") => "s",
+        _ if name.ends_with("_bytes") => "By",
+        _ => "1",
     };
     Metric { name: name.to_owned(), description: family.about.clone(), unit: unit.to_owned(), data: Some(data) }
+}
+
+/// What is said of a success is left out among the conventional ones.
+fn attribute((label, value): (String, String), names: Names) -> Option<KeyValue> {
+    let theirs = ATTRIBUTES.iter().find(|(ours, _)| *ours == label).filter(|_| names == Names::Conventional);
+    match theirs {
+        Some((_, "error.type")) if value == "ok" => None,
+        Some((_, theirs)) => Some(KeyValue::text(theirs, &value)),
+        None => Some(KeyValue::text(&label, &value)),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "they are counts")]

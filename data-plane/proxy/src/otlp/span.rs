@@ -1,17 +1,18 @@
-//! A request as spans: one of the server, and below it one of the client for each attempt, with what the semantic conventions for
+//! A request as spans: one of the server, or within the gateway where nobody waits for it, and below it one of the client for each attempt, with what the semantic conventions for
 //! generative AI want to know. Texts of prompts and replies are not among it, nor are keys.
 
 use gateway_wire::v1::{Attempt, LogRecord, TokenUsage};
 
 use super::message::{ERROR, KeyValue, Span as Message, SpanKind, Status};
+use crate::meters::operations::{answering, end_of, operation};
 use crate::spans::Span;
 
 /// Odd, so that every attempt of a request has an id of its own.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(super) fn of(span: Span, log: &LogRecord) -> Vec<Message> {
-    let answered = log.attempts.iter().rposition(|attempt| attempt.error_code.is_empty() && attempt.status < 400);
-    let mut spans = vec![server(span, log)];
+    let answered = answering(log);
+    let mut spans = vec![whole(span, log)];
     spans.extend(log.attempts.iter().enumerate().map(|(number, attempt)| {
         let is_answer = Some(number) == answered;
         client(span, log, (number, attempt), is_answer)
@@ -19,7 +20,7 @@ pub(super) fn of(span: Span, log: &LogRecord) -> Vec<Message> {
     spans
 }
 
-fn server(span: Span, log: &LogRecord) -> Message {
+fn whole(span: Span, log: &LogRecord) -> Message {
     let mut attributes = vec![
         KeyValue::text("http.request.method", &log.method),
         KeyValue::text("url.path", &log.path),
@@ -38,6 +39,7 @@ fn server(span: Span, log: &LogRecord) -> Message {
         ("gateway.key.id", &log.key_id),
         ("gateway.team", &log.team),
         ("gateway.organization", &log.organization),
+        ("gateway.shadow_of", &log.shadow_of),
         ("error.type", &log.error_code),
     ] {
         if !value.is_empty() {
@@ -55,8 +57,12 @@ fn server(span: Span, log: &LogRecord) -> Message {
         trace_id: span.trace_id.to_be_bytes().to_vec(),
         span_id: span.span_id.to_be_bytes().to_vec(),
         parent_span_id: span.parent.map(|parent| parent.to_be_bytes().to_vec()).unwrap_or_default(),
-        name: format!("{} {}", log.method, place(log)),
-        kind: SpanKind::Server.into(),
+        name: match span.is_internal {
+            true if !log.shadow_of.is_empty() => format!("shadow {}", log.model),
+            true => format!("batch line {}", place(log)),
+            false => format!("{} {}", log.method, place(log)),
+        },
+        kind: if span.is_internal { SpanKind::Internal } else { SpanKind::Server }.into(),
         start_unix_nanos: at(log, 0),
         end_unix_nanos: at(log, log.total_us),
         attributes,
@@ -69,9 +75,12 @@ fn client(span: Span, log: &LogRecord, (number, attempt): (usize, &Attempt), is_
     let mut attributes = vec![
         KeyValue::text("gen_ai.operation.name", operation),
         KeyValue::text("gen_ai.provider.name", &attempt.provider),
-        KeyValue::text("gen_ai.request.model", &attempt.model),
         KeyValue::bool("gen_ai.request.stream", log.stream),
     ];
+    // What passes need not name a model.
+    if !attempt.model.is_empty() {
+        attributes.push(KeyValue::text("gen_ai.request.model", &attempt.model));
+    }
     if attempt.status > 0 {
         attributes.push(KeyValue::int("http.response.status_code", attempt.status.into()));
     }
@@ -89,13 +98,13 @@ fn client(span: Span, log: &LogRecord, (number, attempt): (usize, &Attempt), is_
         let first = (log.first_token_us - attempt.started_us) as f64 / 1e6;
         attributes.push(KeyValue::double("gen_ai.response.time_to_first_chunk", first));
     }
-    let ended_us = if is_answer { log.total_us } else { attempt.ended_us.max(attempt.started_us) };
+    let ended_us = end_of(log, attempt, is_answer);
     let span_id = span.span_id.wrapping_add(STEP.wrapping_mul(number as u64 + 1)).max(1);
     Message {
         trace_id: span.trace_id.to_be_bytes().to_vec(),
         span_id: span_id.to_be_bytes().to_vec(),
         parent_span_id: span.span_id.to_be_bytes().to_vec(),
-        name: format!("{operation} {}", attempt.model),
+        name: format!("{operation} {}", attempt.model).trim_end().to_owned(),
         kind: SpanKind::Client.into(),
         start_unix_nanos: at(log, attempt.started_us),
         end_unix_nanos: at(log, ended_us),
@@ -123,20 +132,12 @@ fn usage(tokens: &TokenUsage) -> Vec<KeyValue> {
     usage
 }
 
-/// Of the conventions' words.
-fn operation(log: &LogRecord) -> &'static str {
-    match log.path.as_str() {
-        "/v1/embeddings" => "embeddings",
-        "/v1/completions" => "text_completion",
-        _ if log.dialect == "gemini_generate" => "generate_content",
-        _ => "chat",
-    }
-}
-
 /// The path where it holds no name, else what is spoken there: a span's name has few values.
 fn place(log: &LogRecord) -> &str {
-    let is_fixed = log.path.starts_with("/v1/") && log.path.split('/').count() <= 4 && !log.path.contains(':');
-    if is_fixed && log.dialect != "pass" { &log.path } else { &log.dialect }
+    // What is asked of models has a dialect of two words, and a path of two steps at most; other paths name things at the second.
+    let n_steps = if log.dialect.contains('-') { 2 } else { 1 };
+    let rest = log.path.strip_prefix("/v1/").filter(|rest| rest.split('/').count() <= n_steps && !rest.contains(':'));
+    if rest.is_some() && log.dialect != "pass" { &log.path } else { &log.dialect }
 }
 
 fn at(log: &LogRecord, micros: u64) -> u64 {

@@ -174,6 +174,7 @@ impl Connection {
         let sinks = Arc::clone(&self.gateway.sinks);
         let mut record = Record::begin(sinks, Instant::now(), id.clone(), "GET", PATH);
         record.dialect(ERRAND.language(DIALECT));
+        record.traced(&self.headers);
         let head = Head {
             path: PATH.to_owned(),
             headers: self.headers.clone(),

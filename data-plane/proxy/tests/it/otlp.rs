@@ -1,5 +1,7 @@
 //! Traces and metrics as a collector gets them, read with the official definitions of OTLP.
 
+mod behind;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
+use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -127,6 +129,7 @@ async fn otlp_traces_and_metrics() {
     assert_eq!((first.name.as_str(), second.name.as_str()), ("chat ill", "chat well"));
     assert_eq!((first.status.as_ref().map(|status| status.code), &second.status), (Some(2), &None));
     assert_eq!(ill["error.type"], record["attempts"][0]["error_code"]);
+    assert_eq!((&ill["http.response.status_code"], &record["attempts"][0]["status"]), (&json!(500), &json!(500)));
     for (name, expected) in [
         ("gen_ai.operation.name", json!("chat")),
         ("gen_ai.provider.name", json!("up")),
@@ -155,6 +158,7 @@ async fn otlp_traces_and_metrics() {
         (attributes(&point.attributes)["gen_ai.provider.name"].clone(), first.unit.as_str()),
         (json!("up"), "s")
     );
+    conventional_metrics(&collector, &record["tokens"]);
     for sent in collector.requests() {
         assert_eq!(
             (sent.header("x-tenant"), sent.header("authorization")),
@@ -165,6 +169,30 @@ async fn otlp_traces_and_metrics() {
         assert!(!text.contains("secret of the prompt") && !text.contains(KEY) && text.contains("edge"), "{text}");
     }
     gateway.stop().await;
+}
+
+/// Of one request with two attempts.
+fn conventional_metrics(collector: &Upstream, tokens: &Value) {
+    let points = |name: &str| {
+        let metric = metric(collector, name).unwrap_or_else(|| panic!("`{name}` is among them"));
+        let Some(Data::Histogram(histogram)) = metric.data else { panic!("{name}") };
+        (metric.unit, histogram.data_points)
+    };
+    let (unit, durations) = points("gen_ai.client.operation.duration");
+    let errors: Vec<_> =
+        durations.iter().map(|point| attributes(&point.attributes).get("error.type").cloned()).collect();
+    assert_eq!((unit.as_str(), durations.len()), ("s", 2), "{durations:?}");
+    assert!(errors.contains(&None) && errors.contains(&Some(json!("upstream_error"))), "{errors:?}");
+    let (unit, used) = points("gen_ai.client.token.usage");
+    assert_eq!(unit, "{token}");
+    for (kind, expected) in [("input", &tokens["input"]), ("output", &tokens["output"])] {
+        let of = |point: &&HistogramDataPoint| attributes(&point.attributes)["gen_ai.token.type"] == kind;
+        let point = used.iter().find(of).expect(kind);
+        assert_eq!((point.count, point.sum), (1, expected.as_f64()), "{kind}");
+        assert_eq!(point.explicit_bounds[..3], [1.0, 4.0, 16.0]);
+        let of = attributes(&point.attributes);
+        assert_eq!((&of["gen_ai.operation.name"], &of["gen_ai.provider.name"]), (&json!("chat"), &json!("up")));
+    }
 }
 
 #[tokio::test]

@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// Asks for a text behind `previous` and gives back the id of the answer.
-    async fn said(&mut self, input: &str, previous: Option<&str>) -> String {
+    pub(crate) async fn said(&mut self, input: &str, previous: Option<&str>) -> String {
         let last = self.ask(create(input, previous)).await;
         assert_eq!(last["type"], "response.completed", "{last}");
         last["response"]["id"].as_str().expect("an id").to_owned()
