@@ -11,6 +11,7 @@ pub(crate) mod operations;
 mod exemplars;
 pub(crate) mod process;
 pub(crate) mod openmetrics;
+pub mod compat;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ use crate::body::ReplyBody;
 use crate::cache::Cache;
 use crate::config::Admin;
 use crate::ingress::{self, Operation};
-use crate::meters::{Meters, openmetrics, process};
+use crate::meters::{Meters, compat, openmetrics, process};
 use crate::pipeline::{Gateway, request_id};
 use crate::pprof::Profiler;
 use crate::state::Live;
@@ -83,7 +83,7 @@ impl Ops {
         match operation {
             Operation::Health => Some(json_response(StatusCode::OK, &self.health())),
             Operation::Ready => Some(self.ready()),
-            Operation::Metrics => Some(self.metrics(request.headers())),
+            Operation::Metrics => Some(self.metrics(request.headers(), request.uri().query())),
             Operation::Statistics => Some(match &self.doors.key {
                 Some(key) if !presents(request.headers(), key) => locked(),
                 _ => json_response(StatusCode::OK, &self.statistics()),
@@ -181,8 +181,17 @@ impl Ops {
         self.meters.render() + &upstreams + &process
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Response<ReplyBody> {
-        let text = self.exposition();
+    /// With the names of other gateways beside, where the query asks for them.
+    fn metrics(&self, headers: &HeaderMap, query: Option<&str>) -> Response<ReplyBody> {
+        let dialects = match compat::asked(query) {
+            Ok(dialects) => dialects,
+            Err(word) => {
+                let message = format!("`compat` knows `lunargate`, `nenya` and `gateway-llm`, not `{word}`");
+                return json_response(StatusCode::BAD_REQUEST, &json!({"error": {"message": message}}));
+            }
+        };
+        let mut text = self.exposition();
+        text += &compat::of(&text, &dialects);
         let (text, kind) = match openmetrics::is_wanted(headers) {
             true => (self.meters.open(&text), openmetrics::CONTENT_TYPE),
             false => (text, "text/plain; version=0.0.4; charset=utf-8"),

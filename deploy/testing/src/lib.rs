@@ -1,5 +1,5 @@
-//! What tests of several crates need: the built program, a real Postgres, a real Redis and a real balancer of their own, and a
-//! place for the figures that they measure. It starts only what it ends again, and listens on loopback only.
+//! What tests of several crates need: the built program, a real Postgres, a real Redis and a real balancer of their own,
+//! Prometheus' tool, and a place for the figures that they measure. It starts only what it ends again, and listens on loopback only.
 
 mod binary;
 mod ports;
@@ -7,6 +7,7 @@ pub mod figure;
 pub mod generated;
 pub mod haproxy;
 pub mod postgres;
+pub mod promtool;
 pub mod redis;
 
 pub use binary::gatewayctl;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gateway_fake::{Script, Upstream};
 use gateway_server::meters::METRICS;
+use gateway_testing::promtool;
 use gateway_wire::metric::{self, Kind, Metric};
 use gateway_wire::v1::control_msg::Msg;
 use gateway_wire::v1::fleet_client::FleetClient;
@@ -197,10 +198,12 @@ async fn scrapes() -> Vec<String> {
     vec![current, behind, refusing, away, closed]
 }
 
+/// And Prometheus' own tool finds nothing to say about any of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_declared_metric_moves_and_every_one_told_is_declared() {
     let mut moved = BTreeSet::new();
     for text in scrapes().await {
+        promtool::check(&text);
         for (series, value) in samples(&text) {
             check_labels(series);
             if value > 0.0 {

@@ -1,16 +1,17 @@
 //! What is declared is told, what is told is declared, and all of it moves: the table of metrics against nodes with traffic and faults.
 
+mod compat;
 mod faults;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use gateway_fake::Upstream;
 use gateway_fake::reply::openai;
 use gateway_proxy::meters::METRICS;
+use gateway_proxy::meters::compat::{self as told_as, Dialect};
+use gateway_testing::promtool;
 use gateway_wire::metric::{self, Kind, Metric};
 use serde_json::json;
 
@@ -142,39 +143,10 @@ const UNSAMPLED: &str = "4bf92f3577b34da6a3ce929d0e0e4737";
 /// The row of the list of features: Prometheus' own tool finds nothing to say about a node that has done everything.
 #[tokio::test]
 async fn promtool_check_metrics() {
-    let texts = traffic::scrapes().await;
-    for text in &texts {
-        if !is_clean(text) {
-            return;
-        }
+    for text in traffic::scrapes().await {
+        promtool::check(&text);
+        promtool::check(&told_as::of(&text, &Dialect::ALL));
     }
-    // It is no yes-man.
-    let tool = promtool("# TYPE bad counter\nbad 1\n").expect("it is there");
-    assert!(!tool.0, "{}", tool.1);
-}
-
-/// False where the tool is not installed.
-fn is_clean(text: &str) -> bool {
-    let Some((is_clean, said)) = promtool(text) else { return false };
-    assert!(is_clean && said.is_empty(), "{said}\n{text}");
-    true
-}
-
-fn promtool(text: &str) -> Option<(bool, String)> {
-    let spawned = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut tool) = spawned else {
-        gateway_testing::missing("promtool is not installed (package `prometheus`)");
-        return None;
-    };
-    tool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
-    let output = tool.wait_with_output().expect("it ends");
-    let said = [output.stdout, output.stderr].concat();
-    Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
 }
 
 #[test]
@@ -191,10 +163,11 @@ fn the_table_is_sound() {
         assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
         assert_eq!(
             *kind == Kind::Histogram,
-            name.ends_with("_seconds")
-                && !name.contains("uptime")
-                && !name.contains("stale")
-                && !name.contains("start_time"),
+            name.ends_with("_request_tokens")
+                || name.ends_with("_seconds")
+                    && !name.contains("uptime")
+                    && !name.contains("stale")
+                    && !name.contains("start_time"),
             "{name}"
         );
         assert!(name.starts_with("gateway_") || name.starts_with("process_"), "{name}");

@@ -50,7 +50,7 @@ async fn routed() -> String {
          - {{name: on, strategy: priority, continuation: {{enabled: true}}, targets: [{{provider: cut, model: up}}, {{provider: well, model: up}}]}}\n  \
          - {{name: odd, targets: [{{provider: odd, model: up}}]}}\n\
          keys:\n  - {{name: test, secret: {KEY}, budget: {{amount_usd: 100, window: monthly}}}}\n",
-        provider("well", &well, ", limits: {rpm: 1000}, probe: {path: /health, interval: 1s}"),
+        provider("well", &well, ", limits: {rpm: 1000, tpm: 1000000}, probe: {path: /health, interval: 1s}"),
         provider("ill", &ill, ill_more),
         provider("cut", &cut, ", breaker: {enabled: false}"),
         provider("odd", &odd, ""),
