@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use gateway_model::secret::Secret;
-use gateway_proxy::command::{Signals, install_log, remove_stale, tls_files, write_private};
+use gateway_proxy::command::{Collecting, Signals, install_log, remove_stale, tls_files, write_private};
 use gateway_standalone::{File, Options, Refused, Seed, Standalone};
 use serde_json::json;
 
@@ -95,6 +95,8 @@ pub(crate) struct Up {
     /// Worker threads of the data plane [default: one per core]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    #[command(flatten)]
+    otlp: Collecting,
     /// Configuration to apply at each start, as `gatewayctl apply -f` would
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
@@ -120,9 +122,10 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
     // file has to be right on its own.
     let load = if up.data_dir.exists() { source::load } else { source::load_alone };
     let source = file.as_ref().map(load).transpose()?;
+    let options = options(&up, source.as_ref())?;
     let mut signals = Signals::listen()?;
     let standalone = tokio::select! {
-        standalone = gateway_standalone::start(options(&up, source.as_ref())) => standalone,
+        standalone = gateway_standalone::start(options) => standalone,
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     };
     let standalone = standalone.map_err(|error| refused(error, source.as_ref()))?;
@@ -146,12 +149,12 @@ async fn serve(up: Up) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn options(up: &Up, source: Option<&Source>) -> Options {
+fn options(up: &Up, source: Option<&Source>) -> anyhow::Result<Options> {
     let seed = match source {
         Some(source) => Seed::File(file(source)),
         None => Seed::Look(Box::new(host::variable)),
     };
-    Options {
+    Ok(Options {
         data_dir: up.data_dir.clone(),
         listen: up.listen,
         tls: tls_files(up.tls_cert.clone(), up.tls_key.clone()),
@@ -167,8 +170,9 @@ fn options(up: &Up, source: Option<&Source>) -> Options {
         master_key_file: up.master_key_file.clone(),
         database_url: up.database_url.clone(),
         workers: up.workers,
+        otlp: up.otlp.clone().asked()?,
         seed,
-    }
+    })
 }
 
 fn file(source: &Source) -> File {

@@ -16,7 +16,7 @@ use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
 use gateway_model::set::Set;
 use gateway_proxy::Node;
-use gateway_proxy::config::{Admin, DEFAULT_LISTEN, Endpoint, Source, TlsFiles};
+use gateway_proxy::config::{Admin, DEFAULT_LISTEN, Endpoint, Otlp, Source, TlsFiles};
 use gateway_server::ControlPlane;
 use gateway_server::change::{Actor, Changes, Edit, Outcome, Refusal, Request, Wish};
 use gateway_server::config::DEFAULT_FLEET_LISTEN;
@@ -44,6 +44,8 @@ pub struct Options {
     pub kek_file: Option<PathBuf>,
     pub master_key_file: Option<PathBuf>,
     pub workers: Option<usize>,
+    /// Where the node's traces and metrics are sent. `None`: nowhere.
+    pub otlp: Option<Otlp>,
     pub seed: Seed,
 }
 
@@ -121,6 +123,7 @@ pub async fn start(options: Options) -> anyhow::Result<Standalone> {
         pprof: options.pprof,
         ops_tls: options.ops_tls,
         workers: options.workers,
+        otlp: options.otlp,
         admin: Some(admin),
         ..gateway_proxy::config::Options::new(Source::Fleet(Endpoint::Pipe(control.pipe())))
     });

@@ -23,3 +23,5 @@ mod requests;
 mod doctor;
 #[cfg(feature = "server")]
 mod membership;
+#[cfg(feature = "server")]
+mod collected;

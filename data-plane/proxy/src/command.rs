@@ -91,16 +91,8 @@ pub struct DataPlane {
     /// The private key of that one.
     #[arg(long, value_name = "FILE", requires = "ops_tls_cert")]
     pub ops_tls_key: Option<PathBuf>,
-    /// Send traces and metrics here by OTLP over HTTP, in place of `OTEL_EXPORTER_OTLP_ENDPOINT`.
-    #[arg(long, value_name = "URL")]
-    pub otlp_endpoint: Option<String>,
-    /// A file with headers for that, `name=value`, one a line; in place of `OTEL_EXPORTER_OTLP_HEADERS`.
-    #[arg(long, value_name = "FILE")]
-    pub otlp_headers_file: Option<PathBuf>,
-    /// The part of the traces that begin here which is recorded, from 0 to 1. What fails or takes 10 seconds always is, and a trace
-    /// that a client has begun as the client says.
-    #[arg(long, value_name = "RATIO", default_value_t = 0.1)]
-    pub trace_ratio: f64,
+    #[command(flatten)]
+    pub otlp: Collecting,
     /// Worker threads; by default one per available core.
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,
@@ -120,6 +112,21 @@ pub struct DataPlane {
     /// Seconds between answering 503 on /ready and closing the listener.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub drain_delay: u64,
+}
+
+/// Who collects traces and metrics: the same flags wherever a node runs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Collecting {
+    /// Send traces and metrics here by OTLP over HTTP, in place of `OTEL_EXPORTER_OTLP_ENDPOINT`
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// A file with headers for that, `name=value`, one a line; in place of `OTEL_EXPORTER_OTLP_HEADERS`
+    #[arg(long, value_name = "FILE")]
+    pub otlp_headers_file: Option<PathBuf>,
+    /// The part of the traces that begin here which is recorded, from 0 to 1. What fails or takes 10 seconds always is, and a trace
+    /// that a client has begun as the client says
+    #[arg(long, value_name = "RATIO", default_value_t = 0.1)]
+    pub trace_ratio: f64,
 }
 
 /// Where a member keeps its own unless told otherwise.
@@ -163,7 +170,7 @@ impl DataPlane {
 
     fn options(self) -> anyhow::Result<Options> {
         let is_member = !self.fleet_urls.is_empty();
-        let otlp = Otlp::asked(self.otlp_endpoint, self.otlp_headers_file.as_deref(), self.trace_ratio)?;
+        let otlp = self.otlp.asked()?;
         let log = match (self.log_file, self.no_log) {
             (Some(path), _) => LogSink::File(path),
             (None, false) if !is_member => LogSink::Stdout,
@@ -206,6 +213,18 @@ impl DataPlane {
             redis_url,
             ..Options::new(source)
         })
+    }
+}
+
+// === impl Collecting ===
+
+impl Collecting {
+    /// `None` where neither a flag nor a variable names an endpoint.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or the ratio is none.
+    pub fn asked(self) -> anyhow::Result<Option<Otlp>> {
+        Otlp::asked(self.otlp_endpoint, self.otlp_headers_file.as_deref(), self.trace_ratio)
     }
 }
 

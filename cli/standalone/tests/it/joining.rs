@@ -109,6 +109,7 @@ async fn up(data_dir: &Path, fleet_listen: Option<SocketAddr>) -> anyhow::Result
         kek_file: None,
         master_key_file: None,
         workers: Some(1),
+        otlp: None,
         seed: Seed::File(File { owner: "test".to_owned(), resources: Vec::<Resource>::new() }),
     })
     .await
