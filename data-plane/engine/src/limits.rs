@@ -143,10 +143,11 @@ pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refus
     Ok(Permit { scopes, asked, shown, borrowed: borrowed.bits, settled: false, kept: None })
 }
 
-/// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled.
-pub fn owed(scopes: Scopes) -> Permit {
-    scopes.each().for_each(|limits| limits.open());
-    let asked = Asked { max_output: Some(0), ..Asked::default() };
+/// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled. It counts
+/// from now on, among so many nodes as `asked` says.
+pub fn owed(scopes: Scopes, asked: Asked, now: Instant) -> Permit {
+    let asked = Asked { n_input: 0, max_output: Some(0), ..asked };
+    scopes.each().for_each(|limits| limits.begin(asked, rate::moment(now)));
     Permit { scopes, asked, shown: None, borrowed: 0, settled: false, kept: None }
 }
 
@@ -205,9 +206,7 @@ impl Limits {
             return Ok(());
         }
         let now = rate::moment(now);
-        if self.parts.load(Ordering::Relaxed) != asked.regime() {
-            self.turn(asked, now);
-        }
+        self.turn_where_others(asked, now);
         let before = *borrowed;
         for (position, limit) in self.rates.iter().enumerate() {
             match limit.take(asked, now, borrowed) {
@@ -224,6 +223,19 @@ impl Limits {
             }
         }
         Ok(())
+    }
+
+    /// Takes nothing, whatever there is.
+    fn begin(&self, asked: Asked, now: u64) {
+        self.open();
+        self.turn_where_others(asked, now);
+        self.rates.iter().for_each(|limit| limit.rate.begin(now));
+    }
+
+    fn turn_where_others(&self, asked: Asked, now: u64) {
+        if self.parts.load(Ordering::Relaxed) != asked.regime() {
+            self.turn(asked, now);
+        }
     }
 
     fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {

@@ -108,8 +108,8 @@ impl LimitStore {
     }
 
     /// See [`gateway_engine::limits::owed`].
-    pub(crate) fn owed(&self, scopes: Scopes) -> Permit {
-        central::owed(scopes, self.keeper())
+    pub(crate) fn owed(&self, scopes: Scopes, asked: Asked) -> Permit {
+        central::owed(scopes, asked, Instant::now(), self.keeper())
     }
 
     fn is_back(&self) {

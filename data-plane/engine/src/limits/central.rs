@@ -82,8 +82,8 @@ pub fn admit_here(scopes: Scopes, asked: Asked, now: Instant, keeper: Arc<dyn Ke
 }
 
 /// For what was admitted in an earlier request: see [`super::owed`].
-pub fn owed(scopes: Scopes, keeper: Arc<dyn Keeper>) -> Permit {
-    let mut permit = super::owed(scopes);
+pub fn owed(scopes: Scopes, asked: Asked, now: Instant, keeper: Arc<dyn Keeper>) -> Permit {
+    let mut permit = super::owed(scopes, Asked { yields: false, ..asked }, now);
     permit.kept = Some(Box::new(Kept { keeper, is_here: false }));
     permit
 }

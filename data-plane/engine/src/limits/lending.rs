@@ -76,6 +76,15 @@ impl Loan {
         self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
+    /// As many as there are, up to so many.
+    pub(super) fn take_most(&self, n: u64, now: u64) -> u64 {
+        if n == 0 || now >= self.until.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let less = |left: u64| Some(left.saturating_sub(n));
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).map_or(0, |left| left.min(n))
+    }
+
     pub(super) fn has(&self, n: u64, now: u64) -> bool {
         now < self.until.load(Ordering::Relaxed) && n <= self.left.load(Ordering::Relaxed)
     }

@@ -53,22 +53,56 @@ impl Limit {
                 borrowed.next();
                 Ok(remaining / parts)
             }
-            Err(_) if self.borrows(asked) && borrowed.n_rates < u64::BITS && self.loan().take(wanted, now) => {
+            Err(_) if self.borrows(asked) && borrowed.n_rates < u64::BITS && self.borrow(wanted, parts, now) => {
                 borrowed.set();
                 Ok(self.rate.left(now) / parts)
             }
-            Err(wait) => {
-                let is_short = self.borrows(asked) && self.loan().want(wanted, now);
+            Err(wait) if self.borrows(asked) => {
+                // What is owed is paid by what is lent, which comes together faster than this node's part.
+                let wait = match self.owed(parts, now) {
+                    0 => wait,
+                    owed => Duration::from_nanos(self.rate.interval().saturating_mul(owed)),
+                };
+                let is_short = self.loan().want(self.missing(wanted, parts, now), now);
                 Err((wait.max(Duration::from_nanos(1)), is_short))
             }
+            Err(wait) => Err((wait.max(Duration::from_nanos(1)), false)),
         }
+    }
+
+    fn borrow(&self, wanted: u64, parts: u64, now: u64) -> bool {
+        let is_lent = self.pay(parts, now) && self.loan().take(wanted, now);
+        if is_lent {
+            // Should it use more than it borrowed.
+            self.rate.begin(now);
+        }
+        is_lent
+    }
+
+    /// Of what is lent, what this node owes is paid first: its part alone would take as many times as long, and others would pass
+    /// meanwhile.
+    fn pay(&self, parts: u64, now: u64) -> bool {
+        let owed = self.owed(parts, now);
+        let paid = self.loan().take_most(owed, now);
+        self.rate.give_back(paid.saturating_mul(parts));
+        paid == owed
+    }
+
+    fn owed(&self, parts: u64, now: u64) -> u64 {
+        self.rate.owed(now).div_ceil(parts)
+    }
+
+    /// What to ask for. A large debt is paid little by little, so that the lender has as much.
+    fn missing(&self, wanted: u64, parts: u64, now: u64) -> u64 {
+        let (owed, most) = (self.owed(parts, now), (self.rate.limit() / 60).max(1));
+        if owed > most { most } else { owed.saturating_add(wanted) }
     }
 
     /// Wants to borrow so much, if that is worth asking for and there is too little of it.
     pub(super) fn want(&self, asked: Asked, now: u64) -> bool {
-        let wanted = self.wanted(asked);
-        let is_there = || self.rate.wait(self.taken(asked), now).is_zero() || self.loan().has(wanted, now);
-        self.borrows(asked) && !is_there() && self.loan().want(wanted, now)
+        let missing = self.missing(self.wanted(asked), self.parts(asked), now);
+        let is_there = || self.rate.wait(self.taken(asked), now).is_zero() || self.loan().has(missing, now);
+        self.borrows(asked) && !is_there() && self.loan().want(missing, now)
     }
 
     pub(super) fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
@@ -138,8 +172,8 @@ impl Limit {
             self.loan().give_back(wanted.saturating_sub(used));
             self.rate.correct(0, used.saturating_sub(wanted).saturating_mul(parts));
         } else {
-            let taken = self.taken(asked) / self.parts(asked);
-            self.rate.correct(taken.saturating_mul(parts), used.saturating_mul(parts));
+            let taken = u128::from(self.taken(asked)) * u128::from(parts) / u128::from(self.parts(asked));
+            self.rate.correct(u64::try_from(taken).unwrap_or(u64::MAX), used.saturating_mul(parts));
         }
     }
 }

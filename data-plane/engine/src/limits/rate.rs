@@ -92,6 +92,16 @@ impl Rate {
             .expect("the update always gives a value");
     }
 
+    /// What is corrected later counts from now on, also where nothing was taken for long: it would be lost in that time.
+    pub(crate) fn begin(&self, now: u64) {
+        self.occupied_until.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// How many were used beyond all that there is.
+    pub(crate) fn owed(&self, now: u64) -> u64 {
+        self.occupied(now).saturating_sub(self.burst()).div_ceil(self.interval)
+    }
+
     /// Nanoseconds that one occupies.
     pub(crate) fn interval(&self) -> u64 {
         self.interval

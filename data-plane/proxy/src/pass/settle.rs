@@ -13,7 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use gateway_dialects::registry;
 use gateway_engine::identity::Caller;
 use gateway_engine::limits::bill::Bill;
-use gateway_engine::limits::{self, Limits, Owner, Scopes};
+use gateway_engine::limits::{self, Asked, Limits, Owner, Scopes};
 use gateway_engine::pass::Reach;
 use gateway_engine::snapshot::{Provider, Target};
 use gateway_ir::failure::Failure;
@@ -212,9 +212,10 @@ impl Owed {
         };
         record.asked(&as_model, false, self.revision, 0);
         record.served_by(Target::in_batches(&self.provider, model));
+        let asked = gateway.shared(Asked::default());
         record.admitted(match gateway.live.load().snapshot.settings.limit_store {
-            Some(_) => gateway.limit_store.owed(scopes),
-            None => limits::owed(scopes),
+            Some(_) => gateway.limit_store.owed(scopes, asked),
+            None => limits::owed(scopes, asked, Arrival::now()),
         });
         record.used(Usage { tier: Tier::Batch, ..usage });
         record.status(StatusCode::OK.as_u16());

@@ -108,7 +108,7 @@ fn what_passes_while_nobody_counts_is_told_later() {
     drop(enter(scopes.clone(), ASKED, book.clone()).expect("room").let_through());
     assert_eq!(book.heard(), ["Key a 0 +1", "Key a 1 +200", "Team a 0 +1", "Key a left", "Team a left"]);
     assert_eq!(key.n_open(), 0);
-    owed(scopes, book.clone()).settle(Settlement { usage: Usage { input: 40, ..Usage::default() } });
+    owed(scopes, ASKED, now, book.clone()).settle(Settlement { usage: Usage { input: 40, ..Usage::default() } });
     assert_eq!(book.heard(), ["Key a 1 +40", "Key a left", "Team a left"]);
 }
 

@@ -109,6 +109,13 @@ impl Lender {
         pool.lend(wanted, part, nanos)
     }
 
+    /// How many of a rate are lent, less those that came back.
+    #[cfg(test)]
+    pub(super) fn n_lent(&self, name: &str, now: Instant) -> u64 {
+        let n_lent = |pool: &Pool| pool.rate.occupied(self.clock.nanos(now)) / (pool.rate.interval() * pool.each);
+        self.pools.get(name).map_or(0, n_lent)
+    }
+
     /// What is yielded until whatever is lent now is over.
     fn count(&mut self, now: Instant) {
         let until = now + LASTS;

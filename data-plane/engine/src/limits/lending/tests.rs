@@ -1,10 +1,12 @@
 //! Nodes and a lender, with messages that are late or lost and nodes that hear of nobody: together they let no more pass than one would.
 
+mod sums;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use gateway_ir::usage::Usage;
-use gateway_model::limits::Limits as Document;
+use gateway_model::limits::{Limits as Document, Measure};
 use proptest::prelude::*;
 
 use super::*;
@@ -85,12 +87,17 @@ impl World {
     }
 
     fn ask(&mut self, node: usize) -> Outcome {
+        let asked = self.nodes[node].asked;
+        let usage = Usage { input: asked.n_input, output: asked.max_output.unwrap_or(0), ..Usage::default() };
+        self.ask_that_uses(node, usage)
+    }
+
+    fn ask_that_uses(&mut self, node: usize, usage: Usage) -> Outcome {
         let now = self.now();
         let node = &self.nodes[node];
         let asked = Asked { n_nodes: node.n_nodes, yields: self.now_ms < node.yields_until_ms, ..node.asked };
         match admit(Scopes::of_key(Arc::clone(&node.limits)), asked, now) {
             Ok(permit) => {
-                let usage = Usage { input: asked.n_input, output: asked.max_output.unwrap_or(0), ..Usage::default() };
                 permit.settle(Settlement { usage });
                 self.passed.push(self.now_ms);
                 Outcome::Passed
