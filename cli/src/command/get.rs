@@ -104,7 +104,9 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
             ],
             tenant,
         ),
-        Kind::Limit => (&[Text("NAME"), Text("LIMITS"), Text("OF"), SpareNumber("REVISION"), Spare("UPDATED")], limit),
+        Kind::Limit => {
+            (&[Text("NAME"), Text("LIMITS"), Text("OF"), Text("PER"), SpareNumber("REVISION"), Spare("UPDATED")], limit)
+        }
         Kind::Budget => (
             &[
                 Text("NAME"),
@@ -244,7 +246,8 @@ fn selected(item: &Value) -> String {
 }
 
 fn limit(item: &Value) -> Vec<String> {
-    vec![text(item, "/name"), limits(item), selected(item), text(item, "/revision"), when(item, "/updated_at")]
+    let (revision, updated_at) = (text(item, "/revision"), when(item, "/updated_at"));
+    vec![text(item, "/name"), limits(item), selected(item), dash(text(item, "/spec/per")), revision, updated_at]
 }
 
 fn budget(item: &Value) -> Vec<String> {

@@ -42,6 +42,12 @@ impl Selector {
         }
     }
 
+    /// The tags of this caller that are selected.
+    pub(crate) fn tags_of<'a>(&self, caller: &'a Caller) -> impl Iterator<Item = &'a str> {
+        let is_selected = |tag: &&str| self.tags.is_empty() || self.tags.iter().any(|glob| glob.matches(tag));
+        caller.tags.iter().map(AsRef::as_ref).filter(is_selected)
+    }
+
     pub(crate) fn selects(&self, Spender { caller, standing, models }: Spender<'_>) -> bool {
         let name = |tenant: &'_ Option<Arc<Tenant>>| tenant.as_ref().map(|tenant| Arc::clone(&tenant.name));
         let is_of = |globs: &[Glob], tenant: &Option<Arc<Tenant>>| any(globs, name(tenant).as_deref().into_iter());

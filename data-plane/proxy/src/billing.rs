@@ -62,7 +62,7 @@ pub(crate) fn check_priced(resolved: &Resolved) -> Result<(), Box<Failure>> {
 
 /// Everybody whose limits a request of this account takes.
 pub(crate) fn scopes(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Scopes {
-    account.scopes().sharing(snapshot.shared_limits.of(spender(account, models)))
+    account.scopes().sharing(snapshot.shared_limits.of(spender(account, models), Instant::now))
 }
 
 /// Within everybody's limits, or nothing is paid. Waits for a quarter of a second at most where a rate is to be borrowed first; where

@@ -122,6 +122,7 @@ impl Ops {
             json!({"circuits": circuits::statistics(&self.live.load().snapshot, Instant::now())});
         told["probes"] = probes::statistics(&self.live.load().snapshot).into();
         told["limits_shared_by"] = json!(self.live.standing.n_nodes().max(1));
+        told["limits_apart"] = limits::apart(&self.live.load().snapshot).into();
         told["budgets"] = limits::budgets(&self.live.load().snapshot);
         told["upstream_limits"] = limits::statistics(&self.live.load().snapshot, Instant::now()).into();
         told

@@ -57,6 +57,7 @@ pub const METRICS: &[Metric] = &[
     Metric::gauge("gateway_cache_entries", &[], "replies that are kept"),
     Metric::gauge("gateway_cache_bytes", &[], "their size in memory"),
     Metric::gauge("gateway_limits_shared_by", &[], "nodes that share rates and places"),
+    Metric::gauge("gateway_limit_parts", &["rule"], "users, keys and others that a limit with `per` tells apart on this node; of more than 100,000 those beyond share one"),
     Metric::gauge("gateway_limit_store_away", &[], "1 while the store of limits does not answer and `when_away` holds"),
     Metric::gauge("gateway_budgets", &[], "budgets that this node has been asked for"),
     Metric::gauge("gateway_budget_open_requests", &[], "requests that have money reserved"),

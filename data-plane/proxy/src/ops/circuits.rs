@@ -81,6 +81,6 @@ fn with_keys(snapshot: &Snapshot) -> impl Iterator<Item = &Target> {
     targets.flat_map(|target| std::iter::once(target).chain(&target.by_key)).map(AsRef::as_ref)
 }
 
-fn escaped(label: &str) -> String {
+pub(super) fn escaped(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -231,6 +231,32 @@ async fn whatever_is_selected_shares_a_limit() {
 }
 
 #[tokio::test]
+async fn each_user_has_a_limit_and_those_without_share_one() {
+    let upstream = answering().await;
+    let more = "users:\n  - {name: ada}\n  - {name: bob}\n\
+        limits:\n  - {name: of-m, match: {models: [m]}, per: user, limits: {rpm: 1}}\n";
+    let keys = [("a", ", user: ada"), ("b", ", user: bob"), ("again", ", user: ada"), ("c", ""), ("d", "")];
+    let gateway = gateway(&upstream, more, &keys).await;
+    let ask = async |key: &str, model: &str| post(&gateway, key, CHAT, &chat(model)).await;
+    for key in ["a", "b", "c"] {
+        assert_eq!(ask(key, "m").await.status, 200, "{key}");
+    }
+    for (key, whose) in [("again", "for user ada"), ("b", "for user bob"), ("d", "for no user")] {
+        let refused = ask(key, "m").await;
+        assert_eq!((refused.status, refused.header("x-gateway-limit-kind")), (429, Some("rpm")), "{key}");
+        assert!(refused.header("retry-after").is_some_and(|wait| wait.parse::<u64>().is_ok_and(|wait| wait > 50)));
+        let error = &refused.json()["error"];
+        assert_eq!((&error["type"], &error["kind"]), (&json!("rate_limit_exceeded"), &json!("rpm")));
+        assert_eq!(error["message"], format!("Limit of-m {whose} exceeded its 1 req/min limit."));
+    }
+    assert_eq!(ask("a", "up/own-name").await.status, 200, "what is not selected");
+    assert_eq!(upstream.requests().len(), 4);
+    let told = read(client().get(gateway.url("/statsz"))).await.json();
+    assert_eq!(told["limits_apart"], json!({"of-m": {"per": "user", "parts": 2, "requests_beyond": 0}}), "{told}");
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn what_nobody_could_charge_is_refused_where_that_is_wanted() {
     let upstream = answering().await;
     let settings = "settings: {unpriced: refuse}\n";

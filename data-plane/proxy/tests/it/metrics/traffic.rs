@@ -49,7 +49,8 @@ async fn routed() -> String {
          - {{name: again, strategy: priority, targets: [{{provider: ill, model: up}}, {{provider: well, model: up}}]}}\n  \
          - {{name: on, strategy: priority, continuation: {{enabled: true}}, targets: [{{provider: cut, model: up}}, {{provider: well, model: up}}]}}\n  \
          - {{name: odd, targets: [{{provider: odd, model: up}}]}}\n\
-         keys:\n  - {{name: test, secret: {KEY}, budget: {{amount_usd: 100, window: monthly}}}}\n",
+         keys:\n  - {{name: test, secret: {KEY}, budget: {{amount_usd: 100, window: monthly}}}}\n\
+         limits:\n  - {{name: \"each\", match: {{models: [\"*\"]}}, per: key, limits: {{rpm: 1000}}}}\n",
         provider("well", &well, ", limits: {rpm: 1000, tpm: 1000000}, probe: {path: /health, interval: 1s}"),
         provider("ill", &ill, ill_more),
         provider("cut", &cut, ", breaker: {enabled: false}"),
