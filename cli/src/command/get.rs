@@ -180,7 +180,7 @@ fn limits(item: &Value) -> String {
     // A key's fields stand beside its name, other kinds' in their `spec`.
     let limits = item.pointer("/spec/limits").or_else(|| item.pointer("/limits"));
     let limits = limits.and_then(Value::as_object).into_iter().flatten();
-    let each: Vec<String> = limits.map(|(name, amount)| format!("{name} {amount}")).collect();
+    let each: Vec<String> = limits.map(|(name, amount)| format!("{name} {}", text(amount, ""))).collect();
     if each.is_empty() { "-".to_owned() } else { each.join(", ") }
 }
 

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 
 fn admitted(snapshot: &Snapshot, caller: &Caller) {
     let standing = snapshot.tenants.standing(caller).unwrap();
-    let asked = Asked { n_input: 400, max_output: Some(200), n_nodes: 1, yields: false };
+    let asked = Asked { n_input: 400, max_output: Some(200), n_nodes: 1, ..Asked::default() };
     let permit = admit(standing.scopes(caller), asked, Instant::now()).unwrap();
     permit.settle(Settlement { usage: Usage { input: 390, output: 100, ..Usage::default() } });
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
-use gateway_model::limits::{Limits as Document, Measure};
+use gateway_model::limits::{Limits as Document, Measure, WhenAway};
 use lending::Borrowing;
 use limit::{Borrowed, Limit};
 
@@ -27,6 +27,7 @@ pub struct Limits {
     concurrency: Option<u64>,
     /// Of one request.
     max_tokens: Option<u64>,
+    when_away: Option<WhenAway>,
     /// Requests that run, in the lower half; how often that has changed, in the upper.
     open: AtomicU64,
     /// What each request counted for last; 0 before the first.
@@ -51,6 +52,8 @@ pub struct Asked {
     pub n_nodes: u32,
     /// This node keeps a tenth of its part, and borrows (see [`lending`]).
     pub yields: bool,
+    /// Whoever counts for all nodes is away, and this holds of limits that say nothing themselves.
+    pub away: Option<WhenAway>,
 }
 
 /// Why a request was not admitted. Nothing was taken.
@@ -125,6 +128,9 @@ pub const EXPECTED_OUTPUT: u64 = 1024;
 /// Takes every limit of everybody in `scopes`, in a fixed order, or none: those taken before a refusal are given back. The refusal
 /// names the limit and says exactly after how long the request will fit.
 pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refused> {
+    if let Some(failure) = asked.away.and_then(|default| scopes.closed(default)) {
+        return Err(Refused { failure, short: None });
+    }
     let mut shown = Rates::default();
     let mut borrowed = Borrowed::default();
     let refused = scopes.each().enumerate().find_map(|(position, limits)| {
@@ -160,6 +166,7 @@ impl Limits {
             rates: written.rates().map(Limit::new).collect(),
             concurrency: written.concurrency,
             max_tokens: written.max_tokens,
+            when_away: written.when_away,
             open: AtomicU64::new(0),
             parts: AtomicU64::new(0),
         }
@@ -171,15 +178,16 @@ impl Limits {
 
     /// As they were written.
     pub fn written(&self) -> Document {
-        let (concurrency, max_tokens) = (self.concurrency, self.max_tokens);
-        let mut written = Document { concurrency, max_tokens, ..Document::default() };
+        let Self { concurrency, max_tokens, when_away, .. } = *self;
+        let mut written = Document { concurrency, max_tokens, when_away, ..Document::default() };
         self.rates.iter().for_each(|limit| written.set(limit.written()));
         written
     }
 
     /// Whether they are these, word for word.
     pub fn are(&self, written: &Document) -> bool {
-        (self.concurrency, self.max_tokens) == (written.concurrency, written.max_tokens)
+        (self.concurrency, self.max_tokens, self.when_away)
+            == (written.concurrency, written.max_tokens, written.when_away)
             && self.rates.iter().map(Limit::written).eq(written.rates())
     }
 
@@ -202,7 +210,7 @@ impl Limits {
         borrowed: &mut Borrowed,
     ) -> Result<(), (Box<Failure>, bool)> {
         self.fits(asked).and_then(|()| self.enter(asked)).map_err(|failure| (failure, false))?;
-        if self.rates.is_empty() {
+        if self.rates.is_empty() || self.passes(asked) {
             return Ok(());
         }
         let now = rate::moment(now);
@@ -239,7 +247,9 @@ impl Limits {
     }
 
     fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
-        self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed));
+        if !self.passes(asked) {
+            self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed));
+        }
         self.leave();
     }
 
@@ -286,7 +296,8 @@ impl Limits {
             self.open();
             return Ok(());
         };
-        let here = (most / asked.n_nodes()).max(1);
+        let n_nodes = if self.passes(asked) { 1 } else { asked.n_nodes() };
+        let here = (most / n_nodes).max(1);
         let one_more = |open: u64| (open & COUNT < here).then_some(open.wrapping_add(CHANGE + 1));
         match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(()),
@@ -324,6 +335,7 @@ impl Limits {
 
     fn settle(&self, asked: Asked, settlement: Option<&Settlement>, borrowed: &mut Borrowed) {
         match settlement {
+            _ if self.passes(asked) => {}
             Some(settlement) => {
                 let now = Asked::of_regime(self.parts.load(Ordering::Relaxed)).unwrap_or(asked);
                 self.rates.iter().for_each(|limit| limit.settle(asked, now, settlement, borrowed.next()));

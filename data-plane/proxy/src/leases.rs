@@ -67,6 +67,7 @@ impl Leases {
         n_nodes: impl Fn() -> u32 + Send + Sync + 'static,
     ) {
         let teller = Teller::new(Arc::clone(&self.purses), identity, Box::new(owes));
+        self.rates.heard(Instant::now());
         self.start(remote::run(Arc::clone(self), teller, link, Box::new(n_nodes)));
     }
 
@@ -107,6 +108,11 @@ impl Leases {
     /// Whether this node keeps a tenth of its parts of rates, and borrows.
     pub(crate) fn yields(&self) -> bool {
         self.rates.yields(Instant::now)
+    }
+
+    /// Whether the control plane that lends has not been heard for long; false where there is none to be heard.
+    pub(crate) fn are_away(&self) -> bool {
+        self.rates.is_away(Instant::now)
     }
 
     /// Asks for loans of these limits' rates, all with one message, and returns when that was answered, or it takes too long.

@@ -97,14 +97,11 @@ impl LimitStore {
     }
 
     fn away(&self, entered: Entered, when_away: WhenAway) -> Result<Permit, Box<Failure>> {
-        match when_away {
-            WhenAway::LocalShare => {
-                let asked = entered.asked();
-                central::admit_here(entered.given_up(), asked, Instant::now(), self.keeper())
-            }
-            WhenAway::Open => Ok(entered.let_through()),
-            WhenAway::Closed => Err(entered.unknown()),
+        if entered.passes(when_away) {
+            return Ok(entered.let_through());
         }
+        let asked = entered.asked();
+        central::admit_here(entered.given_up(), asked, when_away, Instant::now(), self.keeper())
     }
 
     /// See [`gateway_engine::limits::owed`].

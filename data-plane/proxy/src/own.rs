@@ -24,7 +24,7 @@ use crate::state::Config;
 pub(crate) const ITSELF: &str = "gateway";
 
 /// What the gateway does itself uses no tokens.
-const FREE: Asked = Asked { n_input: 0, max_output: Some(0), n_nodes: 1, yields: false };
+const FREE: Asked = Asked { n_input: 0, max_output: Some(0), n_nodes: 1, yields: false, away: None };
 
 /// One request. Dropped before it is over, its client has left.
 pub(crate) struct Own<'a> {

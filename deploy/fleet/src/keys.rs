@@ -88,7 +88,7 @@ pub fn entry(number: usize) -> KeyEntry {
 
 fn limits() -> KeyLimits {
     let tokens = RateLimit { measure: rate_limit::Measure::Tokens.into(), period_seconds: 60, amount: TPM };
-    KeyLimits { rpm: Some(RPM), rates: vec![tokens], concurrency: Some(CONCURRENCY), max_tokens: None }
+    KeyLimits { rpm: Some(RPM), rates: vec![tokens], concurrency: Some(CONCURRENCY), ..KeyLimits::default() }
 }
 
 fn models() -> Vec<String> {

@@ -32,6 +32,19 @@ pub struct Rate {
     pub amount: u64,
 }
 
+/// What holds for limits that are counted for all nodes, by a control plane that lends or by a store, while that does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenAway {
+    /// Each node lets an equal part of each limit pass.
+    #[default]
+    LocalShare,
+    /// All requests pass; a store counts them when it is back.
+    Open,
+    /// Requests that have such limits are refused (429).
+    Closed,
+}
+
 macro_rules! limits {
     ($($(#[$about:meta])* $field:ident: $measure:ident per $period:ident;)*) => {
         /// No limit given means unlimited. A limit of so many per minute lets so many through at once and then as many per minute,
@@ -46,6 +59,10 @@ macro_rules! limits {
             /// Tokens of one request, the prompt (estimated) and the reply that it allows for together.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub max_tokens: Option<u64>,
+            /// What holds for these while whoever counts them for all nodes is away. Default: as `settings.limit_store` says where
+            /// there is one, else `local_share`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub when_away: Option<WhenAway>,
         }
 
         impl Limits {
@@ -120,6 +137,23 @@ limits! {
 impl Limits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+// === impl WhenAway ===
+
+impl WhenAway {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LocalShare => "local_share",
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::LocalShare, Self::Open, Self::Closed].into_iter().find(|policy| policy.name() == name)
     }
 }
 

@@ -130,6 +130,7 @@ fn limits(limits: &Limits) -> v1::KeyLimits {
         rates: others.map(rate).collect(),
         concurrency: limits.concurrency,
         max_tokens: limits.max_tokens,
+        when_away: limits.when_away.map(|policy| policy.name().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gateway_ir::failure::Failure;
-pub use gateway_model::kind::settings::limit_store::WhenAway;
 use gateway_model::limits::Measure;
+pub use gateway_model::limits::WhenAway;
 
 use super::{Asked, COUNT, Limits, Permit, Rates, Scopes, Settlement, limited, rate};
 
@@ -59,19 +59,26 @@ pub(super) struct Kept {
 /// Within what this node can tell: the size of one request, and places that it has given out itself. What is refused has taken nothing.
 pub fn enter(scopes: Scopes, asked: Asked, keeper: Arc<dyn Keeper>) -> Result<Entered, Box<Failure>> {
     // Places are for all nodes together, and this one may have all of them.
-    let alone = Asked { n_nodes: 1, yields: false, ..asked };
+    let alone = Asked { n_nodes: 1, yields: false, away: None, ..asked };
     let enter = |limits: &Arc<Limits>| limits.fits(alone).and_then(|()| limits.enter(alone));
     let refused = scopes.each().enumerate().find_map(|(position, limits)| Some((position, enter(limits).err()?)));
     if let Some((position, failure)) = refused {
         scopes.each().take(position).for_each(|limits| leave(limits, &*keeper));
         return Err(failure);
     }
-    Ok(Entered { scopes: Some(scopes), asked: Asked { yields: false, ..asked }, keeper })
+    Ok(Entered { scopes: Some(scopes), asked: Asked { yields: false, away: None, ..asked }, keeper })
 }
 
-/// By what this node lets pass alone, which is its part; whoever counts for all hears of it when there is a way.
-pub fn admit_here(scopes: Scopes, asked: Asked, now: Instant, keeper: Arc<dyn Keeper>) -> Result<Permit, Box<Failure>> {
-    let asked = Asked { yields: false, ..asked };
+/// By what this node lets pass alone, which is its part of limits that do not say otherwise; whoever counts for all hears of it when
+/// there is a way.
+pub fn admit_here(
+    scopes: Scopes,
+    asked: Asked,
+    when_away: WhenAway,
+    now: Instant,
+    keeper: Arc<dyn Keeper>,
+) -> Result<Permit, Box<Failure>> {
+    let asked = Asked { yields: false, away: Some(when_away), ..asked };
     let mut permit = super::admit(scopes, asked, now).map_err(|refused| refused.failure)?;
     taken(&permit.scopes, asked, &*keeper);
     if let Some(shown) = &mut permit.shown {
@@ -112,6 +119,15 @@ impl Scopes {
     pub fn limited(&self) -> impl Iterator<Item = &Arc<Limits>> {
         self.each().filter(|limits| !limits.rates.is_empty() || limits.concurrency.is_some())
     }
+
+    /// Refused where one of them lets nothing pass while whoever counts for all nodes is away.
+    #[cold]
+    pub(super) fn closed(&self, default: WhenAway) -> Option<Box<Failure>> {
+        let closed = self.limited().find(|limits| limits.when_away.unwrap_or(default) == WhenAway::Closed)?;
+        let message =
+            format!("the limits of {} are counted for all nodes by one that does not answer; try again", closed.owner);
+        Some(limited(message, "limit_store", Duration::from_secs(1)))
+    }
 }
 
 // === impl Limits ===
@@ -142,6 +158,11 @@ impl Limits {
     pub fn occupied(&self, now: Instant) -> impl Iterator<Item = u64> {
         let now = rate::moment(now);
         self.rates.iter().map(move |limit| limit.rate.occupied(now))
+    }
+
+    /// Whoever counts for all nodes is away, and meanwhile all passes.
+    pub(super) fn passes(&self, asked: Asked) -> bool {
+        asked.away.is_some_and(|default| self.when_away.unwrap_or(default) == WhenAway::Open)
     }
 
     /// So much of each rate is occupied on all nodes together: what this node goes on from, should it have to let pass alone.
@@ -177,6 +198,12 @@ impl Entered {
         self.permit(scopes, is_shown.then(|| Box::new(shown)))
     }
 
+    /// Whether all of them let everything pass where nobody can be asked.
+    pub fn passes(&self, when_away: WhenAway) -> bool {
+        let asked = Asked { away: Some(when_away), ..self.asked };
+        self.limited().all(|limits| limits.passes(asked))
+    }
+
     /// Nobody can be asked, and it passes all the same; it counts when there is a way.
     pub fn let_through(mut self) -> Permit {
         let scopes = self.scopes.take().unwrap_or_else(Scopes::of_nobody);
@@ -199,13 +226,6 @@ impl Entered {
             found.map(|(limits, most)| format!("{} exceeded its limit of {most} requests at once.", limits.owner));
         // Nobody knows when one of them ends.
         limited(message.unwrap_or_default(), "parallel", Duration::from_secs(1))
-    }
-
-    /// Whoever counts is away, and it has to be refused for that.
-    pub fn unknown(self) -> Box<Failure> {
-        let owner = self.limited().next().map_or_else(String::new, |limits| limits.owner.to_string());
-        let message = format!("the limits of {owner} are counted in a store that does not answer; try again");
-        limited(message, "limit_store", Duration::from_secs(1))
     }
 
     /// Nothing was taken, and another way is tried.

@@ -11,7 +11,7 @@ fn rpm(rpm: u64) -> Document {
 }
 
 fn tokens(n_input: u64, max_output: u64) -> Asked {
-    Asked { n_input, max_output: Some(max_output), n_nodes: 1, yields: false }
+    Asked { n_input, max_output: Some(max_output), n_nodes: 1, ..Asked::default() }
 }
 
 fn used(input: u64, output: u64) -> Settlement {

@@ -23,6 +23,8 @@ pub(super) struct Borrower {
     began: Instant,
     /// In nanoseconds since it began.
     yields_until: AtomicU64,
+    /// When the lender was there last, likewise; 0: there is none.
+    heard_at: AtomicU64,
     noted: Mutex<Noted>,
     /// The number of the last message that was answered.
     answered: watch::Sender<u64>,
@@ -57,7 +59,8 @@ pub(super) struct Talk<'a> {
 impl Borrower {
     pub(super) fn new() -> Self {
         let (noted, answered) = (Mutex::default(), watch::Sender::new(0));
-        Self { began: Instant::now(), yields_until: AtomicU64::new(0), noted, answered }
+        let (yields_until, heard_at) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { began: Instant::now(), yields_until, heard_at, noted, answered }
     }
 
     /// Whether a lender counts on it that this node keeps a tenth of its parts only.
@@ -65,6 +68,18 @@ impl Borrower {
     pub(super) fn yields(&self, now: impl FnOnce() -> Instant) -> bool {
         let until = self.yields_until.load(Ordering::Relaxed);
         until != 0 && nanos(now().saturating_duration_since(self.began)) < until
+    }
+
+    /// It is there, or is waited for from now on.
+    pub(super) fn heard(&self, now: Instant) {
+        let at = nanos(now.saturating_duration_since(self.began)).max(1);
+        self.heard_at.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// There is one, and it has been silent for as long as anybody counts on what nodes yield.
+    pub(super) fn is_away(&self, now: impl FnOnce() -> Instant) -> bool {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        heard_at != 0 && nanos(now().saturating_duration_since(self.began)) >= heard_at.saturating_add(nanos(YIELDS))
     }
 
     /// These limits were too small for a request, and may be borrowed of. What is returned ends when the message is answered that
@@ -104,6 +119,8 @@ impl<'a> Talk<'a> {
         bare: impl FnOnce() -> LeaseAsk,
         now: Instant,
     ) -> Option<LeaseAsk> {
+        // Nothing is unanswered.
+        self.borrower.heard(now);
         let n_nodes = (self.n_nodes)();
         let settles = now.saturating_duration_since(self.began) < SETTLES;
         if !self.lends || n_nodes < 2 || settles {
@@ -205,6 +222,17 @@ mod tests {
             assert_eq!((ask.is_some(), borrower.yields(|| now)), (yields, yields), "{n_nodes} {lends}");
             assert!(!borrower.yields(|| now + YIELDS), "for so long and no longer");
         }
+    }
+
+    #[test]
+    fn a_lender_is_away_that_is_not_heard_for_as_long_as_nodes_yield() {
+        let (borrower, now) = (Borrower::new(), Instant::now());
+        assert!(!borrower.is_away(|| now + 9 * YIELDS), "there is none");
+        borrower.heard(now);
+        assert!(!borrower.is_away(|| now + YIELDS / 2) && borrower.is_away(|| now + 2 * YIELDS));
+        let mut talk = Talk::new(&borrower, &|| 2);
+        assert!(talk.add(None, LeaseAsk::default, now + YIELDS).is_none(), "there is nothing to say");
+        assert!(!borrower.is_away(|| now + YIELDS * 3 / 2) && borrower.is_away(|| now + YIELDS * 5 / 2));
     }
 
     fn message(talk: &mut Talk<'_>, now: Instant) -> Option<Vec<(String, u64, u64)>> {

@@ -29,7 +29,7 @@ impl Node {
     }
 
     async fn ask(&self, n_input: u64) -> Result<Permit, Box<Failure>> {
-        let asked = Asked { n_input, max_output: Some(0), n_nodes: N_NODES, yields: false };
+        let asked = Asked { n_input, max_output: Some(0), n_nodes: N_NODES, ..Asked::default() };
         self.store.admit(Scopes::of_key(Arc::clone(&self.limits)), asked, PATIENT).await
     }
 

@@ -7,6 +7,7 @@ use gateway_dialects::registry;
 use gateway_engine::count;
 use gateway_engine::identity::{self, Call, Caller};
 use gateway_engine::issuers;
+use gateway_engine::limits::central::WhenAway;
 use gateway_engine::limits::{Asked, Rates};
 use gateway_engine::resolve::Resolved;
 use gateway_engine::snapshot::Snapshot;
@@ -108,7 +109,10 @@ impl Gateway {
 
     /// Rates and places are for all nodes together.
     pub(crate) fn shared(&self, asked: Asked) -> Asked {
-        Asked { n_nodes: self.live.standing.n_nodes(), yields: self.leases.yields(), ..asked }
+        let n_nodes = self.live.standing.n_nodes();
+        let is_away = n_nodes > 1 && self.leases.are_away();
+        let away = is_away.then_some(WhenAway::LocalShare);
+        Asked { n_nodes, yields: self.leases.yields(), away, ..asked }
     }
 
     /// Paid for, and within everybody's limits. How much is left of them is told in the reply.

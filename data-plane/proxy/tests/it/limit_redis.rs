@@ -26,15 +26,20 @@ async fn nodes(upstream: &Upstream, redis: &str, deadline: &str, names: &[&str])
     );
     let mut nodes = Vec::new();
     for _ in 0..N_NODES {
-        let started = Gateway::start_with(&config, |options| {
-            let folder = options.data_dir.clone().expect("a folder");
-            std::fs::create_dir_all(&folder).expect("the folder is ours");
-            std::fs::write(folder.join("fleet-size"), N_NODES.to_string()).expect("the folder is ours");
-            options.redis_url = Some(Secret::new(redis));
-        });
-        nodes.push(started.await);
+        nodes.push(node(&config, redis).await);
     }
     nodes
+}
+
+/// One of them.
+async fn node(config: &str, redis: &str) -> Gateway {
+    let started = Gateway::start_with(config, |options| {
+        let folder = options.data_dir.clone().expect("a folder");
+        std::fs::create_dir_all(&folder).expect("the folder is ours");
+        std::fs::write(folder.join("fleet-size"), N_NODES.to_string()).expect("the folder is ours");
+        options.redis_url = Some(Secret::new(redis));
+    });
+    started.await
 }
 
 /// Asks `n` times, and tells how often it was answered and how long that took.
@@ -59,6 +64,51 @@ async fn ask(node: &Gateway, name: &str, n: usize) -> (usize, Vec<Duration>) {
 async fn ask_all(nodes: &[Gateway], name: &str, n_each: usize) -> usize {
     let asked = futures_util::future::join_all(nodes.iter().map(|node| ask(node, name, n_each))).await;
     asked.iter().map(|(n_passed, _)| n_passed).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_limit_says_what_holds_while_the_store_is_away() {
+    let Some(mut redis) = Redis::launch() else { return };
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let key = |name: &str, policy: &str| {
+        format!("  - {{name: {name}, secret: sk-{name}-0123456789abcdef, limits: {{rpd: 60{policy}}}}}\n")
+    };
+    let keys =
+        [key("local", ""), key("open", ", when_away: open"), key("closed", ", when_away: closed"), key("ruled", "")];
+    let config = format!(
+        "{}settings: {{limit_store: {{kind: redis, deadline: 1s}}}}\nlimits:\n  - {{name: strict, match: {{keys: [ruled]}}, per: key, \
+         limits: {{rpd: 60, when_away: closed}}}}\nkeys:\n{}",
+        openai_at(&upstream.url()),
+        keys.concat()
+    );
+    let node = node(&config, &redis.url()).await;
+    let status = async |name: &str| {
+        let body = json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
+        let request = client().post(node.url("/v1/chat/completions"));
+        read(request.bearer_auth(format!("sk-{name}-0123456789abcdef")).json(&body)).await
+    };
+    for name in ["local", "open", "closed", "ruled"] {
+        assert_eq!(status(name).await.status, 200, "{name}");
+    }
+    redis.stop();
+    for (name, whose) in [("closed", "Key "), ("ruled", "Limit strict for key ")] {
+        let refused = status(name).await;
+        assert_eq!((refused.status, refused.header("x-gateway-limit-kind")), (429, Some("limit_store")), "{name}");
+        assert!(refused.text.contains(whose), "{}", refused.text);
+    }
+    // One of three nodes.
+    let (n_local, _) = ask(&node, "local", LIMIT).await;
+    assert!((1..=LIMIT / N_NODES).contains(&n_local), "{n_local}");
+    assert_eq!(ask(&node, "open", LIMIT + 5).await.0, LIMIT + 5);
+    redis.start();
+    let mut n_refused = 0;
+    while status("closed").await.status == 429 {
+        n_refused += 1;
+        assert!(n_refused < 100, "the store is back, and nobody asks it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.stop().await;
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {

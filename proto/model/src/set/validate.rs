@@ -95,7 +95,7 @@ pub(super) fn problems(set: &Set) -> Vec<Problem> {
         |rule, findings| {
             limits(&rule.limits, findings);
             budget::selects(&rule.matcher, findings);
-            if rule.limits.is_empty() {
+            if rule.limits.named().next().is_none() {
                 findings.error(Code::MissingField, "limits", "limits nothing; give one, like `rpm: 600`");
             }
         },

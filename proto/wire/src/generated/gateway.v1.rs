@@ -443,6 +443,9 @@ pub struct KeyLimits {
     /// Of one request.
     #[prost(uint64, optional, tag = "4")]
     pub max_tokens: ::core::option::Option<u64>,
+    /// `local_share`, `open` or `closed`: what holds while nobody counts for all nodes. Empty: as the settings say.
+    #[prost(string, tag = "5")]
+    pub when_away: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RateLimit {

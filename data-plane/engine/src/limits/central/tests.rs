@@ -39,7 +39,9 @@ fn both() -> (Arc<Limits>, Arc<Limits>, Scopes) {
     (key, team, scopes)
 }
 
-const ASKED: Asked = Asked { n_input: 100, max_output: Some(100), n_nodes: 3, yields: true };
+const ASKED: Asked = Asked { n_input: 100, max_output: Some(100), n_nodes: 3, yields: true, away: None };
+
+const LOCAL: WhenAway = WhenAway::LocalShare;
 
 #[test]
 fn what_is_wanted_is_told_in_one_order_and_settled_by_what_was_used() {
@@ -61,7 +63,7 @@ fn what_is_wanted_is_told_in_one_order_and_settled_by_what_was_used() {
     assert_eq!((key.n_open(), team.n_open()), (0, 0));
 
     // Alone, this node goes on from what it heard: of the team one was left for all three nodes, and is not a third of one for each.
-    let refused = admit_here(scopes, ASKED, now, book.clone()).expect_err("all is used");
+    let refused = admit_here(scopes, ASKED, LOCAL, now, book.clone()).expect_err("all is used");
     assert_eq!(refused.limit_kind, Some("rpm"));
     assert!(book.heard().is_empty(), "nothing was taken");
 }
@@ -82,8 +84,6 @@ fn refusals_take_nothing_and_name_whose_limit_it_is() {
         (&*failure.message, failure.limit_kind),
         ("Key a exceeded its limit of 2 requests at once.", Some("parallel"))
     );
-    let failure = enter(ASKED).expect("room").unknown();
-    assert_eq!((failure.status, failure.limit_kind), (429, Some("limit_store")));
     let too_large = enter(Asked { n_input: 1000, ..ASKED }).expect_err("the team's");
     assert_eq!((too_large.status, key.n_open(), team.n_open()), (400, 0, 0));
     let (_first, _second) = (enter(ASKED).expect("room"), enter(ASKED).expect("room"));
@@ -94,14 +94,14 @@ fn refusals_take_nothing_and_name_whose_limit_it_is() {
 #[test]
 fn what_passes_while_nobody_counts_is_told_later() {
     let ((key, _, scopes), book, now) = (both(), Arc::new(Book::default()), Instant::now());
-    let permit = admit_here(scopes.clone(), ASKED, now, book.clone()).expect("a third is enough");
+    let permit = admit_here(scopes.clone(), ASKED, LOCAL, now, book.clone()).expect("a third is enough");
     let rates = permit.rates().expect("limits");
     assert!(rates.is_degraded);
     assert_eq!(rates.requests.map(|rate| (rate.limit, rate.remaining)), Some((10, 2)), "a third of ten, less one");
     assert_eq!(book.heard(), ["Key a 0 +1", "Key a 1 +200", "Team a 0 +1"]);
     permit.settle(Settlement { usage: Usage { input: 100, output: 150, ..Usage::default() } });
     assert_eq!(book.heard(), ["Key a 1 +50", "Key a left", "Team a left"]);
-    let n_passed = (0..20).filter(|_| admit_here(scopes.clone(), ASKED, now, book.clone()).is_ok()).count();
+    let n_passed = (0..20).filter(|_| admit_here(scopes.clone(), ASKED, LOCAL, now, book.clone()).is_ok()).count();
     assert_eq!(n_passed, 2, "and no more than a third");
     book.heard();
 
@@ -110,6 +110,59 @@ fn what_passes_while_nobody_counts_is_told_later() {
     assert_eq!(key.n_open(), 0);
     owed(scopes, ASKED, now, book.clone()).settle(Settlement { usage: Usage { input: 40, ..Usage::default() } });
     assert_eq!(book.heard(), ["Key a 1 +40", "Key a left", "Team a left"]);
+}
+
+/// Of a key that says `own`, and a team that says nothing and has a third of three for this node.
+fn away(own: Option<WhenAway>) -> (Arc<Limits>, Arc<Limits>, Scopes) {
+    let key = limits("Key", Document { rpm: Some(3), concurrency: Some(3), when_away: own, ..Document::default() });
+    let team = limits("Team", Document { rpm: Some(3), ..Document::default() });
+    let scopes = Scopes::of_key(Arc::clone(&key)).with(None, Some(Arc::clone(&team)), None);
+    (key, team, scopes)
+}
+
+#[test]
+fn each_limit_says_what_holds_while_nobody_counts() {
+    let (book, now) = (Arc::new(Book::default()), Instant::now());
+    let admit = |scopes: &Scopes, default| admit_here(scopes.clone(), ASKED, default, now, book.clone());
+
+    let (key, team, closed) = away(Some(WhenAway::Closed));
+    let refused = admit(&closed, WhenAway::Open).expect_err("the key is closed");
+    assert_eq!((refused.status, refused.limit_kind, refused.retry_after.is_some()), (429, Some("limit_store"), true));
+    assert!(refused.message.contains("Key a") && book.heard().is_empty(), "{}", refused.message);
+    assert_eq!((key.n_open(), team.n_open()), (0, 0), "nothing was taken");
+
+    let (_, _, local) = away(Some(LOCAL));
+    let refused = admit(&local, WhenAway::Closed).expect_err("the team goes by the default");
+    assert!(refused.message.contains("Team a"), "{}", refused.message);
+
+    // All of the key's pass, and are told; of the team's a third do.
+    let (key, team, open) = away(Some(WhenAway::Open));
+    let permit = admit(&open, LOCAL).expect("the team's third");
+    assert_eq!(book.heard(), ["Key a 0 +1", "Team a 0 +1"]);
+    let refused = admit(&open, LOCAL).expect_err("the team's third is taken");
+    assert!(refused.message.contains("Team a") && book.heard().is_empty(), "{}", refused.message);
+    assert_eq!(key.occupied(now).collect::<Vec<_>>(), [0], "of the key nothing is taken, and nothing given back");
+    permit.settle(Settlement::default());
+    assert_eq!((key.n_open(), team.n_open(), key.occupied(now).next()), (0, 0, Some(0)));
+    let alone = Scopes::of_key(key);
+    let held: Vec<_> = (0..3).map(|_| admit(&alone, LOCAL).expect("more than its third, on all places")).collect();
+    assert_eq!(admit(&alone, LOCAL).expect_err("three places").limit_kind, Some("parallel"));
+    drop(held);
+}
+
+#[test]
+fn limits_that_are_lent_say_it_too() {
+    let (now, default) = (Instant::now(), Some(LOCAL));
+    let asked = |away| Asked { n_nodes: 3, away, ..Asked::default() };
+    let key = |own| Scopes::of_key(away(own).0);
+    let n_passed = |scopes: &Scopes, away| {
+        let permits = (0..9).map_while(|_| admit(scopes.clone(), asked(away), now).ok());
+        permits.map(|permit| permit.settle(Settlement::default())).count()
+    };
+    assert_eq!(n_passed(&key(None), default), 1);
+    assert_eq!(n_passed(&key(Some(WhenAway::Open)), default), 9);
+    assert_eq!(n_passed(&key(Some(WhenAway::Closed)), default), 0);
+    assert_eq!(n_passed(&key(Some(WhenAway::Closed)), None), 1, "nobody is away");
 }
 
 /// A place says how often it has changed, so that what is late is known to be.

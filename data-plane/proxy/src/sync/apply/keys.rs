@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gateway_engine::identity::{Access, Belongs, Digest, Earlier, KeyEntry};
 use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
-use gateway_model::limits::{Limits, Measure, Period, Rate};
+use gateway_model::limits::{Limits, Measure, Period, Rate, WhenAway};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::{ConfigError, EarlierSecret, Item, Key, KeyLimits, Pepper, RateLimit, rate_limit};
 use gateway_wire::{KEY_KIND, PEPPER_KIND};
@@ -64,7 +64,13 @@ fn earlier(
 fn limits(item: &Item, sent: Option<&KeyLimits>) -> Result<Limits, ConfigError> {
     let Some(sent) = sent else { return Ok(Limits::default()) };
     let KeyLimits { rpm, concurrency, max_tokens, .. } = *sent;
-    let mut limits = Limits { rpm, concurrency, max_tokens, ..Limits::default() };
+    let when_away = match sent.when_away.as_str() {
+        "" => None,
+        policy => Some(WhenAway::parse(policy).ok_or_else(|| {
+            problems::of_item(item, "limits.when_away", "unsupported_yet", "a policy that this version does not know")
+        })?),
+    };
+    let mut limits = Limits { rpm, concurrency, max_tokens, when_away, ..Limits::default() };
     for RateLimit { measure, period_seconds, amount } in sent.rates.iter().copied() {
         let (Some(measure), Some(period)) = (measured(measure), period(period_seconds)) else {
             return Err(problems::of_item(
@@ -141,8 +147,9 @@ fn key_limits(limits: &Limits) -> KeyLimits {
         period_seconds: u32::try_from(rate.period.seconds()).unwrap_or(u32::MAX),
         amount: rate.amount,
     };
-    let Limits { rpm, concurrency, max_tokens, .. } = *limits;
-    KeyLimits { rpm, rates: others.map(rate).collect(), concurrency, max_tokens }
+    let Limits { rpm, concurrency, max_tokens, when_away, .. } = *limits;
+    let when_away = when_away.map(|policy| policy.name().to_owned()).unwrap_or_default();
+    KeyLimits { rpm, rates: others.map(rate).collect(), concurrency, max_tokens, when_away }
 }
 
 /// The way back; exact for what [`is_plain`] holds for.

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::WhenAway;
 use crate::policy::Fault;
 use crate::unit::Span;
 
@@ -15,7 +16,7 @@ pub struct LimitStore {
     /// A request waits so long for the server, and goes by `when_away` then. Default 5ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Span>,
-    /// What holds while the server does not answer. Default `local_share`.
+    /// What holds while the server does not answer, of limits that say nothing themselves. Default `local_share`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_away: Option<WhenAway>,
 }
@@ -25,18 +26,6 @@ pub struct LimitStore {
 pub enum StoreKind {
     /// A Redis (6 or later) or Valkey: the one that nodes are told of by `--redis-url-file` or `GATEWAY_REDIS_URL`.
     Redis,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenAway {
-    /// Each node lets an equal part of each limit pass.
-    #[default]
-    LocalShare,
-    /// All requests pass, and are counted when the server is back.
-    Open,
-    /// Requests that have limits are refused (429).
-    Closed,
 }
 
 // === impl LimitStore ===
