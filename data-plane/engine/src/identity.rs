@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use gateway_ir::failure::{Code, Failure};
 use gateway_model::access::RevokeMode;
+use gateway_model::policy::Unpriced;
 use gateway_model::token::{self, Form};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -211,6 +212,11 @@ impl Caller {
     /// What becomes of its open streams when it is revoked; `None`: as the settings say.
     pub fn revoke_mode(&self) -> Option<RevokeMode> {
         self.rights.as_ref()?.written().revoke_mode
+    }
+
+    /// What is done with models without a price; `None`: as the route or the settings say.
+    pub fn unpriced(&self) -> Option<Unpriced> {
+        self.rights.as_ref()?.written().unpriced
     }
 
     /// Its own, with what is used of them.

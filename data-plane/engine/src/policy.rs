@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gateway_model::policy::{
     Breaker as BreakerDocument, Continuation as ContinuationDocument, Hedge as HedgeDocument, HedgeAfter, Retry,
-    Timeouts,
+    Timeouts, Unpriced,
 };
 use gateway_model::unit::Span;
 
@@ -20,6 +20,7 @@ pub(crate) struct Overrides {
     total: Option<Duration>,
     hedge: Option<Hedge>,
     continuation: Option<Continuation>,
+    unpriced: Option<Unpriced>,
 }
 
 /// When a second target is asked beside the first.
@@ -130,6 +131,7 @@ impl Overrides {
             total: time(|timeouts| timeouts.total),
             hedge: None,
             continuation: None,
+            unpriced: None,
         }
     }
 
@@ -141,6 +143,15 @@ impl Overrides {
     /// And what it says of streams that break off.
     pub(crate) fn continued(self, continuation: Option<&ContinuationDocument>) -> Self {
         Self { continuation: continuation.map(Continuation::compile), ..self }
+    }
+
+    /// And what it says of models without a price.
+    pub(crate) fn with_unpriced(self, unpriced: Option<Unpriced>) -> Self {
+        Self { unpriced, ..self }
+    }
+
+    pub(crate) fn unpriced(self) -> Option<Unpriced> {
+        self.unpriced
     }
 
     /// This level where it says something, else the `farther` one.
@@ -155,6 +166,7 @@ impl Overrides {
             total: self.total.or(farther.total),
             hedge: self.hedge.or(farther.hedge),
             continuation: self.continuation.or(farther.continuation),
+            unpriced: self.unpriced.or(farther.unpriced),
         }
     }
 

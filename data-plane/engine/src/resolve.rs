@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::prompt;
+use gateway_model::policy::Unpriced;
 
 pub use self::trial::Arm;
 pub use crate::ask::Ask;
@@ -108,6 +109,11 @@ impl Resolved {
     pub fn policy(&self, target: &Target, stream: bool) -> Policy {
         let defaults = if stream { &Policy::STREAM } else { &Policy::PLAIN };
         self.overrides.or(target.provider.overrides).resolve(defaults)
+    }
+
+    /// What the route says of models without a price.
+    pub fn unpriced(&self) -> Option<Unpriced> {
+        self.overrides.unpriced()
     }
 
     /// Everybody who may come to serve it.

@@ -98,10 +98,8 @@ pub struct Settings {
     pub default_stream: bool,
     /// A request that its target cannot wholly be told is refused.
     pub strict: bool,
-    /// A model without a price is refused.
-    pub refuses_unpriced: bool,
-    /// Replies whose cost is not known say so.
-    pub flags_unpriced: bool,
+    /// Of models without a price, where neither key nor route says it.
+    pub unpriced: policy::Unpriced,
     /// Every request leaves a signed receipt.
     pub receipts: bool,
     pub revoke_mode: RevokeMode,
@@ -319,8 +317,7 @@ impl Default for Settings {
             auth_off: false,
             default_stream: false,
             strict: false,
-            refuses_unpriced: false,
-            flags_unpriced: false,
+            unpriced: policy::Unpriced::Allow,
             receipts: false,
             revoke_mode: RevokeMode::Drain,
             limit_store: None,

@@ -54,7 +54,7 @@ pub(crate) fn most(resolved: &Resolved, asked: Asked, units: Units) -> i64 {
 pub(crate) fn check_priced(resolved: &Resolved) -> Result<(), Box<Failure>> {
     let Some(target) = resolved.targets().find(|target| target.price.is_none()) else { return Ok(()) };
     let message = format!(
-        "no price is known for `{}/{}`, and `settings.unpriced` refuses such models; give it one in `prices`",
+        "no price is known for `{}/{}`, and `unpriced` refuses such models; give it one in `prices`",
         target.provider.name, target.model
     );
     Err(Box::new(Failure::new(Code::NotAllowed, message)))

@@ -59,6 +59,8 @@ pub(crate) struct Entry {
     admitted: bool,
     /// Nothing is charged, whatever is answered.
     is_free: bool,
+    /// Its reply says so where nobody knows what it costs.
+    flags_unpriced: bool,
     /// Of the key.
     revoke_mode: Option<RevokeMode>,
     streaming: bool,
@@ -116,6 +118,7 @@ impl Record {
             charged_beside: 0,
             admitted: false,
             is_free: false,
+            flags_unpriced: false,
             revoke_mode: None,
             streaming: false,
             target: None,
@@ -203,6 +206,14 @@ impl Record {
         self.log.key_id = caller.id.as_ref().to_owned();
         self.log.key_name = caller.name.as_ref().to_owned();
         self.log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
+    }
+
+    pub(crate) fn flags_unpriced(&mut self, flags: bool) {
+        self.flags_unpriced = flags;
+    }
+
+    pub(crate) fn is_unpriced_flagged(&self) -> bool {
+        self.flags_unpriced
     }
 
     /// Whose it is, and what becomes of its stream with that.

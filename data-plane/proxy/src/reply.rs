@@ -115,7 +115,7 @@ pub(crate) fn response(
     let mut writer = Writer::new(response.headers_mut(), config.families());
     writer.retries(record.n_attempts().saturating_sub(1));
     writer.dropped(&dropped);
-    flag(&mut writer, config, &target, &answer);
+    flag(&mut writer, &record, &target, &answer);
     if let Some(fill) = record.fill() {
         fill.dropped(&dropped);
         writer.cache(false);
@@ -202,7 +202,7 @@ fn finished(
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     let mut writer = Writer::new(response.headers_mut(), config.families());
     figures(&mut writer, &record);
-    if config.snapshot.settings.flags_unpriced && record.usage().is_some() && record.cost().is_none() {
+    if record.is_unpriced_flagged() && record.usage().is_some() && record.cost().is_none() {
         writer.unpriced();
     }
     *response.body_mut() = ReplyBody::whole(bytes);
@@ -210,9 +210,9 @@ fn finished(
 }
 
 /// Says before the reply what nobody can say behind it. Counting tokens costs nothing.
-fn flag(writer: &mut Writer<'_>, config: &Config, target: &Target, answer: &Answer) {
+fn flag(writer: &mut Writer<'_>, record: &Record, target: &Target, answer: &Answer) {
     let is_counted = matches!(answer, Answer::Counted { .. });
-    if config.snapshot.settings.flags_unpriced && target.price.is_none() && !is_counted {
+    if record.is_unpriced_flagged() && target.price.is_none() && !is_counted {
         writer.unpriced();
     }
 }

@@ -12,6 +12,19 @@ use crate::unit::Span;
 /// A field whose value is out of bounds, and why.
 pub(crate) type Fault = (&'static str, &'static str);
 
+/// What is done with models whose price nobody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unpriced {
+    /// They are served and count as nothing; their records say that they have no price, and so do the sums of what is spent.
+    #[default]
+    Allow,
+    /// The same, and replies whose cost is not known say so in `x-gateway-unpriced`.
+    Flag,
+    /// 403, where one of the model's targets has no price: nobody could say before which one serves.
+    Refuse,
+}
+
 /// How often to try.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +101,23 @@ pub enum HedgeAfter {
 #[serde(rename_all = "lowercase")]
 pub enum Percentile {
     P95,
+}
+
+// === impl Unpriced ===
+
+impl Unpriced {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Flag => "flag",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Allow, Self::Flag, Self::Refuse].into_iter().find(|policy| policy.name() == name)
+    }
 }
 
 // === impl Hedge ===

@@ -15,7 +15,7 @@ const HOURS = { "1h": 1, "24h": 24, "7d": 168, "30d": 720, "90d": 2160 };
 
 /** What the form for a new key shows by itself, and what few keys need. */
 const SHOWN = ["name", "secret", "models", "expires_at", "enabled", "tags", "metadata", "passthrough"];
-const RARE = ["roles", "endpoints", "ips", "revoke_mode"];
+const RARE = ["roles", "endpoints", "ips", "revoke_mode", "unpriced"];
 
 export const expiry = (life) => (life ? new Date(Date.now() + HOURS[life] * 3_600_000).toISOString() : undefined);
 

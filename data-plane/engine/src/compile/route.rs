@@ -37,7 +37,8 @@ fn one(document: &Document, snapshot: &Snapshot) -> Result<Route, Problem> {
         model: model.transpose()?,
         overrides: Overrides::compile(document.retry.as_ref(), document.timeouts.as_ref())
             .hedged(document.hedge.as_ref())
-            .continued(document.continuation.as_ref()),
+            .continued(document.continuation.as_ref())
+            .with_unpriced(document.unpriced),
     })
 }
 

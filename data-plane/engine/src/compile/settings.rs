@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway_model::kind::settings::{
     Auth, AutoAgent, Background as BackgroundDocument, HeaderFamily, Passthrough as PassthroughDocument,
-    Settings as Document, Unpriced,
+    Settings as Document,
 };
 use gateway_model::problem::Problem;
 
@@ -37,8 +37,7 @@ pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Setti
         auth_off: document.auth == Some(Auth::Off),
         default_stream: document.chat.as_ref().and_then(|chat| chat.default_stream).unwrap_or(defaults.default_stream),
         strict: document.chat.as_ref().and_then(|chat| chat.strict).unwrap_or(defaults.strict),
-        refuses_unpriced: document.unpriced == Some(Unpriced::Refuse),
-        flags_unpriced: document.unpriced == Some(Unpriced::Flag),
+        unpriced: document.unpriced.unwrap_or(defaults.unpriced),
         receipts: document.receipts.unwrap_or(defaults.receipts),
         revoke_mode: document.revoke_mode.unwrap_or(defaults.revoke_mode),
         limit_store: document.limit_store.map(|store| central::Terms {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gateway_ir::failure::{Code, Failure};
 use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
+use gateway_model::policy::Unpriced;
 
 use crate::glob::Glob;
 use crate::limits::purse::Purse;
@@ -23,6 +24,8 @@ pub struct Access {
     pub budget: Option<Budget>,
     /// `None`: as the settings say.
     pub revoke_mode: Option<RevokeMode>,
+    /// `None`: as the route or the settings say.
+    pub unpriced: Option<Unpriced>,
 }
 
 /// Whom a key is for, by name.

@@ -15,6 +15,7 @@ use gateway_ir::dialect::Dialect;
 use gateway_ir::facts::Facts;
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Units;
+use gateway_model::policy::Unpriced;
 use http::Request;
 use hyper::body::Incoming;
 
@@ -130,9 +131,11 @@ impl Gateway {
             Errand::Task(form) => registry::family(form.task()).units_of_request(body),
             Errand::Chat | Errand::CountTokens => Units::None,
         };
-        if snapshot.settings.refuses_unpriced && errand != Errand::CountTokens {
+        let unpriced = account.unpriced().or_else(|| resolved.unpriced()).unwrap_or(snapshot.settings.unpriced);
+        if unpriced == Unpriced::Refuse && errand != Errand::CountTokens {
             billing::check_priced(resolved)?;
         }
+        record.flags_unpriced(unpriced == Unpriced::Flag);
         if snapshot.settings.receipts {
             record.receipted(body, resolved.targets().next().and_then(|target| target.price.clone()));
         }

@@ -182,6 +182,7 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
             belongs: Belongs { user: key.user.as_deref().map(Into::into), team: key.team.as_deref().map(Into::into) },
             budget: key.budget,
             revoke_mode: key.revoke_mode,
+            unpriced: key.unpriced,
         },
         tags: key.tags.clone(),
         ..KeyEntry::default()

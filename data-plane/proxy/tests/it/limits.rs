@@ -271,6 +271,22 @@ async fn what_nobody_could_charge_is_refused_where_that_is_wanted() {
     node.stop().await;
 }
 
+#[tokio::test]
+async fn the_key_says_first_what_is_done_without_a_price_then_the_route() {
+    let upstream = answering().await;
+    let more = "settings: {unpriced: refuse}\nroutes:\n  - {name: flagged, match: {keys: [\"flag*\", served]}, unpriced: flag}\n";
+    let keys = [("plain", ""), ("flagged", ""), ("served", ", unpriced: allow"), ("flag-not", ", unpriced: refuse")];
+    let node = gateway(&upstream, more, &keys).await;
+    for (key, status, flag) in
+        [("plain", 403, None), ("flagged", 200, Some("true")), ("served", 200, None), ("flag-not", 403, None)]
+    {
+        let answer = post(&node, key, CHAT, &chat("m")).await;
+        assert_eq!((answer.status, answer.header("x-gateway-unpriced")), (status, flag), "{key}: {}", answer.text);
+    }
+    assert_eq!(upstream.requests().len(), 2);
+    node.stop().await;
+}
+
 const PRICE: &str = "prices:\n  - {provider: up, model: own-name, input_per_1m: 10, output_per_1m: 30}\n";
 
 /// The head has gone before anybody knows what it costs: a trailer says it (RFC 9110, section 6.5).

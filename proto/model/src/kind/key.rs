@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Endpoint, IpRange, RevokeMode, Role};
 use crate::kind::budget::Budget;
 use crate::limits::Limits;
+use crate::policy::Unpriced;
 use crate::secret::Secret;
 use crate::unit::Timestamp;
 
@@ -53,6 +54,9 @@ pub struct Key {
     /// What becomes of its open streams when it is revoked. Default as `settings.revoke_mode` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_mode: Option<RevokeMode>,
+    /// What is done with models whose price nobody knows. Default as its request's route or `settings.unpriced` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<Unpriced>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -79,6 +83,7 @@ impl Key {
             expires_at: None,
             enabled: true,
             revoke_mode: None,
+            unpriced: None,
             tags: Vec::new(),
             metadata: BTreeMap::new(),
         }

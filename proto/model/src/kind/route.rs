@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
-use crate::policy::{Continuation, Hedge, Retry, Timeouts};
+use crate::policy::{Continuation, Hedge, Retry, Timeouts, Unpriced};
 
 pub use times::{Day, Offset, TimeOfDay, Times};
 
@@ -37,6 +37,10 @@ pub struct Route {
     /// Whether replies are given again; as the model says unless something is said here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<cache::Rule>,
+    /// What is done with models whose price nobody knows; as `settings.unpriced` says unless something is said here. What the key
+    /// says goes before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpriced: Option<Unpriced>,
 }
 
 /// All that is given must hold; an empty match holds always. Of a list one entry must, but of `needs` each.

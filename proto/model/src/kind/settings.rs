@@ -17,7 +17,7 @@ use self::limit_store::LimitStore;
 use self::sign_in::Oidc;
 use crate::access::{IpRange, RevokeMode};
 use crate::cache;
-use crate::policy::{Continuation, Retry, Timeouts};
+use crate::policy::{Continuation, Retry, Timeouts, Unpriced};
 use crate::unit::{Bytes, Span};
 
 /// Everything has a default; an absent field keeps it.
@@ -50,7 +50,8 @@ pub struct Settings {
     pub auto: Option<Auto>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<cache::Settings>,
-    /// What becomes of requests whose cost nobody could know, because no target of their model has a price. Default `allow`.
+    /// What becomes of requests whose cost nobody could know, because no target of their model has a price, where neither
+    /// their key nor their route says it. Default `allow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<Unpriced>,
     /// Whom the control plane tells when budgets reach a part of their amount.
@@ -74,18 +75,6 @@ pub struct Settings {
     /// Where limits are counted for all nodes. Default: by the nodes, each its part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_store: Option<LimitStore>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Unpriced {
-    /// They are served and count as nothing; their records say that they have no price, and so do the sums of what is spent.
-    #[default]
-    Allow,
-    /// The same, and replies whose cost is not known say so in `x-gateway-unpriced`.
-    Flag,
-    /// 403, where one of the model's targets has no price: nobody could say before which one serves.
-    Refuse,
 }
 
 /// The Responses API's memory, which each node keeps for itself.

@@ -417,6 +417,9 @@ pub struct Key {
     /// `drain`, `abort`: what becomes of its open streams when it is revoked; empty: as the settings say.
     #[prost(string, tag = "18")]
     pub revoke_mode: ::prost::alloc::string::String,
+    /// `allow`, `flag`, `refuse`: what is done with models without a price; empty: as the route or the settings say.
+    #[prost(string, tag = "19")]
+    pub unpriced: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EarlierSecret {

@@ -6,6 +6,7 @@ use gateway_engine::identity::{Access, Belongs, Digest, Earlier, KeyEntry};
 use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
 use gateway_model::limits::{Limits, Measure, Period, Rate, WhenAway};
+use gateway_model::policy::Unpriced;
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::{ConfigError, EarlierSecret, Item, Key, KeyLimits, Pepper, RateLimit, rate_limit};
 use gateway_wire::{KEY_KIND, PEPPER_KIND};
@@ -113,6 +114,12 @@ fn access(item: &Item, key: &Key) -> Result<Access, ConfigError> {
                 problems::of_item(item, "revoke_mode", "unsupported_yet", "a mode that this version does not know")
             })?),
         },
+        unpriced: match key.unpriced.as_str() {
+            "" => None,
+            policy => Some(Unpriced::parse(policy).ok_or_else(|| {
+                problems::of_item(item, "unpriced", "unsupported_yet", "a policy that this version does not know")
+            })?),
+        },
     })
 }
 
@@ -173,6 +180,7 @@ pub(super) fn item(entry: KeyEntry) -> Item {
         // An amount and a word can be written.
         budget: entry.access.budget.map_or_else(Vec::new, |budget| serde_json::to_vec(&budget).unwrap_or_default()),
         revoke_mode: entry.access.revoke_mode.map(|mode| mode.name().to_owned()).unwrap_or_default(),
+        unpriced: entry.access.unpriced.map(|policy| policy.name().to_owned()).unwrap_or_default(),
         earlier: entry.earlier.iter().map(earlier_secret).collect(),
     };
     Item { kind: KEY_KIND.to_owned(), id: entry.id.to_string(), body: Some(Body::Key(key)), ..Item::default() }
