@@ -393,7 +393,7 @@ impl std::fmt::Display for Owner {
 // === impl Scopes ===
 
 impl Scopes {
-    fn of_nobody() -> Self {
+    pub(crate) fn of_nobody() -> Self {
         Self::of_key(Arc::new(Limits::new(Owner::key(&"".into()), &Document::default())))
     }
 
@@ -458,6 +458,13 @@ impl Permit {
     /// As it was at admission; `None` without limits.
     pub fn rates(&self) -> Option<Rates> {
         self.shown.as_deref().copied()
+    }
+
+    /// Nobody was asked: nothing was taken. For what only this node counts.
+    pub(crate) fn give_back(mut self) {
+        self.settled = true;
+        let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
+        self.scopes.each().for_each(|limits| limits.give_back(self.asked, &mut borrowed));
     }
 
     pub fn settle(mut self, settlement: Settlement) {

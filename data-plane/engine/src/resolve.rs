@@ -19,6 +19,7 @@ pub use self::trial::Arm;
 pub use crate::ask::Ask;
 use crate::identity::Caller;
 use crate::policy::{Overrides, Policy};
+use crate::shared::AtCredentials;
 use crate::snapshot::{Affinity, Model, Route, Shadow, Snapshot, Target, of_account, steady_hash};
 
 /// Evidence that the caller may do this, and with what.
@@ -32,6 +33,8 @@ pub struct Resolved {
     pub(crate) affinity: u64,
     /// `None`: every target will do.
     only: Option<Only>,
+    /// What its caller may use of credentials.
+    pub(crate) beside: AtCredentials,
     /// Who is asked too, behind the request: of the model that was asked for, whatever variant serves.
     pub shadow: Option<Arc<Shadow>>,
 }
@@ -87,8 +90,8 @@ pub fn resolve_chosen<'a>(
 fn resolved(route: Option<&Route>, model: Arc<Model>, only: Option<Only>, ask: &Ask<'_>, caller: &Caller) -> Resolved {
     let overrides = route.map_or(model.overrides, |route| route.overrides.or(model.overrides));
     let affinity = model.affinity.as_ref().map_or(0, |affinity| affinity_of(affinity, ask, caller));
-    let shadow = model.shadow.clone();
-    Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only, shadow }
+    let (shadow, beside) = (model.shadow.clone(), AtCredentials::default());
+    Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only, beside, shadow }
 }
 
 /// Sessions are a caller's own: two callers' of the same name have nothing in common.
@@ -109,6 +112,11 @@ impl Resolved {
     pub fn policy(&self, target: &Target, stream: bool) -> Policy {
         let defaults = if stream { &Policy::STREAM } else { &Policy::PLAIN };
         self.overrides.or(target.provider.overrides).resolve(defaults)
+    }
+
+    /// These limits hold of whichever credential is picked.
+    pub fn within(&mut self, beside: AtCredentials) {
+        self.beside = beside;
     }
 
     /// What the route says of models without a price.

@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
 
     fn terms(&self) -> Terms<'a> {
         let n_tokens = quota::expected(self.shape.n_input, self.shape.n_output);
-        Terms { only: self.resolved.only_key(), n_tokens, now: self.now }
+        Terms { only: self.resolved.only_key(), n_tokens, beside: &self.resolved.beside, now: self.now }
     }
 
     /// Where requests that belong together keep to one target: whether the one that serves is that one.

@@ -17,6 +17,8 @@ pub(crate) struct Selector {
     organizations: Vec<Glob>,
     models: Vec<Glob>,
     tags: Vec<Glob>,
+    /// Who has any is looked at when it is known who serves.
+    pub(crate) credentials: Arc<[Glob]>,
 }
 
 /// A request, as far as they look at it.
@@ -39,7 +41,13 @@ impl Selector {
             organizations: globs(&matcher.organizations),
             models: globs(&matcher.models),
             tags: globs(&matcher.tags),
+            credentials: globs(&matcher.credentials).into(),
         }
+    }
+
+    /// Whether it is for some credentials only.
+    pub(crate) fn is_of_credentials(&self) -> bool {
+        !self.credentials.is_empty()
     }
 
     /// The tags of this caller that are selected.

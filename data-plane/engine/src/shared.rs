@@ -9,7 +9,8 @@ use std::time::Instant;
 use gateway_model::kind::limit::{LimitRule, Per};
 use gateway_model::set::Set;
 
-use crate::limits::{Limits, Owner};
+use crate::glob::Glob;
+use crate::limits::{Asked, Limits, Owner};
 use crate::selector::{Selector, Spender};
 use parts::Parts;
 
@@ -31,6 +32,13 @@ struct Rule {
 enum Shared {
     Together(Arc<Limits>),
     Apart(Arc<Parts>),
+}
+
+/// Limits of credentials that a request takes of whichever is picked for it.
+#[derive(Clone, Debug, Default)]
+pub struct AtCredentials {
+    each: Vec<(Arc<[Glob]>, Arc<Limits>)>,
+    pub(crate) asked: Asked,
 }
 
 /// What a rule with `per` tells apart, for operators.
@@ -63,13 +71,24 @@ impl SharedLimits {
     /// Those that this request takes. Allocates only where there is one; the time is looked at only where parts run out.
     pub fn of(&self, spender: Spender<'_>, now: impl Fn() -> Instant) -> Vec<Arc<Limits>> {
         let mut found = Vec::new();
-        for Rule { selector, limits, .. } in self.0.iter().filter(|rule| rule.selector.selects(spender)) {
-            match limits {
-                Shared::Together(limits) => found.push(Arc::clone(limits)),
-                Shared::Apart(parts) => parts.of((selector, spender), &mut found, &now),
-            }
+        let rules = self.0.iter().filter(|rule| !rule.selector.is_of_credentials());
+        for rule in rules.filter(|rule| rule.selector.selects(spender)) {
+            rule.limits.of((&rule.selector, spender), &mut found, &now);
         }
         found
+    }
+
+    /// Those that this request takes when it is known with which credential it goes. Nothing is allocated where there are none.
+    pub fn at_credentials(&self, spender: Spender<'_>, asked: Asked, now: impl Fn() -> Instant) -> AtCredentials {
+        // Each node has its part: nothing waits for a loan while a credential is picked.
+        let mut at = AtCredentials { each: Vec::new(), asked: Asked { yields: false, ..asked } };
+        let rules = self.0.iter().filter(|rule| rule.selector.is_of_credentials());
+        for Rule { selector, limits, .. } in rules.filter(|rule| rule.selector.selects(spender)) {
+            let mut found = Vec::new();
+            limits.of((selector, spender), &mut found, &now);
+            at.each.extend(found.into_iter().map(|limits| (Arc::clone(&selector.credentials), limits)));
+        }
+        at
     }
 
     pub fn apart(&self) -> impl Iterator<Item = Apart> {
@@ -80,6 +99,16 @@ impl SharedLimits {
     }
 }
 
+// === impl AtCredentials ===
+
+impl AtCredentials {
+    /// Those of this credential.
+    pub fn of(&self, account: &str) -> impl Iterator<Item = Arc<Limits>> {
+        let is_of = move |globs: &[Glob]| globs.iter().any(|glob| glob.matches(account));
+        self.each.iter().filter(move |(globs, _)| is_of(globs)).map(|(_, limits)| Arc::clone(limits))
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -87,6 +116,13 @@ impl Shared {
         match per {
             None => Self::Together(Arc::new(Limits::new(Owner { kind: OWNER, name: name.as_str().into() }, limits))),
             Some(per) => Self::Apart(Arc::new(Parts::new(name, *per, limits))),
+        }
+    }
+
+    fn of(&self, spends: (&Selector, Spender<'_>), found: &mut Vec<Arc<Limits>>, now: &impl Fn() -> Instant) {
+        match self {
+            Self::Together(limits) => found.push(Arc::clone(limits)),
+            Self::Apart(parts) => parts.of(spends, found, now),
         }
     }
 

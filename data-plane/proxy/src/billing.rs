@@ -9,7 +9,8 @@ use gateway_engine::limits::{self, Asked, EXPECTED_OUTPUT, Permit, Scopes};
 use gateway_engine::price;
 use gateway_engine::resolve::Resolved;
 use gateway_engine::selector::Spender;
-use gateway_engine::snapshot::{Snapshot, Target};
+use gateway_engine::shared::AtCredentials;
+use gateway_engine::snapshot::{Provider, Snapshot, Target};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::{Units, Usage};
 
@@ -63,6 +64,20 @@ pub(crate) fn check_priced(resolved: &Resolved) -> Result<(), Box<Failure>> {
 /// Everybody whose limits a request of this account takes.
 pub(crate) fn scopes(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Scopes {
     account.scopes().sharing(snapshot.shared_limits.of(spender(account, models), Instant::now))
+}
+
+/// What this account may use of whichever credential is picked. Empty without such limits, at the price of a look.
+pub(crate) fn at_credentials(snapshot: &Snapshot, account: &Account, models: [&str; 2], asked: Asked) -> AtCredentials {
+    snapshot.shared_limits.at_credentials(spender(account, models), asked, Instant::now)
+}
+
+/// Of what passes as it is the credential is known: its limits are taken with all others.
+pub(crate) fn scopes_at(snapshot: &Snapshot, account: &Account, models: [&str; 2], provider: &Provider) -> Scopes {
+    let spender = spender(account, models);
+    let at = snapshot.shared_limits.at_credentials(spender, Asked::default(), Instant::now);
+    let mut shared = snapshot.shared_limits.of(spender, Instant::now);
+    shared.extend(at.of(&provider.passing().account));
+    account.scopes().sharing(shared)
 }
 
 /// Within everybody's limits, or nothing is paid. Waits for a quarter of a second at most where a rate is to be borrowed first; where

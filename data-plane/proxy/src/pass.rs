@@ -138,7 +138,7 @@ async fn run(
     let purses = billing::purses(&config.snapshot, &caller, [&as_model, &aim.model]);
     // What it will cost is known afterwards.
     let bill = billing::pay(&gateway.leases, &purses, 0).await?;
-    let scopes = billing::scopes(&config.snapshot, &caller, [&as_model, &aim.model]);
+    let scopes = billing::scopes_at(&config.snapshot, &caller, [&as_model, &aim.model], &aim.provider);
     let asked = gateway.shared(Tokens { n_input, ..Tokens::default() });
     let (permit, bill) =
         billing::admit((&gateway.leases, &gateway.limit_store), &config.snapshot, scopes, asked, bill).await?;

@@ -297,7 +297,7 @@ impl Gateway {
         record.asked(&facts.model, stream, snapshot.revision, body.len());
         let wanted = heard::wanted(head, &facts, &body, &hints);
         let read = choice::read(snapshot, &wanted, &body);
-        let (resolved, chosen) = choice::choose(snapshot, &wanted, read, &body, &caller)?;
+        let (mut resolved, chosen) = choice::choose(snapshot, &wanted, read, &body, &caller)?;
         let place = match &thread {
             None => None,
             Some(thread) => match self.turn(config, thread, &caller, &resolved, (&body, &facts))? {
@@ -309,7 +309,7 @@ impl Gateway {
         };
         record.route(resolved.route.as_deref());
         record.chosen(&chosen, &resolved.model.name);
-        let rates = self.admitted(operation, snapshot, &caller, &resolved, (&body, &facts), record).await?;
+        let rates = self.admitted(operation, snapshot, &caller, &mut resolved, (&body, &facts), record).await?;
         if let (Some(run), Some(thread)) = (&head.run, &mut thread) {
             run.proceeds(self, config, &facts.model, thread, &head.id);
         }

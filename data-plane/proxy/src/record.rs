@@ -475,6 +475,7 @@ impl Drop for Record {
         let usage = self.usage;
         if let (Some(seat), Some((usage, _))) = (&mut self.seat, usage) {
             seat.used(usage.total());
+            seat.spent(usage);
         }
         if let Some(permit) = self.permit.take() {
             let usage = self.usage().unwrap_or_default();

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Usage;
 
 use super::{Health, Skip, cools_down, counts};
 use crate::limits::quota::{self, Quota};
+use crate::limits::{self, Asked, Limits, Permit, Scopes, Settlement};
 use crate::policy::Breaker;
+
+/// Nobody knows when one of several requests at once ends.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A place at a target, from the decision to ask it until its reply has ended.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub struct Seat {
     place: Place,
     /// The same at the key that goes with the request, where the provider has several. Boxed: few have.
     key: Option<Box<Place>>,
+    /// What it takes of limits that whoever asks has of the credential. Boxed likewise.
+    held: Option<Box<Held>>,
     since: Instant,
     outcome: Outcome,
 }
@@ -27,6 +34,13 @@ struct Place {
     taken: Taken,
     /// What it takes of the limits there.
     share: Option<quota::Taken>,
+}
+
+/// Settled when the seat is left; an estimate stands where nobody has said what was used.
+#[derive(Debug)]
+struct Held {
+    permit: Permit,
+    used: Option<Usage>,
 }
 
 /// How a place was come by.
@@ -68,7 +82,7 @@ impl Seat {
     }
 
     fn at(place: Place, now: Instant) -> Self {
-        Self { place, key: None, since: now, outcome: Outcome::Unknown }
+        Self { place, key: None, held: None, since: now, outcome: Outcome::Unknown }
     }
 
     /// Takes a place at one of several keys as well, where that may be used. Keys cool down with or without a breaker: there are
@@ -101,8 +115,34 @@ impl Seat {
         Ok(())
     }
 
+    /// Another key is looked at.
+    pub(crate) fn without_key(&mut self) {
+        let share = self.key.take().and_then(|mut key| key.share.take());
+        share.into_iter().for_each(quota::Taken::give_back);
+    }
+
+    /// Takes what whoever asks may use of the credential: all of these limits or none.
+    pub(crate) fn beside(
+        &mut self,
+        limits: impl Iterator<Item = Arc<Limits>>,
+        asked: Asked,
+        now: Instant,
+    ) -> Result<(), Skip> {
+        let limits: Vec<_> = limits.collect();
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let admitted = limits::admit(Scopes::of_nobody().sharing(limits), asked, now);
+        let permit = admitted.map_err(|refused| Skip::Full(refused.failure.retry_after.unwrap_or(SOON)))?;
+        self.held = Some(Box::new(Held { permit, used: None }));
+        Ok(())
+    }
+
     /// Nobody was asked: nothing was taken of any limit.
     pub fn unused(mut self) {
+        if let Some(held) = self.held.take() {
+            held.permit.give_back();
+        }
         let places = std::iter::once(&mut self.place).chain(self.key.as_deref_mut());
         places.filter_map(|place| place.share.take()).for_each(quota::Taken::give_back);
     }
@@ -111,6 +151,13 @@ impl Seat {
     pub fn used(&mut self, n_tokens: u64) {
         let places = std::iter::once(&mut self.place).chain(self.key.as_deref_mut());
         places.filter_map(|place| place.share.as_mut()).for_each(|share| share.used(n_tokens));
+    }
+
+    /// What was used, of limits that tell prompts and replies apart. Asked again, the last word counts.
+    pub fn spent(&mut self, usage: Usage) {
+        if let Some(held) = &mut self.held {
+            held.used = Some(usage);
+        }
     }
 
     /// The whole reply is there.
@@ -136,6 +183,7 @@ impl Seat {
         if self.outcome == Outcome::Unknown {
             // Nothing was made for it.
             self.used(0);
+            self.spent(Usage::default());
         }
         if self.outcome == Outcome::Failed || self.place.breaker.is_none() && self.key.is_none() {
             return;
@@ -161,6 +209,11 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some(held) = self.held.take()
+            && let Held { permit, used: Some(usage) } = *held
+        {
+            permit.settle(Settlement { usage });
+        }
         for place in self.places() {
             if self.outcome == Outcome::Answered && (place.breaker.is_some() || self.key.is_some()) {
                 place.health.count(place.health.ms(self.since), false);

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::Choice;
 use crate::health::{Seat, Skip};
+use crate::shared::AtCredentials;
 use crate::snapshot::Target;
 
 /// What holds for whoever is chosen.
@@ -15,6 +16,8 @@ pub(super) struct Terms<'a> {
     pub(super) only: Option<&'a str>,
     /// Of the request, as far as that is known.
     pub(super) n_tokens: u64,
+    /// And of whoever asks.
+    pub(super) beside: &'a AtCredentials,
     pub(super) now: Instant,
 }
 
@@ -63,19 +66,32 @@ pub(super) fn take(tried: &mut Tried, terms: Terms<'_>, skipped: &mut Vec<(Arc<T
             return None;
         }
     };
-    let Some(keys) = &target.provider.keys else { return Some(Choice { target, seat }) };
+    let Some(keys) = &target.provider.keys else {
+        return match terms.beside(&mut seat, &target) {
+            Ok(()) => Some(Choice { target, seat }),
+            Err(skip) => {
+                seat.unused();
+                skipped.push((target, skip));
+                None
+            }
+        };
+    };
     let first = if tried.seen == 0 { keys.turns.take() } else { 0 };
     for place in std::iter::once(first).chain(0..target.by_key.len()) {
         let keyed = &target.by_key[place];
         let Some(health) = keyed.key_health.as_ref().filter(|_| terms.want(keyed) && tried.see(place)) else {
             continue;
         };
-        match seat.with_key(health, keyed.provider.key_quota.as_ref(), terms.n_tokens, terms.now) {
+        let taken = seat.with_key(health, keyed.provider.key_quota.as_ref(), terms.n_tokens, terms.now);
+        match taken.and_then(|()| terms.beside(&mut seat, keyed)) {
             Ok(()) => {
                 tried.last = place;
                 return Some(Choice { target: Arc::clone(keyed), seat });
             }
-            Err(skip) => skipped.push((Arc::clone(keyed), skip)),
+            Err(skip) => {
+                seat.without_key();
+                skipped.push((Arc::clone(keyed), skip));
+            }
         }
     }
     seat.unused();
@@ -94,7 +110,7 @@ pub(super) fn again(target: Arc<Target>, terms: Terms<'_>) -> Result<Choice, Ski
     seat.within(target.provider.quota.as_ref(), terms.n_tokens, terms.now)?;
     let keyed = target.key_health.as_ref();
     let keyed = keyed.map(|key| seat.with_key(key, target.provider.key_quota.as_ref(), terms.n_tokens, terms.now));
-    chosen(target, seat, keyed)
+    chosen(target, seat, keyed, terms)
 }
 
 /// A place whatever is known of the target, but not beyond its limits; with several keys by the one that may be used soonest.
@@ -107,22 +123,31 @@ pub(super) fn forced(target: Arc<Target>, terms: Terms<'_>) -> Result<Choice, Sk
     let keyed = target.key_health.as_ref();
     let quota = target.provider.key_quota.as_ref();
     let keyed = keyed.map(|key| seat.with_forced_key(key, quota, terms.n_tokens, terms.now));
-    chosen(target, seat, keyed)
+    chosen(target, seat, keyed, terms)
 }
 
-fn chosen(target: Arc<Target>, seat: Seat, keyed: Option<Result<(), Skip>>) -> Result<Choice, Skip> {
-    match keyed {
-        Some(Err(skip)) => {
+fn chosen(
+    target: Arc<Target>,
+    mut seat: Seat,
+    keyed: Option<Result<(), Skip>>,
+    terms: Terms<'_>,
+) -> Result<Choice, Skip> {
+    match keyed.unwrap_or(Ok(())).and_then(|()| terms.beside(&mut seat, &target)) {
+        Ok(()) => Ok(Choice { target, seat }),
+        Err(skip) => {
             seat.unused();
             Err(skip)
         }
-        None | Some(Ok(())) => Ok(Choice { target, seat }),
     }
 }
 
 // === impl Terms ===
 
 impl Terms<'_> {
+    fn beside(&self, seat: &mut Seat, target: &Target) -> Result<(), Skip> {
+        seat.beside(self.beside.of(&target.provider.account), self.beside.asked, self.now)
+    }
+
     fn want(&self, keyed: &Target) -> bool {
         self.only.is_none_or(|only| keyed.provider.key.as_deref() == Some(only))
     }

@@ -78,9 +78,14 @@ impl Provider {
         self.keys.as_ref().map_or(&[], |keys| &keys.each)
     }
 
+    /// Itself with the key that goes with what passes as it is.
+    pub fn passing(&self) -> &Self {
+        if self.key.is_some() { self } else { self.with_keys().first().map_or(self, AsRef::as_ref) }
+    }
+
     /// Takes a request that passes as it is out of the limits, its key's among them; or says after how long there is room.
     pub fn admit(&self, now: Instant) -> Result<(), Duration> {
-        let key = if self.key.is_some() { self } else { self.with_keys().first().map_or(self, AsRef::as_ref) };
+        let key = self.passing();
         let taken = self.quota.as_ref().map(|quota| quota.take(0, now)).transpose()?;
         match key.key_quota.as_ref().map(|quota| quota.take(0, now)) {
             Some(Err(wait)) => {

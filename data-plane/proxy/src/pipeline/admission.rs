@@ -122,7 +122,7 @@ impl Gateway {
         operation @ (errand, _): (Errand, Dialect),
         snapshot: &Snapshot,
         account: &Account,
-        resolved: &Resolved,
+        resolved: &mut Resolved,
         (body, facts): (&Bytes, &Facts),
         record: &mut Record,
     ) -> Result<Option<Rates>, Box<Failure>> {
@@ -149,6 +149,8 @@ impl Gateway {
             asked.n_input = estimate::n_input(operation, resolved, (body, facts));
             record.estimated(asked.n_input);
         }
+        let beside = billing::at_credentials(snapshot, account, models, asked);
+        resolved.within(beside);
         let most = if purses.is_empty() { 0 } else { billing::most(resolved, asked, units) };
         let bill = billing::pay(&self.leases, &purses, most).await?;
         let (permit, bill) = billing::admit((&self.leases, &self.limit_store), snapshot, scopes, asked, bill).await?;

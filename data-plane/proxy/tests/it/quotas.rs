@@ -58,6 +58,31 @@ async fn upstream_host_rpm_tpm() {
 }
 
 #[tokio::test]
+async fn a_limit_of_a_credential_is_taken_when_that_is_picked() {
+    let (first, second) = (upstream().await, upstream().await);
+    let keys = ", api_keys: [{name: one, key: k1}, {name: two, key: k2}]";
+    let yaml = config(&[("a", first.url(), keys), ("b", second.url(), "")]);
+    let rules = "limits:\n  - {name: of-one, match: {credentials: ['a#one'], keys: [test]}, per: key, limits: {rpm: 1}}\n  \
+        - {name: of-two, match: {credentials: ['a#two']}, limits: {tpm: 200}}\n";
+    let gateway = Gateway::start(&(yaml + rules)).await;
+    for _ in 0..5 {
+        assert_eq!(gateway.chat(&question()).await.status, 200);
+    }
+    let with = |key: &str| {
+        let bearer = format!("Bearer {key}");
+        first.requests().iter().filter(|request| request.header("authorization") == Some(bearer.as_str())).count()
+    };
+    let (n_one, n_two) = (with("k1"), with("k2"));
+    assert_eq!(n_one, 1, "one a minute");
+    assert!(n_two >= 1 && n_one + n_two + second.requests().len() == 5, "{n_two}");
+    // What passes as it is goes with the first key, whose limit is taken with all others.
+    let passed = read(client().get(gateway.url("/proxy/a/v1/files")).bearer_auth(KEY)).await;
+    assert_eq!((passed.status, passed.header("x-gateway-limit-kind")), (429, Some("rpm")), "{}", passed.text);
+    assert!(passed.text.contains("Limit of-one for key "), "{}", passed.text);
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn who_asks_when_everybody_is_full_is_told_until_when() {
     let (first, second) = (upstream().await, upstream().await);
     let full = ", limits: {rpm: 1}";

@@ -87,6 +87,10 @@ pub struct Match {
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Of limits only: with what an upstream is asked, as `provider`, or `provider#key` where that has several (`openai#team-a`). Such
+    /// a limit is taken when its credential is picked, and who has none left of it is passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<String>,
 }
 
 fn nothing() -> Usd {
@@ -168,7 +172,7 @@ impl BudgetRule {
 
 impl Match {
     /// Its lists, by the names of their fields.
-    pub fn lists(&self) -> [(&'static str, &[String]); 6] {
+    pub fn lists(&self) -> [(&'static str, &[String]); 7] {
         [
             ("keys", &self.keys),
             ("teams", &self.teams),
@@ -176,6 +180,7 @@ impl Match {
             ("organizations", &self.organizations),
             ("models", &self.models),
             ("tags", &self.tags),
+            ("credentials", &self.credentials),
         ]
     }
 }

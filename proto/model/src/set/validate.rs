@@ -98,6 +98,10 @@ pub(super) fn problems(set: &Set) -> Vec<Problem> {
             if rule.limits.named().next().is_none() {
                 findings.error(Code::MissingField, "limits", "limits nothing; give one, like `rpm: 600`");
             }
+            if rule.limits.max_tokens.is_some() && !rule.matcher.credentials.is_empty() {
+                let message = "is of a request, whoever serves it, and cannot be of `match.credentials`";
+                findings.error(Code::Conflict, "limits.max_tokens", message);
+            }
         },
     );
     each(&mut problems, "budgets", &set.budgets, |budget| &budget.name, public_name, budget::rule);

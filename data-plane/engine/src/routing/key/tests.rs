@@ -3,12 +3,17 @@
 use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Usage;
 use http::HeaderMap;
 
 use super::super::{Choice, Shape, plan};
 use crate::compile::compile_over;
+use crate::health::Skip;
+use crate::limits::Asked;
 use crate::resolve::{Ask, Resolved, resolve};
+use crate::selector::Spender;
 use crate::snapshot::Snapshot;
+use crate::tenants::Standing;
 use crate::testing::{caller, parsed, snapshot};
 
 /// A provider with these keys, `model: m` over it and over one that has a single key.
@@ -154,4 +159,61 @@ fn what_is_known_of_a_key_outlives_changes_around_it() {
     };
     assert!(!first("{name: c, key: kc, weight: 2}, {name: a, key: ka, weight: 7}", ", timeouts: {connect: 9s}"));
     assert!(first("{name: a, key: another}, {name: b, key: kb}", ""), "another value is another key");
+}
+
+/// The same for a caller of whom these limits hold.
+fn limited(snapshot: &Snapshot, model: &str, asked: Asked, now: Instant) -> Resolved {
+    let mut resolved = resolved(snapshot, model, None);
+    let (caller, standing) = (caller(&["*"]), Standing::default());
+    let spender = Spender { caller: &caller, standing: &standing, models: [model, model] };
+    assert!(snapshot.shared_limits.of(spender, || now).is_empty(), "they are taken when a credential is picked");
+    resolved.within(snapshot.shared_limits.at_credentials(spender, asked, || now));
+    resolved
+}
+
+#[test]
+fn whose_credential_is_used_up_is_passed_over() {
+    let rules = "limits:
+  - {name: of-a, match: {credentials: [\"p#a\"]}, limits: {rpm: 1}}
+  - {name: of-q, match: {credentials: [q], keys: [vk_1]}, per: key, limits: {rpm: 1, tpm: 600, concurrency: 1}}
+  - {name: others, match: {credentials: [q], keys: [vk_2]}, limits: {rpm: 1}}
+";
+    let snapshot = snapshot(&(yaml("{name: a, key: ka}", "") + rules));
+    let (now, asked) = (Instant::now(), Asked { n_input: 100, max_output: Some(500), ..Asked::default() });
+    let resolved = limited(&snapshot, "m", asked, now);
+    let first = plan(&resolved, Shape::default(), now).next().expect("room");
+    assert_eq!(account(&first), "p#a");
+    let mut second = plan(&resolved, Shape::default(), now);
+    let mut held = second.next().expect("the next one has room");
+    assert_eq!(account(&held), "q");
+    assert!(matches!(second.skipped[0].1, Skip::Full(wait) if wait > Duration::from_secs(50)), "{:?}", second.skipped);
+    assert!(plan(&resolved, Shape::default(), now).next().is_none(), "all are used up");
+
+    // What was used is settled once, however often it is told.
+    held.seat.spent(Usage { input: 9, ..Usage::default() });
+    held.seat.spent(Usage { input: 100, output: 200, ..Usage::default() });
+    drop(held);
+    let later = now + Duration::from_secs(60);
+    let n_passed = (0..4).map_while(|_| plan(&resolved, Shape::default(), later).next()).count();
+    assert_eq!(n_passed, 2, "each of them once more");
+}
+
+#[test]
+fn who_is_not_asked_after_all_takes_nothing_of_a_credential() {
+    let rules = "limits: [{name: of-all, match: {credentials: [\"p*\"]}, limits: {rpm: 2, concurrency: 1}}]\n";
+    let snapshot = snapshot(&(yaml(TWO, ", limits: {rpm: 100}") + rules));
+    let now = Instant::now();
+    let resolved = limited(&snapshot, "alone", Asked::default(), now);
+    for _ in 0..5 {
+        plan(&resolved, Shape::default(), now).next().expect("room").unused();
+    }
+    let first = plan(&resolved, Shape::default(), now).next().expect("nothing was taken");
+    let mut plan_of_second = plan(&resolved, Shape::default(), now);
+    assert!(plan_of_second.next().is_none(), "its place is taken, whichever key it is");
+    assert_eq!(plan_of_second.skipped.len(), 2);
+    let provider = snapshot.provider("p").and_then(|provider| provider.quota.clone()).expect("limits");
+    assert_eq!(provider.left(now)[0].remaining, 99, "nothing of the provider's own either");
+    drop(first);
+    assert!(plan(&resolved, Shape::default(), now).next().is_some());
+    assert!(plan(&resolved, Shape::default(), now).next().is_none(), "two a minute");
 }
