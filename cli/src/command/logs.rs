@@ -1,4 +1,4 @@
-//! `logs`: requests as they went, newest last; never a prompt, never an answer.
+//! `logs`: requests as they went, newest last; and what one of them asked and was answered, where that is kept.
 
 use std::time::Duration;
 
@@ -18,11 +18,15 @@ use crate::output::{Format, dash, items, number, text, time};
   gatewayctl logs
   gatewayctl logs --follow
   gatewayctl logs --status 429 --since 1h -o json | jq -r '.[].id'
+  gatewayctl logs --body ID
   gatewayctl explain ID")]
 pub(crate) struct Logs {
     /// Go on showing requests as they end
     #[arg(long, conflicts_with = "limit")]
     follow: bool,
+    /// What this request asked and was answered, where `log_bodies` had it kept; the reading is in the audit log
+    #[arg(long, value_name = "ID", conflicts_with_all = ["follow", "limit", "key", "model", "provider", "status", "since"])]
+    body: Option<String>,
     /// How many to show at most
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
@@ -63,6 +67,11 @@ const COLUMNS: [Column; 11] = [
 
 pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
     let client = Client::new(&logs.gateway)?;
+    if let Some(id) = &logs.body {
+        let kept = client.get(&path(&["logs", id, "body"]), &Query::new()).await?;
+        logs.output.format.print(&kept, bodies)?;
+        return Ok(Exit::Done);
+    }
     let query = filters(&logs);
     if logs.follow {
         return follow(&client, &query, logs.output.format).await;
@@ -80,6 +89,27 @@ pub(crate) async fn run(logs: Logs) -> Result<Exit, Failure> {
         records => table::render(&COLUMNS, records.iter().map(row), logs.output.format.width()),
     })?;
     Ok(Exit::Done)
+}
+
+fn bodies(kept: &Value) -> String {
+    ["request", "response"].into_iter().map(|name| body(name, &kept[name])).collect()
+}
+
+fn body(name: &str, part: &Value) -> String {
+    let is = |field: &str| part[field].as_bool().unwrap_or(false);
+    let content = part["text"].as_str().or(part["base64"].as_str()).unwrap_or_default();
+    let notes = [
+        (part.is_null(), "not kept".to_owned()),
+        (is("withheld"), "withheld: it could not be read well enough to redact it".to_owned()),
+        (is("truncated"), "cut".to_owned()),
+        (number(part, "/redacted") > 0, format!("{} redacted", number(part, "/redacted"))),
+        (part["base64"].is_string(), "base64".to_owned()),
+        (!part.is_null(), format!("{} bytes", number(part, "/bytes"))),
+    ];
+    let notes: Vec<String> = notes.into_iter().filter_map(|(is_so, note)| is_so.then_some(note)).collect();
+    // Strangers wrote it, and a terminal obeys control characters.
+    let shown: String = content.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+    format!("{name} ({})\n{shown}{}", notes.join(", "), if shown.is_empty() { "" } else { "\n" })
 }
 
 async fn follow(client: &Client, query: &Query, format: Format) -> Result<Exit, Failure> {

@@ -17,6 +17,7 @@ mod tokens;
 mod epoch;
 mod snapshot;
 mod logs;
+mod bodies;
 mod explain;
 mod usage;
 mod budgets;
@@ -105,6 +106,7 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/admin/logs", Of(RequestsRead), || get(logs::list)),
         row(Method::GET, "/admin/logs/follow", Of(RequestsRead), || get(logs::follow)),
         row(Method::GET, "/admin/logs/{id}", Of(RequestsRead), || get(logs::get)),
+        row(Method::GET, "/admin/logs/{id}/body", Of(BodiesRead), || get(bodies::get)),
         row(Method::POST, "/admin/explain", Of(RequestsRead), || post(explain::answer)),
         row(Method::GET, "/admin/usage", Of(RequestsRead), || get(usage::list)),
         row(Method::GET, "/admin/usage/summary", Of(RequestsRead), || get(usage::summary)),

@@ -3,6 +3,7 @@
 //! Everything is acknowledged after it was committed, so that what is lost on the way comes again.
 
 mod rows;
+mod bodies;
 
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use futures_util::{Stream, StreamExt as _};
 use gateway_store::logs::LogRow;
 use gateway_store::usage::{Sender, UsageRow};
 use gateway_store::{Error, Store};
-use gateway_wire::v1::{IngestAck, LogBatch, UsageBatch};
+use gateway_wire::v1::{BodyBatch, IngestAck, LogBatch, UsageBatch};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::Status;
 
+pub(crate) use self::bodies::document;
 use crate::clock;
 use crate::meters::Meters;
 
@@ -95,6 +97,19 @@ impl Ingest {
         let up_to_seq = stored.map_err(|error| self.refused("logs", &error))?;
         self.meters.ingested("logs", rows.len(), began.elapsed().as_secs_f64());
         rows.into_iter().for_each(|row| self.tail.send(Arc::new(row)));
+        Ok(IngestAck { up_to_seq, lane: 0, boot_id: batch.boot_id })
+    }
+
+    pub(crate) async fn bodies(&self, batch: BodyBatch) -> Result<IngestAck, Status> {
+        let began = Instant::now();
+        self.check("bodies", &batch.node_id, &batch.boot_id, batch.first_seq, batch.bodies.len())?;
+        let rows = batch.bodies.into_iter().map(bodies::row).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|error| Status::internal(format!("bodies cannot be compressed: {error}")))?;
+        let n_rows = rows.len();
+        let from = Sender { node: &batch.node_id, boot: &batch.boot_id, at_ms: clock::unix_ms() };
+        let stored = self.store.ingest_bodies(from, batch.first_seq, rows, batch.dropped_total).await;
+        let up_to_seq = stored.map_err(|error| self.refused("bodies", &error))?;
+        self.meters.ingested("bodies", n_rows, began.elapsed().as_secs_f64());
         Ok(IngestAck { up_to_seq, lane: 0, boot_id: batch.boot_id })
     }
 

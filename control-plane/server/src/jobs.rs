@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_model::kind::Class;
+use gateway_model::document::SETTINGS_NAME;
+use gateway_model::kind::settings::Settings;
+use gateway_model::kind::{Class, Kind};
 use gateway_store::retention::Pruned;
-use gateway_store::{Error, Store};
+use gateway_store::{Error, ItemKind, Store};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
@@ -19,6 +21,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const LOGS_EVERY: Duration = Duration::from_secs(60);
 const KEEP_LOGS: u64 = 200_000;
 const KEEP_LOGS_MS: i64 = 30 * DAY_MS;
+
+/// What was asked and answered, where the settings say nothing of it.
+const KEEP_BODIES_MS: i64 = 7 * DAY_MS;
 
 const REAP_EVERY: Duration = Duration::from_secs(60);
 /// A request of a node that was revoked is over by then, by the default of its total timeout, and what was on its way has come.
@@ -106,6 +111,18 @@ impl Duty {
 
 async fn prune_logs(store: Store) {
     tell_pruned("logs", store.prune_logs(clock::unix_ms() - KEEP_LOGS_MS, KEEP_LOGS).await);
+    match bodies_kept_ms(&store).await {
+        Ok(kept_ms) => tell_pruned("bodies", store.prune_bodies(clock::unix_ms() - kept_ms).await),
+        Err(error) => complain("bodies", &error),
+    }
+}
+
+/// By the settings as they are stored.
+async fn bodies_kept_ms(store: &Store) -> Result<i64, Error> {
+    let item = store.item(ItemKind::Resource(Kind::Setting), SETTINGS_NAME).await?;
+    let settings = item.and_then(|item| serde_json::from_str::<Settings>(&item.document).ok());
+    let kept = settings.and_then(|settings| settings.log_bodies_kept);
+    Ok(kept.and_then(|span| i64::try_from(span.0.as_millis()).ok()).unwrap_or(KEEP_BODIES_MS))
 }
 
 /// What nodes that were revoked hold of budgets goes back.

@@ -28,6 +28,8 @@ pub enum Permission {
     SpendRead,
     /// Single requests: log and usage, and where one would go.
     RequestsRead,
+    /// What was asked and answered in them, where that is kept.
+    BodiesRead,
     AuditRead,
     /// Who may sign in and as what; their passwords and sessions.
     PeopleRead,
@@ -70,6 +72,7 @@ const fn permissions(role: PersonRole) -> &'static [Permission] {
             MoneyWrite,
             SpendRead,
             RequestsRead,
+            BodiesRead,
             AuditRead,
             PeopleRead,
             PeopleWrite,
@@ -100,7 +103,7 @@ const fn permissions(role: PersonRole) -> &'static [Permission] {
 // === impl Permission ===
 
 impl Permission {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::StatusRead,
         Self::ConfigRead,
         Self::ConfigWrite,
@@ -114,6 +117,7 @@ impl Permission {
         Self::MoneyWrite,
         Self::SpendRead,
         Self::RequestsRead,
+        Self::BodiesRead,
         Self::AuditRead,
         Self::PeopleRead,
         Self::PeopleWrite,
@@ -152,6 +156,7 @@ impl Permission {
             Self::MoneyWrite => "money:write",
             Self::SpendRead => "spend:read",
             Self::RequestsRead => "requests:read",
+            Self::BodiesRead => "bodies:read",
             Self::AuditRead => "audit:read",
             Self::PeopleRead => "people:read",
             Self::PeopleWrite => "people:write",
@@ -211,10 +216,10 @@ mod tests {
             (
                 PersonRole::Operator,
                 vec![ConfigWrite, FleetWrite],
-                vec![KeysWrite, AccountsWrite, MoneyWrite, PeopleWrite],
+                vec![BodiesRead, KeysWrite, AccountsWrite, MoneyWrite, PeopleWrite],
             ),
             (PersonRole::Billing, vec![MoneyWrite, SpendRead], vec![ConfigRead, RequestsRead, KeysWrite, AuditRead]),
-            (PersonRole::Viewer, vec![ConfigRead, RequestsRead], vec![AuditRead, PeopleRead]),
+            (PersonRole::Viewer, vec![ConfigRead, RequestsRead], vec![BodiesRead, AuditRead, PeopleRead]),
             (
                 PersonRole::TeamAdmin,
                 vec![KeysWrite, SpendRead],

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_wire::v1::fleet_server::{Fleet as FleetApi, FleetServer};
-use gateway_wire::v1::{ControlMsg, IngestAck, LeaseAsk, LeaseGrant, LogBatch, MetricFrame, NodeMsg, UsageBatch};
+use gateway_wire::v1::{
+    BodyBatch, ControlMsg, IngestAck, LeaseAsk, LeaseGrant, LogBatch, MetricFrame, NodeMsg, UsageBatch,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -40,7 +42,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const OUTBOUND: usize = 4;
 /// Snapshots on their way at a time; others wait, their nodes serve by what they have.
 const MAX_SNAPSHOTS: usize = 8;
-/// Calls of one connection at a time; a node needs six.
+/// Calls of one connection at a time; a node needs seven.
 const MAX_CALLS: u32 = 32;
 const MAX_HEADERS: u32 = 16 << 10;
 
@@ -124,6 +126,7 @@ impl FleetApi for FleetService {
     type SyncStream = ReceiverStream<Result<ControlMsg, Status>>;
     type UsageStream = Acks;
     type LogsStream = Acks;
+    type BodiesStream = Acks;
     type MetricsStream = Acks;
     type LeaseStream = Answers<LeaseGrant>;
 
@@ -147,6 +150,14 @@ impl FleetApi for FleetService {
         Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |batch| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.logs(batch).await }
+        }))
+    }
+
+    async fn bodies(&self, request: Request<Streaming<BodyBatch>>) -> Result<Response<Acks>, Status> {
+        let ingest = Arc::clone(&self.ingest);
+        Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |batch| {
+            let ingest = Arc::clone(&ingest);
+            async move { ingest.bodies(batch).await }
         }))
     }
 

@@ -21,6 +21,7 @@ pub mod usage;
 pub mod spend;
 pub mod traffic;
 pub mod logs;
+pub mod bodies;
 pub mod retention;
 pub mod nodes;
 pub mod membership;

@@ -29,6 +29,10 @@ const STEPS: &[Step] = &[
     Step::of_both(include_str!("../../../migrations/0011_price.sql")),
     Step::of_both(include_str!("../../../migrations/0012_tier.sql")),
     Step::of_both(include_str!("../../../migrations/0013_session_role.sql")),
+    Step {
+        sqlite: include_str!("../../../migrations/0015_log_body.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0015_log_body.postgres.sql"),
+    },
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

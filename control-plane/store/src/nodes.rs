@@ -103,6 +103,8 @@ impl Store {
              WHERE node.id = usage_watermark.node_id AND node.boot_id = usage_watermark.boot_id)",
             "DELETE FROM log_watermark WHERE newest_ms < $1 AND NOT EXISTS (SELECT 1 FROM node \
              WHERE node.id = log_watermark.node_id AND node.boot_id = log_watermark.boot_id)",
+            "DELETE FROM body_watermark WHERE newest_ms < $1 AND NOT EXISTS (SELECT 1 FROM node \
+             WHERE node.id = body_watermark.node_id AND node.boot_id = body_watermark.boot_id)",
         ] {
             n_deleted += sqlx::query(statement).bind(older_than_ms).execute(&mut *tx).await?.rows_affected();
         }

@@ -40,6 +40,15 @@ impl Store {
         Ok(Pruned { n_rows, n_days })
     }
 
+    /// Deletes what was kept of bodies before, and whole days that had ended before.
+    pub async fn prune_bodies(&self, older_than_ms: i64) -> Result<Pruned, Error> {
+        let n_days = self.db.drop_days(Daily::Bodies, older_than_ms).await?;
+        let mut tx = self.db.begin().await?;
+        let n_rows = prune_aged(&self.db, &mut tx, Daily::Bodies, older_than_ms).await?;
+        tx.commit().await?;
+        Ok(Pruned { n_rows, n_days })
+    }
+
     /// Deletes records that were stored before `older_than_ms`, whole days that had ended before, and beyond `keep` those that
     /// were stored first.
     pub async fn prune_logs(&self, older_than_ms: i64, keep: u64) -> Result<Pruned, Error> {

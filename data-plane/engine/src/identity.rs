@@ -15,6 +15,7 @@ use gateway_model::token::{self, Form};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::bodies::Keeping;
 use crate::glob::Glob;
 use crate::limits::purse::Purse;
 use crate::limits::{Limits, Owner};
@@ -217,6 +218,11 @@ impl Caller {
     /// What is done with models without a price; `None`: as the route or the settings say.
     pub fn unpriced(&self) -> Option<Unpriced> {
         self.rights.as_ref()?.written().unpriced
+    }
+
+    /// What is kept of its requests' bodies; `None`: as the route or the settings say.
+    pub fn log_bodies(&self) -> Option<&Arc<Keeping>> {
+        self.rights.as_ref()?.written().log_bodies.as_ref()
     }
 
     /// Its own, with what is used of them.

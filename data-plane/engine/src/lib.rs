@@ -13,6 +13,7 @@ pub mod fit;
 pub mod gate;
 pub mod limits;
 pub mod health;
+pub mod bodies;
 pub mod jws;
 pub mod identity;
 pub mod issuers;

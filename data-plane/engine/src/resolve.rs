@@ -17,6 +17,7 @@ use gateway_model::policy::Unpriced;
 
 pub use self::trial::Arm;
 pub use crate::ask::Ask;
+use crate::bodies::Keeping;
 use crate::identity::Caller;
 use crate::policy::{Overrides, Policy};
 use crate::shared::AtCredentials;
@@ -37,6 +38,8 @@ pub struct Resolved {
     pub(crate) beside: AtCredentials,
     /// Who is asked too, behind the request: of the model that was asked for, whatever variant serves.
     pub shadow: Option<Arc<Shadow>>,
+    /// What is kept of the bodies, by the nearest that says it: key, route, settings.
+    pub log_bodies: Option<Arc<Keeping>>,
 }
 
 /// What forcing headers leave of a model's targets.
@@ -68,7 +71,7 @@ pub fn resolve(snapshot: &Snapshot, ask: &Ask<'_>, caller: &Caller) -> Result<Re
     if !is_allowed {
         return Err(not_allowed(asked));
     }
-    Ok(resolved(route, model, only, ask, caller))
+    Ok(resolved(snapshot, (route, model, only), ask, caller))
 }
 
 /// The same where the client leaves the choice to the gateway: of the model of the route that matches and then of `models`, the
@@ -84,14 +87,22 @@ pub fn resolve_chosen<'a>(
     let mut models = offered.into_iter().chain(models.filter_map(|name| snapshot.model(name)));
     let model = models.find(|model| caller.may_use(&model.name)).ok_or_else(|| not_allowed(ask.model))?;
     let only = only(&model, ask.forced_provider, None)?;
-    Ok(resolved(route, model, only, ask, caller))
+    Ok(resolved(snapshot, (route, model, only), ask, caller))
 }
 
-fn resolved(route: Option<&Route>, model: Arc<Model>, only: Option<Only>, ask: &Ask<'_>, caller: &Caller) -> Resolved {
+fn resolved(
+    snapshot: &Snapshot,
+    (route, model, only): (Option<&Route>, Arc<Model>, Option<Only>),
+    ask: &Ask<'_>,
+    caller: &Caller,
+) -> Resolved {
     let overrides = route.map_or(model.overrides, |route| route.overrides.or(model.overrides));
     let affinity = model.affinity.as_ref().map_or(0, |affinity| affinity_of(affinity, ask, caller));
     let (shadow, beside) = (model.shadow.clone(), AtCredentials::default());
-    Resolved { route: route.map(|route| Arc::clone(&route.name)), model, overrides, affinity, only, beside, shadow }
+    let log_bodies = caller.log_bodies().or(route.and_then(|route| route.log_bodies.as_ref()));
+    let log_bodies = log_bodies.or(snapshot.settings.log_bodies.as_ref()).cloned();
+    let route = route.map(|route| Arc::clone(&route.name));
+    Resolved { route, model, overrides, affinity, only, beside, shadow, log_bodies }
 }
 
 /// Sessions are a caller's own: two callers' of the same name have nothing in common.

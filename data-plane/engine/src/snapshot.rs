@@ -105,6 +105,7 @@ pub struct Settings {
     pub revoke_mode: RevokeMode,
     /// Who counts limits for all nodes; `None`: each node its part.
     pub limit_store: Option<crate::limits::central::Terms>,
+    pub log_bodies: Option<Arc<crate::bodies::Keeping>>,
     pub header_families: HeaderFamilies,
     /// Largest accepted request body, in bytes.
     pub max_body: u64,
@@ -321,6 +322,7 @@ impl Default for Settings {
             receipts: false,
             revoke_mode: RevokeMode::Drain,
             limit_store: None,
+            log_bodies: None,
             header_families: HeaderFamilies { gateway: true, lunargate: true },
             max_body: 32 * 1024 * 1024,
             compressed_bodies: false,

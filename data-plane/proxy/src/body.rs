@@ -155,6 +155,15 @@ impl Body for RequestBody {
 // === impl ReplyBody ===
 
 impl ReplyBody {
+    /// What is here of it: all, or nothing of a stream.
+    pub(crate) fn as_slices(&self) -> impl Iterator<Item = &[u8]> {
+        let pieces = match self {
+            Self::Whole(pieces) => Some(pieces),
+            Self::Stream(_) => None,
+        };
+        pieces.into_iter().flat_map(Pieces::as_slices)
+    }
+
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(Pieces::from(bytes.into()))
     }

@@ -192,6 +192,8 @@ impl Meters {
         self.gauge("gateway_usage_pending").set(state.usage_pending as f64);
         self.gauge("gateway_log_records_pending").set(state.logs_pending as f64);
         self.counter("gateway_usage_dropped_total").absolute(state.usage_dropped);
+        self.gauge("gateway_log_bodies_pending").set(state.bodies_pending as f64);
+        self.counter("gateway_log_bodies_dropped_total").absolute(state.bodies_dropped);
         self.counter("gateway_log_records_dropped_total").absolute(state.logs_dropped);
     }
 

@@ -131,6 +131,11 @@ async fn run(
         _ => format!("proxy:{}", aim.provider.name),
     };
     record.asked(&as_model, false, config.snapshot.revision, n_bytes);
+    if let Some(keeping) = caller.log_bodies().or(config.snapshot.settings.log_bodies.as_ref()) {
+        // Of what is streamed nothing is here.
+        let body = Bytes::from(aim.body.as_slices().collect::<Vec<_>>().concat());
+        record.keeps_bodies(Some(keeping), &body, &parts.headers);
+    }
     // Of what no model reads, nothing is estimated.
     record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
     record.charged_by(aim.units);
@@ -347,6 +352,7 @@ fn respond(
         reply.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     let ending = gateway.halt(config, &record);
+    record.shows_as(reply.headers());
     let relay = Relay::new(body, Mode::Pass(Box::new(through)), bounds, ending, record);
     if reply.headers().contains_key(CONTENT_LENGTH) {
         // A length and trailers exclude each other.
@@ -364,6 +370,8 @@ fn finished(
     mut record: Record,
 ) -> Response<ReplyBody> {
     record.forwarded(bytes.len(), 0);
+    record.shows_as(reply.headers());
+    record.keep_shown(&bytes);
     match refused {
         Some(failure) => record.failed(&failure),
         None => record.ended(Ending::Finished),

@@ -272,7 +272,10 @@ impl Gateway {
             Err(failure) => {
                 record.failed(&failure);
                 record.status(failure.status);
-                refusal::response(&failure, dialect, &head.id, config.families())
+                let refused = refusal::response(&failure, dialect, &head.id, config.families());
+                record.shows_as(refused.headers());
+                refused.body().as_slices().for_each(|piece| record.keep_shown(piece));
+                refused
             }
         }
     }
@@ -308,6 +311,7 @@ impl Gateway {
             },
         };
         record.route(resolved.route.as_deref());
+        record.keeps_bodies(resolved.log_bodies.as_ref(), &body, &head.headers);
         record.chosen(&chosen, &resolved.model.name);
         let rates = self.admitted(operation, snapshot, &caller, &mut resolved, (&body, &facts), record).await?;
         if let (Some(run), Some(thread)) = (&head.run, &mut thread) {

@@ -9,6 +9,7 @@ mod beside;
 mod billed;
 mod cached;
 mod receipted;
+mod kept;
 mod used;
 mod continued;
 
@@ -34,6 +35,7 @@ use http::HeaderMap;
 use self::billed::Growing;
 use self::continued::Earlier;
 pub(crate) use self::ending::Ending;
+use self::kept::Kept;
 use self::receipted::Receipted;
 use self::written::{auto_choice, experiment, truncated};
 use crate::account::Account;
@@ -85,6 +87,8 @@ pub(crate) struct Entry {
     fill: Option<Box<Fill>>,
     /// Where receipts are wanted.
     receipted: Option<Box<Receipted>>,
+    /// Where bodies are kept.
+    kept: Option<Box<Kept>>,
     /// Its client records the trace that it belongs to.
     is_traced: bool,
     /// Where traces are collected, and its client does not forbid it.
@@ -139,6 +143,7 @@ impl Record {
             waiting_since: None,
             fill: None,
             receipted: None,
+            kept: None,
             log,
         }))
     }
@@ -482,6 +487,7 @@ impl Drop for Record {
             permit.settle(Settlement { usage });
         }
         self.write_receipt();
+        self.log_bodies();
         let ending = (self.dialect, self.ending.name());
         self.sinks.meters.request_ended(&self.log, ending, self.target.as_deref(), self.is_traced);
         let log = std::mem::take(&mut self.log);

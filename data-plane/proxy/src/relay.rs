@@ -267,6 +267,11 @@ impl Relay {
         self
     }
 
+    /// In which form the client is answered.
+    pub(crate) fn shows_as(&mut self, headers: &http::HeaderMap) {
+        self.record.shows_as(headers);
+    }
+
     /// As a reply's body.
     pub(crate) fn boxed(self) -> Pin<Box<dyn ReplyStream>> {
         match (&self.spare, self.record.drains()) {

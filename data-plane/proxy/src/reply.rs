@@ -197,9 +197,10 @@ fn finished(
     mut record: Record,
 ) -> (Response<ReplyBody>, Option<Record>) {
     record.ended(Ending::Finished);
-    record.shows(&bytes);
     let kind = stream.map_or("application/json", StreamForm::media_type);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    record.shows_as(response.headers());
+    record.shows(&bytes);
     let mut writer = Writer::new(response.headers_mut(), config.families());
     figures(&mut writer, &record);
     if record.is_unpriced_flagged() && record.usage().is_some() && record.cost().is_none() {
@@ -254,7 +255,8 @@ fn streamed(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Res
 }
 
 /// Figures that are only known at the end go out as trailers, to clients that say they read them.
-pub(crate) fn with_trailers(mut response: Response<ReplyBody>, head: &Head, relay: Relay) -> Response<ReplyBody> {
+pub(crate) fn with_trailers(mut response: Response<ReplyBody>, head: &Head, mut relay: Relay) -> Response<ReplyBody> {
+    relay.shows_as(response.headers());
     let wants = head.headers.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| te.contains("trailers"));
     let relay = if wants {
         response.headers_mut().insert(TRAILER, HeaderValue::from_static(TRAILERS));

@@ -103,7 +103,13 @@ impl Telemetry {
     /// What is owed and what was lost, as of each call.
     pub(crate) fn spool_state(&self) -> impl Fn() -> SpoolState + Send + Sync + use<> {
         let (spool, losses) = (Arc::clone(&self.spool), self.logs.losses());
-        move || SpoolState { logs_pending: losses.n_pending(), logs_dropped: losses.n_dropped(), ..spool.state() }
+        move || SpoolState {
+            logs_pending: losses.n_pending(),
+            logs_dropped: losses.n_dropped(),
+            bodies_pending: losses.n_bodies_pending(),
+            bodies_dropped: losses.n_bodies_dropped(),
+            ..spool.state()
+        }
     }
 
     /// Whether usage of an earlier boot may still be delivered.
@@ -118,13 +124,14 @@ impl Telemetry {
         let (identity, frames) = (Arc::clone(&self.identity), Arc::clone(&self.frames));
         let dir = self.data_dir.as_deref().map(|data_dir| data_dir.join("logs"));
         let backlog = self.logs.backlog(dir.as_deref(), &identity.boot_id);
+        let bodies = self.logs.bodies(dir.as_deref(), &identity.boot_id);
         let lane = self.logs.lane(0);
         let outbox = move || {
             let outbox = spool.outbox();
             outbox.recovered().for_each(|event| lane.push(recovered(event.clone())));
             outbox
         };
-        let uplink = Uplink::start(link, identity, outbox, backlog, frames);
+        let uplink = Uplink::start(link, identity, outbox, (backlog, bodies), frames);
         *self.uplink.lock().unwrap_or_else(PoisonError::into_inner) = Some(uplink);
     }
 

@@ -10,6 +10,7 @@ pub mod pattern;
 pub mod catalog;
 pub mod policy;
 pub mod cache;
+pub mod bodies;
 pub mod limits;
 pub mod access;
 pub mod person;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::v1::{Item, Pepper, SnapshotChunk};
+use crate::v1::{BodyPart, Item, Pepper, SnapshotChunk};
 
 // === impl Item ===
 
@@ -28,6 +28,14 @@ impl fmt::Debug for SnapshotChunk {
     }
 }
 
+// === impl BodyPart ===
+
+impl fmt::Debug for BodyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyPart").field("total_bytes", &self.total_bytes).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,8 +53,9 @@ mod tests {
             Item { kind: "pepper".into(), id: "7".into(), body: Some(Body::Pepper(pepper)), ..Item::default() };
         let delta = Delta { upsert: vec![provider, pepper.clone()], ..Delta::default() };
         let chunk = SnapshotChunk { data: Bytes::from_static(CANARY.as_bytes()), ..SnapshotChunk::default() };
+        let body = BodyPart { content: Bytes::from_static(CANARY.as_bytes()), ..BodyPart::default() };
         let message = ControlMsg { msg: Some(control_msg::Msg::Delta(delta)) };
-        let printed = format!("{message:?} {pepper:?} {chunk:?}");
+        let printed = format!("{message:?} {pepper:?} {chunk:?} {body:?}");
         assert!(printed.contains("provider"), "{printed}");
         for spelling in [CANARY.to_owned(), format!("{:?}", CANARY.as_bytes()).trim_matches(['[', ']']).to_owned()] {
             assert!(!printed.contains(&spelling), "{printed}");

@@ -77,7 +77,8 @@ function NodeDrawer({ node, onChange, onClose }) {
       ${node.enrolled_at && html`<dt>Joined</dt><dd>${exact(node.enrolled_at)}</dd>`}</dl><//>
     <${Card} title="What it still owes"><dl class="facts">
       <dt>Usage</dt><dd>${count(node.spool?.usage_pending ?? 0)} records, ${bytes(node.spool?.usage_bytes ?? 0)}; ${count(node.spool?.usage_dropped ?? 0)} lost</dd>
-      <dt>Logs</dt><dd>${count(node.spool?.logs_pending ?? 0)} records; ${count(node.spool?.logs_dropped ?? 0)} lost</dd></dl><//>
+      <dt>Logs</dt><dd>${count(node.spool?.logs_pending ?? 0)} records; ${count(node.spool?.logs_dropped ?? 0)} lost</dd>
+      <dt>Bodies</dt><dd>${count(node.spool?.bodies_pending ?? 0)}; ${count(node.spool?.bodies_dropped ?? 0)} lost</dd></dl><//>
     <${Cli} command=${`gatewayctl node describe ${node.id}`} />
     ${asking && html`<${Confirm} title="Put this node out?" verb="Put it out" onClose=${() => setAsking(false)} act=${async () => (await post(`/admin/nodes/${node.id}/revoke`), onChange())}><p>Its certificate is refused from now on, for good. It cuts its connection and can only come back as a new node with a new token.</p><//>`}
   <//>`;

@@ -1,9 +1,10 @@
 // One request: its time as a waterfall, its attempts, what was used, and what was decided.
-import { html } from "../app/lib.js";
+import { html, useState } from "../app/lib.js";
 import { get, useLoad } from "../app/api.js";
 import { link } from "../app/router.js";
 import { bytes, count, exact, money, span } from "../app/format.js";
-import { Badge, Card, Cli, CopyButton, Drawer, Loaded, Message, sentence } from "../app/ui.js";
+import { may } from "../app/state.js";
+import { Badge, Button, Card, Cli, Code, CopyButton, Drawer, Empty, Loaded, Message, sentence } from "../app/ui.js";
 import { ENDINGS, tone } from "./requests.js";
 
 export function RequestDrawer({ id, known, onClose }) {
@@ -38,7 +39,39 @@ function Detail({ record }) {
         <${Fact} name="Body" value=${`${bytes(record.request_bytes)} in, ${bytes(record.response_bytes)} out`} />
       </dl><//>
     </div>
+    ${may("bodies:read") && html`<${Bodies} key=${record.id} id=${record.id} />`}
     <${Cli} command=${`gatewayctl explain ${record.id}`} />
+  </div>`;
+}
+
+/** Asked for only when somebody wants it: each reading stands in the audit log. */
+function Bodies({ id }) {
+  const [wanted, setWanted] = useState(false);
+  return html`<${Card} title="What was asked and answered">
+    ${wanted
+      ? html`<${Kept} id=${id} />`
+      : html`<${Empty} title="Not shown yet" action=${html`<${Button} onClick=${() => setWanted(true)}>Show it<//>`}>Reading it is written into the audit log under your name.<//>`}
+  <//>`;
+}
+
+function Kept({ id }) {
+  const state = useLoad(`body ${id}`, () => get(`/admin/logs/${encodeURIComponent(id)}/body`).catch((error) => (error.status === 404 ? null : Promise.reject(error))));
+  return html`<${Loaded} state=${state}>${(kept) =>
+    kept
+      ? html`<div class="stack"><${Part} name="Asked" part=${kept.request} /><${Part} name="Answered" part=${kept.response} /></div>`
+      : html`<${Empty} title="Nothing is kept of this request">Bodies are off unless asked for: <code>log_bodies: {request: true, response: true}</code> on a key, a route or in the settings keeps them from then on, cut and redacted on the node, for a few days.<//>`}<//>`;
+}
+
+/** Strangers wrote it: text, never markup. */
+function Part({ name, part }) {
+  if (!part) return html`<p class="quiet note">${name}: not kept; <code>log_bodies</code> says of which side it is.</p>`;
+  return html`<div class="stack">
+    <div class="row wrap"><b>${name}</b><span class="note quiet">${part.content_type || "no content type"}, ${bytes(part.bytes)}</span>
+      ${part.truncated && html`<${Badge} tone="warn">cut<//>`}
+      ${part.redacted > 0 && html`<${Badge} tone="info">${count(part.redacted)} redacted<//>`}</div>
+    ${part.withheld
+      ? html`<${Message} tone="warn"><p>It could not be read well enough to hide what <code>redact</code> names, so that nothing of it was kept.</p><//>`
+      : html`<${Code} text=${part.text ?? part.base64 ?? ""} wrapped />${part.base64 && html`<p class="quiet note">It is no text: base64.</p>`}`}
   </div>`;
 }
 

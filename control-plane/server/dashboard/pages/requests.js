@@ -48,7 +48,7 @@ export function Requests({ parts }) {
   const cli = `gatewayctl logs${live === "off" ? "" : " --follow"}${["key", "model", "provider", "status"].map((name) => (filter[name] ? ` --${name} ${filter[name]}` : "")).join("")}`;
   const empty = isFiltered
     ? html`<${Empty} title="No request fits" action=${html`<${Button} onClick=${() => setSearch({})}>Take the filters away<//>`}>Names must be written in full: a model as clients call it, a key by its name or id.<//>`
-    : html`<${Empty} title="No requests yet" action=${html`<a class="button main" href="#/start">Send a first one</a>`}>Each request that reaches a node leaves a record here: who asked, where it went, how long each step took and what it cost. Never a prompt, never an answer.<//>`;
+    : html`<${Empty} title="No requests yet" action=${html`<a class="button main" href="#/start">Send a first one</a>`}>Each request that reaches a node leaves a record here: who asked, where it went, how long each step took and what it cost. Never a prompt, never an answer, unless <code>log_bodies</code> asks for that.<//>`;
   return html`<${Page} title="Requests" about="One record for each request, newest first. Open one for its waterfall and the decisions behind it." actions=${actions} cli=${cli}>
     <div class="filters">
       <${Lookup} onOpen=${(id) => go("requests", id, filter)} />

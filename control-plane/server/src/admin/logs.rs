@@ -1,4 +1,4 @@
-//! `/admin/logs`: requests as they went. Never a prompt, never an answer.
+//! `/admin/logs`: requests as they went. Never a prompt, never an answer: see [`super::bodies`].
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -98,6 +98,8 @@ pub struct Spool {
     pub usage_dropped: u64,
     pub logs_pending: u64,
     pub logs_dropped: u64,
+    pub bodies_pending: u64,
+    pub bodies_dropped: u64,
 }
 
 /// From the node's metric frames.
@@ -177,6 +179,8 @@ impl From<SpoolState> for Spool {
             usage_dropped: spool.usage_dropped,
             logs_pending: spool.logs_pending,
             logs_dropped: spool.logs_dropped,
+            bodies_pending: spool.bodies_pending,
+            bodies_dropped: spool.bodies_dropped,
         }
     }
 }

@@ -110,6 +110,7 @@ fn key(stored: &StoredItem) -> Result<v1::Key, Why> {
         budget: key.budget.map(|budget| serde_json::to_vec(&budget)).transpose()?.unwrap_or_default(),
         revoke_mode: key.revoke_mode.map(|mode| mode.name().to_owned()).unwrap_or_default(),
         unpriced: key.unpriced.map(|policy| policy.name().to_owned()).unwrap_or_default(),
+        log_bodies: key.log_bodies.map(|rule| serde_json::to_vec(&rule)).transpose()?.unwrap_or_default(),
         earlier: credential::earlier(stored).iter().filter_map(earlier).collect(),
     })
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_wire::v1::{Hello, LeaseAsk, LogBatch, MetricFrame, UsageBatch};
+use gateway_wire::v1::{BodyBatch, Hello, LeaseAsk, LogBatch, MetricFrame, UsageBatch};
 use tonic::{Request, Status};
 
 use crate::clock;
@@ -113,6 +113,12 @@ impl Report for UsageBatch {
 impl Report for LogBatch {
     fn is_of(&self, node_id: &str) -> bool {
         self.node_id == node_id && self.records.iter().all(|record| record.node_id == node_id)
+    }
+}
+
+impl Report for BodyBatch {
+    fn is_of(&self, node_id: &str) -> bool {
+        self.node_id == node_id
     }
 }
 

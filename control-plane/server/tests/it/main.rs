@@ -13,6 +13,7 @@ mod aliases;
 mod apply;
 mod audit;
 mod bad_input;
+mod bodies;
 mod channel;
 mod explain;
 mod history;

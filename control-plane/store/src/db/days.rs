@@ -15,17 +15,19 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 pub(crate) enum Daily {
     Usage,
     Logs,
+    Bodies,
 }
 
 // === impl Daily ===
 
 impl Daily {
-    pub(crate) const ALL: [Self; 2] = [Self::Usage, Self::Logs];
+    pub(crate) const ALL: [Self; 3] = [Self::Usage, Self::Logs, Self::Bodies];
 
     fn table(self) -> &'static str {
         match self {
             Self::Usage => "usage_event",
             Self::Logs => "log_record",
+            Self::Bodies => "log_body",
         }
     }
 }
@@ -74,6 +76,7 @@ impl Db {
             (Engine::Sqlite, _) => daily.table(),
             (Engine::Postgres, Daily::Usage) => "usage_event_default",
             (Engine::Postgres, Daily::Logs) => "log_record_default",
+            (Engine::Postgres, Daily::Bodies) => "log_body_default",
         }
     }
 

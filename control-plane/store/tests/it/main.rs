@@ -4,6 +4,7 @@
 
 mod engine;
 mod audit;
+mod bodies;
 mod exactly_once;
 mod import;
 mod leases;
@@ -85,6 +86,7 @@ engines!(memory, file, postgres; {
         whatever_a_record_says_can_be_stored,
         a_reader_that_was_away_catches_up,
     }
+    bodies::{a_body_is_stored_once_and_losses_are_kept, bodies_are_kept_for_a_while}
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
     ledger::{
         what_is_granted_stays_within_the_amount,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gateway_model::kind::{Class, Kind};
+use gateway_store::bodies::BodyRow;
 use gateway_store::logs::{Filter, LogRow};
 use gateway_store::retention::Pruned;
 use gateway_store::usage::{Sender, UsageRow};
@@ -168,7 +169,7 @@ async fn days_are_made_ahead_and_dropped_whole() {
     let events: Vec<UsageRow> = (0..6).map(|day| event(id(TODAY + day * DAY_MS, 1), TODAY)).collect();
     store.ingest_usage(sender(TODAY), 0, 1, &events).await.unwrap();
     assert_eq!(count("usage_event_default"), 6);
-    assert_eq!(store.make_days(TODAY - DAY_MS, TODAY + 3 * DAY_MS).await.unwrap(), 10);
+    assert_eq!(store.make_days(TODAY - DAY_MS, TODAY + 3 * DAY_MS).await.unwrap(), 15);
     assert_eq!(store.make_days(TODAY, TODAY + 3 * DAY_MS).await.unwrap(), 0);
     assert_eq!((count("usage_event_default"), count("usage_event_day_20833"), count("usage_event")), (2, 1, 6));
 
@@ -191,4 +192,9 @@ async fn days_are_made_ahead_and_dropped_whole() {
     assert_eq!(store.log(&record.id).await.unwrap(), Some(record));
     assert_eq!(store.prune_logs(before, 10).await.unwrap(), Pruned { n_rows: 0, n_days: 3 });
     assert!(store.logs(&Filter::default(), None, 10).await.unwrap().is_empty());
+    let body = BodyRow { id: id(TODAY, 1), started_ms: TODAY, document: vec![0, 255] };
+    store.ingest_bodies(sender(TODAY), 1, vec![body.clone()], 0).await.unwrap();
+    assert_eq!((count("log_body_day_20833"), store.body(&body.id).await.unwrap()), (1, Some(body)));
+    assert_eq!(store.prune_bodies(before).await.unwrap(), Pruned { n_rows: 0, n_days: 3 });
+    assert_eq!(count("log_body"), 0);
 }

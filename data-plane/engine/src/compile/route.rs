@@ -8,6 +8,7 @@ use gateway_model::pattern::regex;
 use gateway_model::problem::{Code, Problem};
 use http::HeaderName;
 
+use crate::bodies::Keeping;
 use crate::glob::Glob;
 use crate::policy::Overrides;
 use crate::snapshot::{Clock, HeaderMatch, PathMatch, Route, Snapshot, Wants};
@@ -39,6 +40,7 @@ fn one(document: &Document, snapshot: &Snapshot) -> Result<Route, Problem> {
             .hedged(document.hedge.as_ref())
             .continued(document.continuation.as_ref())
             .with_unpriced(document.unpriced),
+        log_bodies: document.log_bodies.as_ref().map(Keeping::compile),
     })
 }
 

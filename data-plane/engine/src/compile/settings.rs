@@ -10,6 +10,7 @@ use gateway_model::kind::settings::{
 use gateway_model::problem::Problem;
 
 use super::auto;
+use crate::bodies::Keeping;
 use crate::issuers::Issuers;
 use crate::limits::central;
 use crate::snapshot::{Background, HeaderFamilies, Origins, Passthrough, Settings};
@@ -44,6 +45,7 @@ pub(super) fn compile(document: &Document, problems: &mut Vec<Problem>) -> Setti
             deadline: store.deadline.map_or(Duration::from_millis(5), |span| span.0),
             when_away: store.when_away.unwrap_or_default(),
         }),
+        log_bodies: document.log_bodies.as_ref().map(Keeping::compile),
         header_families: families.unwrap_or(defaults.header_families),
         max_body: max_body.map_or(defaults.max_body, |bytes| bytes.0),
         compressed_bodies: document.server.as_ref().and_then(|server| server.compressed_bodies).unwrap_or(false),

@@ -8,6 +8,7 @@ use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
 use gateway_model::policy::Unpriced;
 
+use crate::bodies::Keeping;
 use crate::glob::Glob;
 use crate::limits::purse::Purse;
 
@@ -26,6 +27,8 @@ pub struct Access {
     pub revoke_mode: Option<RevokeMode>,
     /// `None`: as the route or the settings say.
     pub unpriced: Option<Unpriced>,
+    /// `None`: as the route or the settings say.
+    pub log_bodies: Option<Arc<Keeping>>,
 }
 
 /// Whom a key is for, by name.

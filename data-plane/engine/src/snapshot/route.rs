@@ -13,6 +13,7 @@ use http::HeaderName;
 
 use super::Model;
 use crate::ask::{self, Ask};
+use crate::bodies::Keeping;
 use crate::glob::Glob;
 use crate::identity::Caller;
 use crate::policy::Overrides;
@@ -29,6 +30,8 @@ pub(crate) struct Route {
     /// `None`: whatever the request asks for.
     pub(crate) model: Option<Arc<Model>>,
     pub(crate) overrides: Overrides,
+    /// What is kept of requests' bodies, if it says so itself.
+    pub(crate) log_bodies: Option<Arc<Keeping>>,
 }
 
 /// What must hold of a request. What is empty or `None` holds of each.

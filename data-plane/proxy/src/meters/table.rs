@@ -74,6 +74,8 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("gateway_usage_dropped_total", &[], "usage events that the spool could not keep"),
     Metric::gauge("gateway_log_records_pending", &[], "log records that wait for the control plane"),
     Metric::counter("gateway_log_records_dropped_total", &[], "log records that reached no sink"),
+    Metric::gauge("gateway_log_bodies_pending", &[], "bodies of requests that wait for the control plane"),
+    Metric::counter("gateway_log_bodies_dropped_total", &[], "bodies of requests that were to be kept and could not be"),
     Metric::counter("gateway_receipts_lost_total", &[], "receipts that could not be written"),
     Metric::counter("gateway_spans_total", &["outcome"], "requests whose spans an OTLP collector has taken (`exported`), or that it got none of (`dropped`)"),
     Metric::gauge("gateway_warnings", &[], "what is amiss and stops nothing; `/ready` has the words"),
@@ -121,9 +123,13 @@ mod tests {
     #[test]
     fn what_was_lost_is_told() {
         let meters = Meters::new();
-        meters.spool(&SpoolState { usage_dropped: 3, logs_dropped: 4, ..SpoolState::default() });
+        meters.spool(&SpoolState { usage_dropped: 3, logs_dropped: 4, bodies_dropped: 5, ..SpoolState::default() });
         let text = meters.render();
-        for line in ["gateway_usage_dropped_total 3", "gateway_log_records_dropped_total 4"] {
+        for line in [
+            "gateway_usage_dropped_total 3",
+            "gateway_log_records_dropped_total 4",
+            "gateway_log_bodies_dropped_total 5",
+        ] {
             assert!(text.lines().any(|told| told == line), "{line}: {text}");
         }
     }

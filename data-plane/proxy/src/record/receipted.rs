@@ -33,6 +33,9 @@ impl Record {
             fill.shows(out);
         }
         let has_left = self.has_left;
+        if !has_left {
+            self.keep_shown(out);
+        }
         if let Some(receipted) = &mut self.receipted
             && !has_left
         {

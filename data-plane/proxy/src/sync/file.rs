@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use gateway_engine::bodies::Keeping;
 use gateway_engine::identity::{Access, Belongs, KeyEntry, Peppers};
 use gateway_model::file::{self, Parsed};
 use gateway_model::kind::key::Key;
@@ -183,6 +184,7 @@ fn entry(key: &Key, digest: gateway_engine::identity::Digest) -> KeyEntry {
             budget: key.budget,
             revoke_mode: key.revoke_mode,
             unpriced: key.unpriced,
+            log_bodies: key.log_bodies.as_ref().map(Keeping::compile),
         },
         tags: key.tags.clone(),
         ..KeyEntry::default()

@@ -4,13 +4,15 @@
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A request was admitted; the payload is what is charged should it never settle.
     Started,
     /// A request has settled: its number (8 bytes, little endian), then the event.
     Settled,
     /// A request is over: its number in the log (8 bytes, little endian), then the record.
     Logged,
+    /// What a request asked and was answered: as [`Kind::Logged`].
+    Body,
 }
 
 /// What stands at the beginning of some bytes.
@@ -30,6 +32,8 @@ const HEAD: usize = LENGTH + CRC + 1;
 
 /// No event is larger; a length beyond this is damage and not a reason to allocate.
 pub(super) const MAX_PAYLOAD: usize = 64 * 1024;
+/// The same of bodies: two that are as large as may be, and what is said of them.
+const MAX_BODY: usize = 3 * 1024 * 1024;
 
 /// Replaces the buffer's content by one record. False, and nothing is usable, if the payload is too large.
 pub(super) fn write(buffer: &mut Vec<u8>, kind: Kind, payload: impl FnOnce(&mut Vec<u8>)) -> bool {
@@ -41,7 +45,7 @@ pub(super) fn write(buffer: &mut Vec<u8>, kind: Kind, payload: impl FnOnce(&mut 
     let crc = crc32fast::hash(&buffer[HEAD - 1..]);
     buffer[LENGTH..LENGTH + CRC].copy_from_slice(&crc.to_le_bytes());
     match u32::try_from(n_payload) {
-        Ok(length) if n_payload <= MAX_PAYLOAD => {
+        Ok(length) if n_payload <= kind.max_payload() => {
             buffer[..LENGTH].copy_from_slice(&length.to_le_bytes());
             true
         }
@@ -52,10 +56,15 @@ pub(super) fn write(buffer: &mut Vec<u8>, kind: Kind, payload: impl FnOnce(&mut 
 pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Parsed::Incomplete };
     let length = u32::from_le_bytes(*length) as usize;
-    if length > MAX_PAYLOAD {
+    if length > MAX_BODY {
         return Parsed::Damaged;
     }
     let Some((crc, rest)) = rest.split_first_chunk::<CRC>() else { return Parsed::Incomplete };
+    match rest.first().map(|tag| Kind::of(*tag)) {
+        Some(Some(kind)) if length <= kind.max_payload() => {}
+        Some(_) => return Parsed::Damaged,
+        None => return Parsed::Incomplete,
+    }
     let Some(content) = rest.get(..=length) else { return Parsed::Incomplete };
     if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
         return Parsed::Damaged;
@@ -74,11 +83,16 @@ impl Kind {
             Self::Started => 1,
             Self::Settled => 2,
             Self::Logged => 3,
+            Self::Body => 4,
         }
     }
 
+    fn max_payload(self) -> usize {
+        if self == Self::Body { MAX_BODY } else { MAX_PAYLOAD }
+    }
+
     fn of(tag: u8) -> Option<Self> {
-        [Self::Started, Self::Settled, Self::Logged].into_iter().find(|kind| kind.tag() == tag)
+        [Self::Started, Self::Settled, Self::Logged, Self::Body].into_iter().find(|kind| kind.tag() == tag)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Pushing is a move under an uncontended lock; text is made by the thread. A sink that is slow or away costs records, never
 //! memory or time of a request, and every record that is lost is counted: pushed = written + dropped.
 
+mod piece;
 mod files;
 mod counts;
 mod backlog;
@@ -21,16 +22,19 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use gateway_wire::v1::LogRecord;
+use gateway_wire::v1::{LogBody, LogRecord};
 
 use crate::config::LogSink;
 use crate::telemetry::identity::Identity;
 use sink::Sink;
 
-pub(crate) use backlog::Backlog;
+pub(crate) use backlog::{Backlog, Batch};
+pub(crate) use piece::Piece;
 
 /// Records per worker between two rounds of the thread.
 const RING: usize = 4096;
+/// Bytes of bodies in all lanes, the same.
+const RING_BYTES: usize = 16 * 1024 * 1024;
 /// Between two rounds while there is something to do. Idle, the thread sleeps until it is woken.
 const ROUND: Duration = Duration::from_millis(20);
 
@@ -55,6 +59,9 @@ struct Ring {
     records: VecDeque<LogRecord>,
     /// Ever.
     n_pushed: u64,
+    bodies: VecDeque<LogBody>,
+    n_body_bytes: usize,
+    n_bodies_pushed: u64,
 }
 
 /// How many records wait or were lost, for whoever reports it.
@@ -64,12 +71,15 @@ pub(crate) struct Losses(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     n_dropped: AtomicU64,
+    n_bodies_dropped: AtomicU64,
+    n_lanes: usize,
     thread: OnceLock<Thread>,
     /// The thread sleeps, or is about to.
     asleep: AtomicBool,
     ended: AtomicBool,
     /// For the control plane, once there is one.
-    backlog: OnceLock<Arc<Backlog>>,
+    backlog: OnceLock<Arc<Backlog<LogRecord>>>,
+    bodies: OnceLock<Arc<Backlog<LogBody>>>,
 }
 
 // === impl Logs ===
@@ -78,7 +88,7 @@ impl Logs {
     /// Opens the sink; a file that cannot be opened is an error.
     pub fn start(sink: &LogSink, identity: Arc<Identity>, n_lanes: usize) -> anyhow::Result<Self> {
         let sink = Sink::open(sink).context("opening the log")?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { n_lanes, ..Shared::default() });
         let lanes: Vec<Lane> =
             (0..n_lanes).map(|index| Lane { index, ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
         let emptier =
@@ -96,15 +106,24 @@ impl Logs {
 
     /// From now on records go to the control plane too; whoever delivers them takes them from here. In the directory they
     /// outlive the process.
-    pub(crate) fn backlog(&self, dir: Option<&Path>, boot: &str) -> Arc<Backlog> {
+    pub(crate) fn backlog(&self, dir: Option<&Path>, boot: &str) -> Arc<Backlog<LogRecord>> {
         let open = || Arc::new(Backlog::open(dir, boot, self.lanes.len()));
         Arc::clone(self.shared.backlog.get_or_init(open))
+    }
+
+    /// The same of bodies, which go to the control plane only.
+    pub(crate) fn bodies(&self, dir: Option<&Path>, boot: &str) -> Arc<Backlog<LogBody>> {
+        let open = || Arc::new(Backlog::open(dir, boot, self.lanes.len()));
+        Arc::clone(self.shared.bodies.get_or_init(open))
     }
 
     /// To be called when nobody delivers any more: what is left goes to the disk.
     pub(crate) fn put_away(&self) {
         if let Some(backlog) = self.shared.backlog.get() {
             backlog.disconnected();
+        }
+        if let Some(bodies) = self.shared.bodies.get() {
+            bodies.disconnected();
         }
     }
 
@@ -145,6 +164,27 @@ impl Lane {
         }
     }
 
+    /// Never waits, as [`Lane::push`]. Bounded in bytes: one that finds no room is dropped, and counted.
+    pub(crate) fn push_body(&self, body: LogBody) {
+        let n_bytes = body.n_bytes();
+        let mut ring = self.lock();
+        if ring.bodies.is_empty() || ring.n_body_bytes + n_bytes <= self.shared.ring_bytes() {
+            ring.bodies.push_back(body);
+            ring.n_body_bytes += n_bytes;
+            ring.n_bodies_pushed += 1;
+            if let Some(bodies) = self.shared.bodies.get() {
+                bodies.pushed(self.index, ring.n_bodies_pushed);
+            }
+            drop(ring);
+        } else {
+            drop(ring);
+            self.shared.n_bodies_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.shared.asleep.load(Ordering::Acquire) {
+            self.shared.wake();
+        }
+    }
+
     /// A record that nobody is to have; it is counted with those that were dropped.
     pub(crate) fn leave_out(&self) {
         self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
@@ -155,11 +195,29 @@ impl Lane {
     }
 }
 
+// === impl Ring ===
+
+impl Ring {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.bodies.is_empty()
+    }
+
+    fn take(&mut self) -> (VecDeque<LogRecord>, VecDeque<LogBody>) {
+        self.n_body_bytes = 0;
+        (std::mem::take(&mut self.records), std::mem::take(&mut self.bodies))
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
     fn n_dropped(&self) -> u64 {
         self.n_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Of one lane.
+    fn ring_bytes(&self) -> usize {
+        RING_BYTES / self.n_lanes.max(1)
     }
 
     fn wake(&self) {
@@ -176,6 +234,17 @@ impl Losses {
     /// Records that reached no sink, in all.
     pub(crate) fn n_dropped(&self) -> u64 {
         self.0.n_dropped() + self.0.backlog.get().map_or(0, |backlog| backlog.n_dropped())
+    }
+
+    /// The same of bodies.
+    pub(crate) fn n_bodies_dropped(&self) -> u64 {
+        let before = self.0.n_bodies_dropped.load(Ordering::Relaxed);
+        before + self.0.bodies.get().map_or(0, |bodies| bodies.n_dropped())
+    }
+
+    /// Bodies that wait for the control plane.
+    pub(crate) fn n_bodies_pending(&self) -> u64 {
+        self.0.bodies.get().map_or(0, |bodies| bodies.len())
     }
 
     /// Records that wait for the control plane.
@@ -212,7 +281,7 @@ impl Emptier {
             }
             self.shared.asleep.store(true, Ordering::Release);
             // A record that came before this was set woke nobody; one that comes after will. The lock orders the two.
-            let is_empty = self.lanes.iter().all(|lane| lane.lock().records.is_empty());
+            let is_empty = self.lanes.iter().all(|lane| lane.lock().is_empty());
             if is_empty && !self.shared.ended.load(Ordering::Acquire) {
                 std::thread::park();
             }
@@ -220,13 +289,14 @@ impl Emptier {
         }
     }
 
-    /// Empties every ring once; returns how many records there were.
+    /// Empties every ring once; returns how many records and bodies there were.
     fn round(&mut self) -> usize {
         let (mut n_records, mut refused) = (0, Ok(()));
         let node_id = self.identity.node_id();
         for lane in &self.lanes {
-            let mut records = std::mem::take(&mut lane.lock().records);
-            n_records += records.len();
+            let (mut records, bodies) = lane.lock().take();
+            n_records += records.len() + bodies.len();
+            self.keep(bodies);
             for record in &mut records {
                 (*node_id).clone_into(&mut record.node_id);
                 if let Err(error) = self.sink.write(record) {
@@ -245,6 +315,20 @@ impl Emptier {
             }
         }
         n_records
+    }
+
+    /// Bodies are for the control plane; a node without one keeps none.
+    fn keep(&self, bodies: VecDeque<LogBody>) {
+        if bodies.is_empty() {
+            return;
+        }
+        let n_dropped = self.shared.n_bodies_dropped.load(Ordering::Relaxed);
+        match self.shared.bodies.get() {
+            Some(backlog) => backlog.extend(bodies, n_dropped),
+            None => {
+                self.shared.n_bodies_dropped.fetch_add(bodies.len() as u64, Ordering::Relaxed);
+            }
+        }
     }
 
     /// With a control plane the log's file is a copy; without one, what is not in it is nowhere.

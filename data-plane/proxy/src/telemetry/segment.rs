@@ -13,6 +13,7 @@ pub(super) const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 /// What a file holds, by the end of its name.
 pub(super) const USAGE: &str = "usage";
 pub(super) const LOGS: &str = "log";
+pub(super) const BODIES: &str = "body";
 const READ_AHEAD: usize = 128 * 1024;
 
 /// Which file: the boot that wrote it, the lane, and a number that counts up within both. Sorts in order of writing.

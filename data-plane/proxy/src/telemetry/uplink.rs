@@ -9,7 +9,7 @@ mod frames;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_wire::v1::MetricFrame;
+use gateway_wire::v1::{LogBody, LogRecord, MetricFrame};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ const LAST_TRY: Duration = Duration::from_millis(100);
 
 pub(crate) type Frames = Arc<dyn Fn() -> MetricFrame + Send + Sync>;
 
-/// The three streams.
+/// The four streams.
 #[derive(Debug)]
 pub(crate) struct Uplink {
     ending: CancellationToken,
@@ -47,13 +47,14 @@ impl Uplink {
         link: &Link,
         identity: Arc<Identity>,
         outbox: impl FnOnce() -> Outbox + Send + 'static,
-        backlog: Arc<Backlog>,
+        (backlog, bodies): (Arc<Backlog<LogRecord>>, Arc<Backlog<LogBody>>),
         frames: Frames,
     ) -> Self {
         let ending = CancellationToken::new();
         let jobs = vec![
             task::spawn_job(usage::deliver(link.clone(), Arc::clone(&identity), outbox, ending.clone())),
             task::spawn_job(records::deliver(link.clone(), Arc::clone(&identity), backlog, ending.clone())),
+            task::spawn_job(records::deliver(link.clone(), Arc::clone(&identity), bodies, ending.clone())),
             task::spawn_job(frames::deliver(link.clone(), identity, frames, ending.clone())),
         ];
         Self { ending, jobs }

@@ -12,8 +12,9 @@ use gateway_wire::v1::fleet_server::{Fleet, FleetServer};
 use gateway_wire::v1::item::Body;
 use gateway_wire::v1::node_msg::Msg as NodeSays;
 use gateway_wire::v1::{
-    Ack, Bookmark, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LeaseAsk, LeaseGrant,
-    LogBatch, LogRecord, MetricFrame, NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd, UsageBatch,
+    Ack, BodyBatch, Bookmark, Class, Codec, ControlMsg, Delta, Hello, IngestAck, Item, ItemList, Key, LeaseAsk,
+    LeaseGrant, LogBatch, LogRecord, MetricFrame, NodeMsg, Pepper, SnapshotBegin, SnapshotChunk, SnapshotEnd,
+    UsageBatch,
 };
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -36,6 +37,8 @@ pub(crate) struct Control {
     /// Batches of usage, each with the way to acknowledge it; dropped, it ends the stream.
     pub(crate) usage: mpsc::Receiver<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
     pub(crate) records: mpsc::Receiver<LogRecord>,
+    /// As `usage`, of bodies.
+    pub(crate) bodies: mpsc::Receiver<(BodyBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -56,6 +59,7 @@ struct Service {
     streams: mpsc::Sender<Stream>,
     usage: mpsc::Sender<(UsageBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
     records: mpsc::Sender<LogRecord>,
+    bodies: mpsc::Sender<(BodyBatch, mpsc::Sender<Result<IngestAck, Status>>)>,
 }
 
 type Acks = ReceiverStream<Result<IngestAck, Status>>;
@@ -65,6 +69,7 @@ impl Fleet for Service {
     type SyncStream = ReceiverStream<Result<ControlMsg, Status>>;
     type UsageStream = Acks;
     type LogsStream = Acks;
+    type BodiesStream = Acks;
     type MetricsStream = Acks;
     type LeaseStream = ReceiverStream<Result<LeaseGrant, Status>>;
 
@@ -101,6 +106,17 @@ impl Fleet for Service {
                     let _ = records.send(record).await;
                 }
                 let _ = outbound.send(Ok(IngestAck { up_to_seq, lane: 0, boot_id: batch.boot_id })).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(acks)))
+    }
+
+    async fn bodies(&self, request: Request<Streaming<BodyBatch>>) -> Result<Response<Acks>, Status> {
+        let (outbound, acks) = mpsc::channel(64);
+        let (mut inbound, bodies) = (request.into_inner(), self.bodies.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(batch)) = inbound.message().await {
+                let _ = bodies.send((batch, outbound.clone())).await;
             }
         });
         Ok(Response::new(ReceiverStream::new(acks)))
@@ -145,15 +161,16 @@ impl Control {
     {
         let ((streams, streams_in), (usage, usage_in)) = (mpsc::channel(4), mpsc::channel(64));
         let (records, records_in) = mpsc::channel(1024);
+        let (bodies, bodies_in) = mpsc::channel(1);
         let admission = authority.clone();
         let admit = move |request| admission.admit(request);
-        let service = FleetServer::with_interceptor(Service { streams, usage, records }, admit);
+        let service = FleetServer::with_interceptor(Service { streams, usage, records, bodies }, admit);
         let mut server = tonic::transport::Server::builder();
         let server = server.add_service(service).add_service(EnrolmentServer::new(authority.clone()));
         let connections = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
         let server =
             tokio::spawn(async move { server.serve_with_incoming(connections).await.expect("the channel works") });
-        Self { pipe: None, streams: streams_in, usage: usage_in, records: records_in, server }
+        Self { pipe: None, streams: streams_in, usage: usage_in, records: records_in, bodies: bodies_in, server }
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -71,6 +71,7 @@ mod models;
 mod discovery;
 mod fleet;
 mod control;
+mod bodies;
 mod overspend;
 mod channel;
 mod member;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::access::{Endpoint, IpRange, RevokeMode, Role};
+use crate::bodies;
 use crate::kind::budget::Budget;
 use crate::limits::Limits;
 use crate::policy::Unpriced;
@@ -57,6 +58,9 @@ pub struct Key {
     /// What is done with models whose price nobody knows. Default as its request's route or `settings.unpriced` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<Unpriced>,
+    /// What is kept of what is asked with it and answered. Default as the route or the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bodies: Option<bodies::Rule>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -84,6 +88,7 @@ impl Key {
             enabled: true,
             revoke_mode: None,
             unpriced: None,
+            log_bodies: None,
             tags: Vec::new(),
             metadata: BTreeMap::new(),
         }

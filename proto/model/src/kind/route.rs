@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bodies;
 use crate::cache;
 use crate::policy::{Continuation, Hedge, Retry, Timeouts, Unpriced};
 
@@ -41,6 +42,9 @@ pub struct Route {
     /// says goes before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<Unpriced>,
+    /// What is kept of requests' bodies; a key's own wins. Default as the settings say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bodies: Option<bodies::Rule>,
 }
 
 /// All that is given must hold; an empty match holds always. Of a list one entry must, but of `needs` each.

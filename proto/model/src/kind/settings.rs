@@ -16,6 +16,7 @@ use self::introspection::Introspector;
 use self::limit_store::LimitStore;
 use self::sign_in::Oidc;
 use crate::access::{IpRange, RevokeMode};
+use crate::bodies;
 use crate::cache;
 use crate::policy::{Continuation, Retry, Timeouts, Unpriced};
 use crate::unit::{Bytes, Span};
@@ -75,6 +76,12 @@ pub struct Settings {
     /// Where limits are counted for all nodes. Default: by the nodes, each its part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_store: Option<LimitStore>,
+    /// What is kept of requests' bodies, where neither key nor route says it. Default nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bodies: Option<bodies::Rule>,
+    /// How long the control plane keeps them. Default 168h: seven days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bodies_kept: Option<Span>,
 }
 
 /// The Responses API's memory, which each node keeps for itself.

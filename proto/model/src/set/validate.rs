@@ -18,6 +18,7 @@ mod trial;
 use std::collections::HashSet;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
+use crate::bodies;
 use crate::catalog::{self, QUIRKS};
 use crate::document::did_you_mean;
 use crate::kind::a2a_agent::A2aAgent;
@@ -158,6 +159,10 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     findings.all(settings.continuation.as_ref().map(Continuation::faults));
     findings.all(settings.limit_store.as_ref().map(LimitStore::faults));
     cache::settings(settings.cache.as_ref(), findings);
+    findings.all(settings.log_bodies.as_ref().map(bodies::Rule::faults));
+    if settings.log_bodies_kept.is_some_and(|span| span.0.as_secs() < 60 * 60) {
+        findings.error(Code::InvalidValue, "log_bodies_kept", "must be at least 1h");
+    }
     if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
         findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");
     }
@@ -368,6 +373,7 @@ fn key(key: &Key, findings: &mut Findings<'_>) {
             findings.error(Code::InvalidValue, "secret", "looks like a key of this gateway but its checksum is wrong");
         }
     }
+    findings.all(key.log_bodies.as_ref().map(bodies::Rule::faults));
     limits(&key.limits, findings);
     budget::of(key.budget, findings);
     if key.models.iter().any(String::is_empty) {

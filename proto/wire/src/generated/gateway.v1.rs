@@ -154,6 +154,10 @@ pub struct SpoolState {
     pub logs_dropped: u64,
     #[prost(uint64, tag = "5")]
     pub usage_dropped: u64,
+    #[prost(uint64, tag = "10")]
+    pub bodies_pending: u64,
+    #[prost(uint64, tag = "11")]
+    pub bodies_dropped: u64,
 }
 /// The node cannot apply what it was sent (a gap, a hash that does not match): start over from `have`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -420,6 +424,9 @@ pub struct Key {
     /// `allow`, `flag`, `refuse`: what is done with models without a price; empty: as the route or the settings say.
     #[prost(string, tag = "19")]
     pub unpriced: ::prost::alloc::string::String,
+    /// JSON of what is kept of its requests' bodies as people write it; empty: as the route or the settings say.
+    #[prost(bytes = "vec", tag = "20")]
+    pub log_bodies: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EarlierSecret {
@@ -773,6 +780,54 @@ pub struct LogBatch {
     /// Records this boot has dropped so far, in all.
     #[prost(uint64, tag = "5")]
     pub dropped_total: u64,
+}
+/// As LogBatch, of bodies.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BodyBatch {
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub boot_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub first_seq: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub bodies: ::prost::alloc::vec::Vec<LogBody>,
+    /// Bodies this boot has dropped so far, in all.
+    #[prost(uint64, tag = "5")]
+    pub dropped_total: u64,
+}
+/// What was asked and answered in one request, where its key, its route or the settings ask for that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogBody {
+    /// Of the request, as in its LogRecord.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(int64, tag = "2")]
+    pub started_unix_ms: i64,
+    #[prost(message, optional, tag = "3")]
+    pub request: ::core::option::Option<BodyPart>,
+    #[prost(message, optional, tag = "4")]
+    pub response: ::core::option::Option<BodyPart>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct BodyPart {
+    /// Without what is to be hidden, and no longer than is kept. Made so before it is queued anywhere.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub content: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub content_type: ::prost::alloc::string::String,
+    /// Of the whole, as it went over the wire.
+    #[prost(uint64, tag = "3")]
+    pub total_bytes: u64,
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
+    /// Places at which something was hidden.
+    #[prost(uint32, tag = "5")]
+    pub redacted: u32,
+    /// It could not be read well enough to hide what is to be hidden; nothing of it is here.
+    #[prost(bool, tag = "6")]
+    pub withheld: bool,
 }
 /// One request as it went. Never a prompt, never an answer.
 #[derive(serde::Serialize)]
@@ -1299,6 +1354,29 @@ pub mod fleet_client {
             req.extensions_mut().insert(GrpcMethod::new("gateway.v1.Fleet", "Logs"));
             self.inner.streaming(req, path, codec).await
         }
+        /// What was asked and answered, of requests for which somebody wants that. Behind everything else: dropped first, and counted by
+        /// itself.
+        pub async fn bodies(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::BodyBatch>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::IngestAck>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/gateway.v1.Fleet/Bodies");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("gateway.v1.Fleet", "Bodies"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// Metric frames: the last value wins.
         pub async fn metrics(
             &mut self,
@@ -1391,6 +1469,18 @@ pub mod fleet_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::LogBatch>>,
         ) -> std::result::Result<tonic::Response<Self::LogsStream>, tonic::Status>;
+        /// Server streaming response type for the Bodies method.
+        type BodiesStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::IngestAck, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What was asked and answered, of requests for which somebody wants that. Behind everything else: dropped first, and counted by
+        /// itself.
+        async fn bodies(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::BodyBatch>>,
+        ) -> std::result::Result<tonic::Response<Self::BodiesStream>, tonic::Status>;
         /// Server streaming response type for the Metrics method.
         type MetricsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::IngestAck, tonic::Status>,
@@ -1607,6 +1697,50 @@ pub mod fleet_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = LogsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/gateway.v1.Fleet/Bodies" => {
+                    #[allow(non_camel_case_types)]
+                    struct BodiesSvc<T: Fleet>(pub Arc<T>);
+                    impl<T: Fleet> tonic::server::StreamingService<super::BodyBatch>
+                    for BodiesSvc<T> {
+                        type Response = super::IngestAck;
+                        type ResponseStream = T::BodiesStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::BodyBatch>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Fleet>::bodies(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BodiesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

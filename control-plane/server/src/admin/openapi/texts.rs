@@ -197,6 +197,14 @@ pub(super) const TEXTS: &[Text] = &[
     .answers(&[raw("text/event-stream")]),
     text("GET", "/admin/logs/{id}", "getLog", RECORDS, "One request").answers(&[given("200", Named("LogRecord"))]),
     text(
+        "GET",
+        "/admin/logs/{id}/body",
+        "getLogBody",
+        RECORDS,
+        "What one request asked and was answered, where that is kept; each reading is in the audit log",
+    )
+    .answers(&[given("200", Named("LogBody"))]),
+    text(
         "POST",
         "/admin/explain",
         "explainRequest",

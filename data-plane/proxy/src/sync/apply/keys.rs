@@ -1,7 +1,9 @@
 //! Keys between their two forms: as they travel and as the table has them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use gateway_engine::bodies::Keeping;
 use gateway_engine::identity::{Access, Belongs, Digest, Earlier, KeyEntry};
 use gateway_model::access::{IpRange, RevokeMode, Role};
 use gateway_model::kind::budget::Budget;
@@ -91,6 +93,12 @@ fn budget(item: &Item, sent: &[u8]) -> Result<Option<Budget>, ConfigError> {
     read.map_err(|error| problems::of_item(item, "budget", "unsupported_yet", &error.to_string()))
 }
 
+fn log_bodies(item: &Item, sent: &[u8]) -> Result<Option<Arc<Keeping>>, ConfigError> {
+    let read = (!sent.is_empty()).then(|| serde_json::from_slice(sent)).transpose();
+    let read = read.map_err(|error| problems::of_item(item, "log_bodies", "unsupported_yet", &error.to_string()))?;
+    Ok(read.as_ref().map(Keeping::compile))
+}
+
 fn access(item: &Item, key: &Key) -> Result<Access, ConfigError> {
     let roles = key.roles.iter().map(|role| {
         Role::parse(role).ok_or_else(|| {
@@ -120,6 +128,7 @@ fn access(item: &Item, key: &Key) -> Result<Access, ConfigError> {
                 problems::of_item(item, "unpriced", "unsupported_yet", "a policy that this version does not know")
             })?),
         },
+        log_bodies: log_bodies(item, &key.log_bodies)?,
     })
 }
 
@@ -181,6 +190,7 @@ pub(super) fn item(entry: KeyEntry) -> Item {
         budget: entry.access.budget.map_or_else(Vec::new, |budget| serde_json::to_vec(&budget).unwrap_or_default()),
         revoke_mode: entry.access.revoke_mode.map(|mode| mode.name().to_owned()).unwrap_or_default(),
         unpriced: entry.access.unpriced.map(|policy| policy.name().to_owned()).unwrap_or_default(),
+        log_bodies: entry.access.log_bodies.map_or_else(Vec::new, |keeping| keeping.written().as_bytes().to_vec()),
         earlier: entry.earlier.iter().map(earlier_secret).collect(),
     };
     Item { kind: KEY_KIND.to_owned(), id: entry.id.to_string(), body: Some(Body::Key(key)), ..Item::default() }
@@ -193,9 +203,11 @@ fn earlier_secret(earlier: &Earlier) -> EarlierSecret {
 
 /// Written the way that [`item`] writes it.
 pub(super) fn is_plain(item: &Item, entry: &KeyEntry) -> bool {
-    let Some(Body::Key(Key { limits: Some(limits), ips, budget, earlier, .. })) = &item.body else { return false };
-    let may_differ =
-        || !ips.is_empty() || limits.rates.len() > 1 || !budget.is_empty() || earlier.len() != entry.earlier.len();
+    let Some(Body::Key(Key { limits: Some(limits), ips, budget, earlier, log_bodies, .. })) = &item.body else {
+        return false;
+    };
+    let is_written = !budget.is_empty() || !log_bodies.is_empty();
+    let may_differ = || !ips.is_empty() || limits.rates.len() > 1 || is_written || earlier.len() != entry.earlier.len();
     item.secrets.is_empty() && (!may_differ() || self::item(entry.clone()) == *item)
 }
 

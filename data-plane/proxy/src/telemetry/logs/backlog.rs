@@ -5,39 +5,45 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use gateway_wire::v1::{LogBatch, LogRecord};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
 use super::files::{self, FileId, Files};
+use super::piece::Piece;
 use crate::telemetry::batch::Collector;
 
-/// Room that records may take on the disk.
-const QUOTA: u64 = 256 * 1024 * 1024;
-/// In memory while the control plane takes them; more go to the disk.
-const FLOWING: usize = 4 * 1024;
-/// In memory where there is no disk. A record is about a kilobyte.
-const MAX_RECORDS: usize = 16 * 1024;
+/// Consecutive ones of one boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch<R> {
+    pub(crate) boot_id: String,
+    pub(crate) first_seq: u64,
+    pub(crate) records: Vec<R>,
+    /// Of this boot, so far.
+    pub(crate) dropped_total: u64,
+}
 
 /// Between the log's thread and the uplink.
 #[derive(Debug)]
-pub(crate) struct Backlog {
+pub(crate) struct Backlog<R> {
     boot: String,
     /// Where earlier boots left theirs.
     dir: Option<PathBuf>,
     counts: Option<Counts>,
-    state: Mutex<State>,
+    state: Mutex<State<R>>,
     /// There is something to take.
     pub(crate) filled: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<R> {
     /// Numbered, oldest first.
-    queue: VecDeque<(u64, LogRecord)>,
-    files: Option<Files>,
+    queue: VecDeque<(u64, R)>,
+    /// Of the queue.
+    n_bytes: usize,
+    files: Option<Files<R>>,
     /// Taken and not delivered, oldest first; the first `n_sent` of them on this connection.
-    in_flight: VecDeque<Parcel>,
+    in_flight: VecDeque<Parcel<R>>,
     n_sent: usize,
     is_connected: bool,
     /// Of this boot: numbered, on disk or delivered or dropped, dropped.
@@ -49,25 +55,26 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Parcel {
-    batch: LogBatch,
+struct Parcel<R> {
+    batch: Batch<R>,
     /// `None`: it is in memory only.
     file: Option<FileId>,
 }
 
 // === impl Backlog ===
 
-impl Backlog {
+impl<R: Piece> Backlog<R> {
     /// Without a directory, or one that cannot be written to, everything is in memory.
     pub(super) fn open(dir: Option<&Path>, boot: &str, n_lanes: usize) -> Self {
-        Self::open_bounded(dir, boot, n_lanes, QUOTA)
+        Self::open_bounded(dir, boot, n_lanes, R::QUOTA)
     }
 
     pub(super) fn open_bounded(dir: Option<&Path>, boot: &str, n_lanes: usize, quota: u64) -> Self {
         let mut state = State::default();
         let mut counts = None;
         if let Some(dir) = dir {
-            let opened = Files::open(dir, boot, quota).and_then(|files| Ok((files, Counts::open(dir, boot, n_lanes)?)));
+            let opened = Files::open(dir, boot, quota)
+                .and_then(|files| Ok((files, Counts::open(dir, boot, n_lanes, R::COUNTS)?)));
             match opened {
                 Ok((files, (opened, n_lost))) => {
                     state.files = Some(files);
@@ -77,7 +84,8 @@ impl Backlog {
                 Err(error) => {
                     let dir = dir.display();
                     tracing::warn!(
-                        "log records cannot be kept in `{dir}`, those in memory are lost with the process: {error}"
+                        "{} cannot be kept in `{dir}`, those in memory are lost with the process: {error}",
+                        R::WHAT
                     );
                 }
             }
@@ -89,14 +97,14 @@ impl Backlog {
     /// Finds what earlier boots left behind; blocks in proportion to it.
     pub(crate) fn adopt_earlier(&self) {
         let Some(dir) = &self.dir else { return };
-        match files::found(dir, &self.boot) {
+        match files::found::<R>(dir, &self.boot) {
             Ok(found) => {
                 if let Some(files) = &mut self.lock().files {
                     files.adopt(found);
                 }
             }
             Err(error) => {
-                tracing::warn!("log records of earlier starts cannot be read from `{}`: {error}", dir.display())
+                tracing::warn!("{} of earlier starts cannot be read from `{}`: {error}", R::WHAT, dir.display())
             }
         }
     }
@@ -108,22 +116,23 @@ impl Backlog {
         }
     }
 
-    pub(super) fn extend(&self, records: VecDeque<LogRecord>, n_dropped_before: u64) {
+    pub(super) fn extend(&self, records: VecDeque<R>, n_dropped_before: u64) {
         let mut state = self.lock();
         state.n_dropped_before = n_dropped_before;
         for record in records {
             state.n_entered += 1;
             let number = state.n_entered;
+            state.n_bytes += record.n_bytes();
             state.queue.push_back((number, record));
         }
-        let flows = state.is_connected && state.queue.len() <= FLOWING;
+        let flows = state.is_connected && state.n_bytes <= R::FLOWING;
         if !flows || state.files.as_ref().is_some_and(Files::has_unread) {
             state.spill();
         }
-        let n_surplus = state.queue.len().saturating_sub(MAX_RECORDS);
-        state.queue.drain(..n_surplus);
-        state.n_safe += n_surplus as u64;
-        state.n_dropped += n_surplus as u64;
+        while state.n_bytes > R::MAX_BYTES && state.pop().is_some() {
+            state.n_safe += 1;
+            state.n_dropped += 1;
+        }
         self.note(&state);
         drop(state);
         self.filled.notify_one();
@@ -145,7 +154,7 @@ impl Backlog {
     }
 
     /// The oldest records that were not sent on this connection.
-    pub(crate) fn take(&self) -> Option<LogBatch> {
+    pub(crate) fn take(&self) -> Option<Batch<R>> {
         let mut state = self.lock();
         if state.n_sent == state.in_flight.len() {
             let parcel = state.parcel(&self.boot)?;
@@ -176,6 +185,16 @@ impl Backlog {
         self.note(&state);
     }
 
+    /// Returns when there is something to deliver, or nobody waits for it any more.
+    pub(crate) async fn until_filled(&self, ending: &CancellationToken) {
+        while self.len() == 0 && !ending.is_cancelled() {
+            tokio::select! {
+                () = self.filled.notified() => {}
+                () = ending.cancelled() => {}
+            }
+        }
+    }
+
     /// Records that are not delivered.
     pub(crate) fn len(&self) -> u64 {
         let state = self.lock();
@@ -189,21 +208,44 @@ impl Backlog {
         self.lock().n_dropped
     }
 
-    fn note(&self, state: &State) {
+    fn note(&self, state: &State<R>) {
         if let Some(counts) = &self.counts {
             counts.safe(state.n_safe);
             counts.dropped(state.n_dropped + state.n_dropped_before);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl State ===
 
-impl State {
+impl<R> Default for State<R> {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            n_bytes: 0,
+            files: None,
+            in_flight: VecDeque::new(),
+            n_sent: 0,
+            is_connected: false,
+            n_entered: 0,
+            n_safe: 0,
+            n_dropped: 0,
+            n_dropped_before: 0,
+        }
+    }
+}
+
+impl<R: Piece> State<R> {
+    fn pop(&mut self) -> Option<(u64, R)> {
+        let popped = self.queue.pop_front();
+        self.n_bytes -= popped.as_ref().map_or(0, |(_, record)| record.n_bytes());
+        popped
+    }
+
     /// From memory to disk, if there is one that takes it.
     fn spill(&mut self) {
         let Some(files) = &mut self.files else { return };
@@ -215,8 +257,9 @@ impl State {
                 self.n_safe += self.queue.len() as u64;
                 self.n_dropped += n_lost;
                 self.queue.clear();
+                self.n_bytes = 0;
             }
-            Err(error) => tracing::debug!("log records stay in memory: {error}"),
+            Err(error) => tracing::debug!("{} stay in memory: {error}", R::WHAT),
         }
     }
 
@@ -234,14 +277,14 @@ impl State {
     }
 
     /// What comes next: from the disk, then from memory.
-    fn parcel(&mut self, boot: &str) -> Option<Parcel> {
+    fn parcel(&mut self, boot: &str) -> Option<Parcel<R>> {
         if let Some(files) = &mut self.files
             && let Some((file, batch)) = files.next(&mut self.n_dropped)
         {
             return Some(Parcel { batch, file: Some(file) });
         }
         let mut collector = Collector::default();
-        while let Some((number, record)) = self.queue.pop_front() {
+        while let Some((number, record)) = self.pop() {
             if collector.push(number, record) {
                 break;
             }
@@ -250,10 +293,11 @@ impl State {
         // What did not fit goes with the next.
         if let Some((number, records)) = collector.take() {
             for (at, record) in records.into_iter().enumerate().rev() {
+                self.n_bytes += record.n_bytes();
                 self.queue.push_front((number + at as u64, record));
             }
         }
-        let batch = LogBatch { boot_id: boot.to_owned(), first_seq, records, ..LogBatch::default() };
+        let batch = Batch { boot_id: boot.to_owned(), first_seq, records, dropped_total: 0 };
         Some(Parcel { batch, file: None })
     }
 }

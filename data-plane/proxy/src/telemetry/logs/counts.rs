@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-const EXTENSION: &str = "counts";
 /// Slots of eight bytes; after these, one per lane for what was pushed there.
 const SAFE: usize = 0;
 const DROPPED: usize = 1;
@@ -23,10 +22,10 @@ pub(super) struct Counts {
 
 impl Counts {
     /// A new file for this boot, and what earlier boots have lost and not told anybody.
-    pub(super) fn open(dir: &Path, boot: &str, n_lanes: usize) -> io::Result<(Self, u64)> {
-        let earlier = earlier(dir)?;
+    pub(super) fn open(dir: &Path, boot: &str, n_lanes: usize, extension: &str) -> io::Result<(Self, u64)> {
+        let earlier = earlier(dir, extension)?;
         let n_lost = earlier.iter().map(|path| lost(path)).sum();
-        let path = dir.join(format!("{boot}.{EXTENSION}"));
+        let path = dir.join(format!("{boot}.{extension}"));
         let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all_at(&vec![0; (LANES + n_lanes) * 8], 0)?;
         let counts = Self { file };
@@ -68,11 +67,11 @@ impl Counts {
     }
 }
 
-fn earlier(dir: &Path) -> io::Result<Vec<PathBuf>> {
+fn earlier(dir: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+        if path.extension().is_some_and(|found| found == extension) {
             paths.push(path);
         }
     }

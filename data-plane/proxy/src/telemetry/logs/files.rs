@@ -1,4 +1,4 @@
-//! Log records on disk, for as long as no control plane takes them. Bounded: the oldest file goes when there is no room, and
+//! Log records, or bodies, on disk, for as long as no control plane takes them. Bounded: the oldest file goes when there is no room, and
 //! its records are counted. Nothing is synchronised: a killed process loses nothing, a power cut what the kernel still had.
 
 use std::collections::VecDeque;
@@ -8,26 +8,28 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gateway_wire::v1::{LogBatch, LogRecord};
-use prost::Message as _;
-
+use super::backlog::Batch;
+use super::piece::Piece;
 use crate::telemetry::batch::Collector;
-use crate::telemetry::frame::{self, Kind};
-use crate::telemetry::segment::{Found, LOGS, Name, Next, Reader, SEGMENT_BYTES};
+use crate::telemetry::frame;
+use crate::telemetry::segment::{Found, Name, Next, Reader, SEGMENT_BYTES};
 
 /// After the disk refused, it is asked again this much later.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A buffer that once was larger is given back.
+const KEPT_BUFFER: usize = 1024 * 1024;
 
 /// Which file a batch came from.
 pub(super) type FileId = u64;
 
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct Files<R> {
     dir: PathBuf,
     boot: String,
     quota: u64,
     /// Earlier boots' first; the last one may be written to.
-    segments: VecDeque<Segment>,
+    segments: VecDeque<Segment<R>>,
     n_made: u64,
     next_id: FileId,
     buffer: Vec<u8>,
@@ -35,7 +37,7 @@ pub(super) struct Files {
 }
 
 #[derive(Debug)]
-struct Segment {
+struct Segment<R> {
     id: FileId,
     boot: String,
     path: PathBuf,
@@ -46,12 +48,12 @@ struct Segment {
     n_acked: u64,
     writer: Option<File>,
     reader: Option<Reader>,
-    collector: Collector<LogRecord>,
+    collector: Collector<R>,
 }
 
 // === impl Files ===
 
-impl Files {
+impl<R: Piece> Files<R> {
     pub(super) fn open(dir: &Path, boot: &str, quota: u64) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (segments, buffer) = (VecDeque::new(), Vec::new());
@@ -68,7 +70,7 @@ impl Files {
     }
 
     /// All of these or none; returns how many older ones had to go for them.
-    pub(super) fn append<'r>(&mut self, records: impl Iterator<Item = (u64, &'r LogRecord)>) -> io::Result<u64> {
+    pub(super) fn append<'r>(&mut self, records: impl Iterator<Item = (u64, &'r R)>) -> io::Result<u64> {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return Err(io::Error::other("it refused a moment ago"));
         }
@@ -76,7 +78,7 @@ impl Files {
         bytes.clear();
         let mut n_lost = 0;
         for (seq, record) in records {
-            let fits = frame::write(&mut frame, Kind::Logged, |buffer| {
+            let fits = frame::write(&mut frame, R::KIND, |buffer| {
                 buffer.extend_from_slice(&seq.to_le_bytes());
                 // A vector grows; there is no other way for this to fail.
                 let _ = record.encode(buffer);
@@ -89,6 +91,7 @@ impl Files {
             }
         }
         let written = if n_records == 0 { Ok(()) } else { self.write(&bytes, n_records) };
+        bytes.shrink_to(KEPT_BUFFER);
         self.buffer = bytes;
         self.retry_at = written.is_err().then(|| Instant::now() + RETRY);
         written.map(|()| n_lost + self.make_room())
@@ -104,7 +107,7 @@ impl Files {
     }
 
     /// The oldest records that were not handed out yet. What cannot be read is added to `n_lost`.
-    pub(super) fn next(&mut self, n_lost: &mut u64) -> Option<(FileId, LogBatch)> {
+    pub(super) fn next(&mut self, n_lost: &mut u64) -> Option<(FileId, Batch<R>)> {
         for segment in &mut self.segments {
             while segment.n_read < segment.n_records {
                 if let Some(batch) = segment.next() {
@@ -112,7 +115,7 @@ impl Files {
                     return Some((segment.id, batch));
                 }
                 let n_unreadable = segment.n_records - segment.n_read;
-                tracing::warn!("{n_unreadable} log records in `{}` cannot be read", segment.path.display());
+                tracing::warn!("{n_unreadable} {} in `{}` cannot be read", R::WHAT, segment.path.display());
                 *n_lost += n_unreadable;
                 segment.n_records = segment.n_read;
                 segment.writer = None;
@@ -138,7 +141,7 @@ impl Files {
     fn write(&mut self, bytes: &[u8], n_records: u64) -> io::Result<()> {
         if self.segments.back().is_none_or(|last| last.writer.is_none()) {
             let name = Name { boot: self.boot.clone(), lane: 0, number: self.n_made + 1 };
-            let path = name.path(&self.dir, LOGS);
+            let path = name.path(&self.dir, R::FILES);
             let file = File::options().append(true).create_new(true).mode(0o600).open(&path)?;
             self.n_made += 1;
             let mut segment = self.segment(name.boot, path, 0, 0);
@@ -172,7 +175,7 @@ impl Files {
         n_lost
     }
 
-    fn segment(&mut self, boot: String, path: PathBuf, n_bytes: u64, n_records: u64) -> Segment {
+    fn segment(&mut self, boot: String, path: PathBuf, n_bytes: u64, n_records: u64) -> Segment<R> {
         self.next_id += 1;
         let (id, collector) = (self.next_id, Collector::default());
         let (n_read, n_acked, writer, reader) = (0, 0, None, None);
@@ -182,44 +185,44 @@ impl Files {
 
 // === impl Segment ===
 
-impl Segment {
+impl<R: Piece> Segment<R> {
     /// `None` where nothing more can be read.
-    fn next(&mut self) -> Option<LogBatch> {
+    fn next(&mut self) -> Option<Batch<R>> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             None => self.reader.insert(Reader::open(&self.path).ok()?),
         };
         while let Ok(Next::Frame(kind, payload)) = reader.next() {
-            if kind == Kind::Logged
-                && let Some((seq, record)) = logged(payload)
+            if kind == R::KIND
+                && let Some((seq, record)) = logged::<R>(payload)
                 && self.collector.push(seq, record)
             {
                 break;
             }
         }
         let (first_seq, records) = self.collector.take()?;
-        Some(LogBatch { boot_id: self.boot.clone(), first_seq, records, ..LogBatch::default() })
+        Some(Batch { boot_id: self.boot.clone(), first_seq, records, dropped_total: 0 })
     }
 }
 
 /// What earlier boots left behind, and how many records are in each; takes time in proportion to it.
-pub(super) fn found(dir: &Path, boot: &str) -> io::Result<Vec<(Found, u64)>> {
-    let earlier = Found::all(dir, LOGS)?.into_iter().filter(|file| file.name.boot != boot);
-    Ok(earlier.map(|file| (count(&file.path), file)).map(|(n_records, file)| (file, n_records)).collect())
+pub(super) fn found<R: Piece>(dir: &Path, boot: &str) -> io::Result<Vec<(Found, u64)>> {
+    let earlier = Found::all(dir, R::FILES)?.into_iter().filter(|file| file.name.boot != boot);
+    Ok(earlier.map(|file| (count::<R>(&file.path), file)).map(|(n_records, file)| (file, n_records)).collect())
 }
 
-fn count(path: &Path) -> u64 {
+fn count<R: Piece>(path: &Path) -> u64 {
     let Ok(mut reader) = Reader::open(path) else { return 0 };
     let mut n_records = 0;
-    while let Ok(Next::Frame(Kind::Logged, payload)) = reader.next() {
-        n_records += u64::from(logged(payload).is_some());
+    while let Ok(Next::Frame(kind, payload)) = reader.next() {
+        n_records += u64::from(kind == R::KIND && logged::<R>(payload).is_some());
     }
     n_records
 }
 
-fn logged(payload: &[u8]) -> Option<(u64, LogRecord)> {
+fn logged<R: Piece>(payload: &[u8]) -> Option<(u64, R)> {
     let (seq, record) = payload.split_first_chunk::<8>()?;
-    Some((u64::from_le_bytes(*seq), LogRecord::decode(record).ok()?))
+    Some((u64::from_le_bytes(*seq), R::decode(record).ok()?))
 }
 
 fn remove(path: &Path) {

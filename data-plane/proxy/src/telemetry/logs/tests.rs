@@ -41,7 +41,7 @@ fn what_is_pushed_is_written_with_the_nodes_id() {
 }
 
 /// Everything that can be taken, delivered as it comes: ids, and the count of drops that came with the last.
-fn drain(backlog: &Backlog) -> (Vec<String>, u64) {
+fn drain(backlog: &Backlog<LogRecord>) -> (Vec<String>, u64) {
     backlog.connected();
     let (mut ids, mut last, mut dropped_total) = (Vec::new(), (String::new(), 0), 0);
     while let Some(batch) = backlog.take() {
@@ -121,7 +121,7 @@ fn a_killed_process_leaves_what_nobody_took() {
     assert_eq!((ids, dropped_total), ((0..6).map(|id| id.to_string()).collect(), 4));
     assert_eq!(n_files(dir.path()), 0);
     drop(second);
-    assert_eq!(Backlog::open(Some(dir.path()), "boot3", 2).n_dropped(), 0, "all of it was told");
+    assert_eq!(Backlog::<LogRecord>::open(Some(dir.path()), "boot3", 2).n_dropped(), 0, "all of it was told");
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Earlier {
                         open.insert(event.id.clone(), event);
                     }
                 }
-                Kind::Logged => {}
+                Kind::Logged | Kind::Body => {}
                 Kind::Settled => {
                     if let Some((seq, event)) = settled(payload) {
                         open.remove(&event.id);
@@ -131,7 +131,7 @@ impl Earlier {
                         break;
                     }
                 }
-                Some(Ok(Next::Frame(Kind::Started | Kind::Logged, _))) => {}
+                Some(Ok(Next::Frame(Kind::Started | Kind::Logged | Kind::Body, _))) => {}
                 // The scan has said what is wrong with it.
                 None | Some(Ok(Next::End | Next::Damaged) | Err(_)) => {
                     progress.reader = None;

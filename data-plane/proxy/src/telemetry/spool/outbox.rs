@@ -188,7 +188,7 @@ impl Cursor {
                             }
                         }
                     }
-                    Next::Frame(Kind::Started | Kind::Logged, _) => {}
+                    Next::Frame(Kind::Started | Kind::Logged | Kind::Body, _) => {}
                     Next::End | Next::Damaged if is_sealed => break,
                     Next::End | Next::Damaged => return Ok(()),
                 }

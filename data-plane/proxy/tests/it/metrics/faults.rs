@@ -81,13 +81,16 @@ async fn away() -> Vec<String> {
     let (node, mut stream, _) = world.member().await;
     // A key that makes no sense.
     let mut items = identity(KEY);
+    if let Some(Body::Key(key)) = &mut items[1].body {
+        key.log_bodies = br#"{"request":true}"#.to_vec();
+    }
     let mut bad = items[1].clone();
     bad.id = "vk_2".to_owned();
     if let Some(Body::Key(key)) = &mut bad.body {
         (key.name, key.digest) = ("bad".to_owned(), vec![1, 2, 3]);
     }
     items.push(bad.clone());
-    stream.delta(Class::Identity, 1, 2, vec![bad], &items).await;
+    stream.delta(Class::Identity, 1, 2, vec![items[1].clone(), bad], &items).await;
     assert_eq!(stream.ack().await.status(), Status::AppliedWithQuarantine);
     // The same revision, and another content.
     let other = topology("127.0.0.1:1".parse().expect("an address"));
@@ -98,7 +101,12 @@ async fn away() -> Vec<String> {
     world.link.set(Conditions { refuse: true, ..Conditions::default() });
     world.link.reset_all();
     assert_eq!(chat(&node).await, 200);
-    let owed = ["gateway_usage_pending", "gateway_log_records_pending", "gateway_config_stale_seconds"];
+    let owed = [
+        "gateway_usage_pending",
+        "gateway_log_records_pending",
+        "gateway_log_bodies_pending",
+        "gateway_config_stale_seconds",
+    ];
     let alone = told(&node, &owed).await;
     node.shutdown().await;
     // What was kept is rubbish.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Findings, cache, is_header_name, policy};
+use crate::bodies;
 use crate::kind::route::{HeaderMatch, HeaderRule, Match, Route};
 use crate::pattern::regex;
 use crate::policy::{Continuation, Hedge};
@@ -10,6 +11,7 @@ use crate::problem::{Code, Problem};
 
 pub(super) fn check(route: &Route, findings: &mut Findings<'_>) {
     cache::rule(route.cache.as_ref(), findings);
+    findings.all(route.log_bodies.as_ref().map(bodies::Rule::faults));
     let wanted = &route.matcher;
     if let Some(path) = &wanted.path
         && !path.starts_with('/')
