@@ -18,9 +18,15 @@ use crate::output::{Format, dash, items, number, text, time};
   gatewayctl logs
   gatewayctl logs --follow
   gatewayctl logs --status 429 --since 1h -o json | jq -r '.[].id'
+  gatewayctl logs team:core status:5xx min_duration:10s 'timed out'
   gatewayctl logs --body ID
   gatewayctl explain ID")]
 pub(crate) struct Logs {
+    /// What to look for: `field:value`, or words of what a record says (key, model, provider, status, team, user, organization,
+    /// upstream_model, route, ending, error_code, stream, lane, cache, session, tag, node, revision, tier, dialect, trace, id,
+    /// min_duration, min_cost, since, until)
+    #[arg(value_name = "SEARCH")]
+    search: Vec<String>,
     /// Go on showing requests as they end
     #[arg(long, conflicts_with = "limit")]
     follow: bool,
@@ -39,9 +45,9 @@ pub(crate) struct Logs {
     /// Only requests that this provider served
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// Only requests that ended with this HTTP status
+    /// Only requests that ended with this HTTP status: 429, 5xx, >=400
     #[arg(long, value_name = "CODE")]
-    status: Option<u16>,
+    status: Option<String>,
     /// Only requests of this last stretch of time
     #[arg(long, value_name = "TIME", value_parser = args::span)]
     since: Option<Duration>,
@@ -131,10 +137,26 @@ fn filters(logs: &Logs) -> Query {
         ("key", logs.key.clone()),
         ("model", logs.model.clone()),
         ("provider", logs.provider.clone()),
-        ("status", logs.status.map(|status| status.to_string())),
+        ("status", logs.status.clone()),
+        ("search", (!logs.search.is_empty()).then(|| line(&logs.search))),
         ("since", since.map(|since| since.to_string())),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// As one line. What the shell has taken as one word stays one.
+fn line(words: &[String]) -> String {
+    let quoted = |word: &String| {
+        if !word.contains(char::is_whitespace) || word.contains('"') {
+            return word.clone();
+        }
+        let name = word.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(0);
+        match word.split_at(name) {
+            (name, value) if !name.is_empty() && value.starts_with(':') => format!("{name}:\"{}\"", &value[1..]),
+            _ => format!("\"{word}\""),
+        }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 fn row(record: &Value) -> Vec<String> {
@@ -192,6 +214,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_shell_takes_as_one_word_stays_one() {
+        let words = ["team:core", "tag:b c", "timed out", "tag:\"x y\"", "plain"].map(str::to_owned);
+        assert_eq!(line(&words), r#"team:core tag:"b c" "timed out" tag:"x y" plain"#);
+    }
 
     #[test]
     fn units_are_said_where_there_are_any() {

@@ -2,6 +2,7 @@
 //!
 //! Everything is acknowledged after it was committed, so that what is lost on the way comes again.
 
+mod terms;
 mod rows;
 mod bodies;
 

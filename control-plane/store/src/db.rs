@@ -7,6 +7,7 @@
 
 mod address;
 mod days;
+mod find;
 mod listener;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use address::Address;
 
 pub(crate) use address::file_url;
 pub(crate) use days::Daily;
+pub(crate) use find::{Condition, HEAD, Value, Wanted};
 pub(crate) use listener::{Announcement, Listener};
 
 pub(crate) type Tx = Transaction<'static, Any>;
@@ -64,6 +66,8 @@ const POSTGRES_BEGIN: &str =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '20s'";
 const POSTGRES_BEGIN_READ: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// A search that takes longer is looking for too much.
+const POSTGRES_BEGIN_SEARCH: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '4s'";
 /// Changing the schema waits for whoever else is at it, and may take as long as the data is large. The number names this lock
 /// among those of others in the same database.
 const POSTGRES_BEGIN_SCHEMA: &str = "BEGIN; SET LOCAL lock_timeout = '120s'; SET LOCAL statement_timeout = 0; \
@@ -155,6 +159,15 @@ impl Db {
         Ok(match self.engine {
             Engine::Sqlite => self.readers.begin().await?,
             Engine::Postgres => self.readers.begin_with(POSTGRES_BEGIN_READ).await?,
+        })
+    }
+
+    /// As [`Db::begin_read`], for one statement that may be stopped: [`Error::Locked`] says then that its time was up. SQLite stops
+    /// nothing; what is asked there is cut into pieces.
+    pub(crate) async fn begin_search(&self) -> Result<Tx, Error> {
+        Ok(match self.engine {
+            Engine::Sqlite => self.readers.begin().await?,
+            Engine::Postgres => self.readers.begin_with(POSTGRES_BEGIN_SEARCH).await?,
         })
     }
 

@@ -44,6 +44,8 @@ pub enum Error {
     Exists { kind: &'static str },
     #[error("revision {revision} of {class} is not there; revisions {oldest} to {newest} are kept", class = class.name())]
     NoRevision { class: Class, revision: u64, oldest: u64, newest: u64 },
+    #[error("the search took too long; ask for a shorter time, or name a field that few requests share")]
+    Slow,
     /// A row says something this version cannot mean.
     #[error("the database holds {0} that this version cannot read; restore a backup or use the version that wrote it")]
     Unreadable(String),
@@ -62,7 +64,7 @@ impl Error {
     /// One word for what is amiss with the database; `None` for what it rightly said no to.
     pub fn failure(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Conflict { .. } | Self::Exists { .. } | Self::NoRevision { .. } => return None,
+            Self::Conflict { .. } | Self::Exists { .. } | Self::NoRevision { .. } | Self::Slow => return None,
             Self::Address(_) | Self::Parameter { .. } => "address",
             Self::OldServer { .. } | Self::NewerSchema { .. } => "version",
             Self::Locked => "locked",

@@ -1,5 +1,9 @@
 //! Records of requests: bounded, filtered, newest first. Losing one is allowed, losing count is not.
 
+mod terms;
+mod filter;
+mod search;
+
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -7,7 +11,11 @@ use crate::db::{MAX_PARAMETERS, key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 use crate::traffic::{self, Sample};
-use crate::usage::{Cursor, Sender};
+use crate::usage::Sender;
+
+pub use filter::Filter;
+pub use search::Found;
+pub use terms::Terms;
 
 /// One request's record, and what it can be found by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,22 +30,15 @@ pub struct LogRow {
     pub status: u32,
     /// The whole record as JSON.
     pub record: String,
+    /// What it is found by beside the above, of [`Terms`]; not read back, nor are the two that follow.
+    pub terms: String,
+    pub total_us: u64,
+    pub cost_nano_usd: i64,
     /// What it adds to the minute's sums; not read back.
     pub sample: Option<Sample>,
 }
 
-/// Which records; what is `None` does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Name or id.
-    pub key: Option<String>,
-    pub model: Option<String>,
-    pub provider: Option<String>,
-    pub status: Option<u32>,
-    pub since_ms: Option<i64>,
-}
-
-const N_COLUMNS: usize = 10;
+const N_COLUMNS: usize = 13;
 
 // === impl Store ===
 
@@ -58,7 +59,8 @@ impl Store {
         let mut n_new = 0;
         for chunk in fresh.chunks(MAX_PARAMETERS / N_COLUMNS) {
             let statement = self.db.bulk(
-                "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, stored_ms) VALUES",
+                "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, terms, total_us, cost_nano_usd, \
+                 stored_ms) VALUES",
                 N_COLUMNS,
                 chunk.len(),
                 "ON CONFLICT (id) DO NOTHING",
@@ -75,6 +77,9 @@ impl Store {
                     .bind(row.provider.as_str())
                     .bind(i64::from(row.status))
                     .bind(row.record.as_str())
+                    .bind(row.terms.as_str())
+                    .bind(signed(row.total_us))
+                    .bind(row.cost_nano_usd)
                     .bind(from.at_ms);
             }
             n_new += query.execute(&mut *tx).await?.rows_affected();
@@ -112,49 +117,6 @@ impl Store {
         unsigned(&watermark, "up_to_seq")
     }
 
-    /// Up to `limit` records, newest first, after the cursor.
-    pub async fn logs(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Result<Vec<LogRow>, Error> {
-        let (started_ms, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.started_ms, cursor.id.as_str()));
-        let rows = sqlx::query(
-            "SELECT id, started_ms, key_id, key_name, model, provider, status, record FROM log_record \
-             WHERE (started_ms, id) < ($1, $2) AND started_ms >= $3 AND ($4 IS NULL OR key_id = $4 OR key_name = $4) \
-             AND ($5 IS NULL OR model = $5) AND ($6 IS NULL OR provider = $6) AND ($7 < 0 OR status = $7) \
-             ORDER BY started_ms DESC, id DESC LIMIT $8",
-        )
-        .bind(started_ms)
-        .bind(text(id))
-        .bind(filter.since_ms.unwrap_or(i64::MIN))
-        .bind(filter.key.as_deref().map(text))
-        .bind(filter.model.as_deref().map(text))
-        .bind(filter.provider.as_deref().map(text))
-        .bind(filter.status.map_or(-1, i64::from))
-        .bind(signed(limit as u64))
-        .fetch_all(self.db.readers())
-        .await?;
-        rows.iter().map(LogRow::read).collect()
-    }
-
-    /// Up to `limit` records that follow the cursor in time, oldest first: what a reader missed who was away.
-    pub async fn logs_since(&self, filter: &Filter, after: &Cursor, limit: usize) -> Result<Vec<LogRow>, Error> {
-        let rows = sqlx::query(
-            "SELECT id, started_ms, key_id, key_name, model, provider, status, record FROM log_record \
-             WHERE (started_ms, id) > ($1, $2) AND started_ms >= $3 AND ($4 IS NULL OR key_id = $4 OR key_name = $4) \
-             AND ($5 IS NULL OR model = $5) AND ($6 IS NULL OR provider = $6) AND ($7 < 0 OR status = $7) \
-             ORDER BY started_ms, id LIMIT $8",
-        )
-        .bind(after.started_ms)
-        .bind(text(&after.id))
-        .bind(filter.since_ms.unwrap_or(i64::MIN))
-        .bind(filter.key.as_deref().map(text))
-        .bind(filter.model.as_deref().map(text))
-        .bind(filter.provider.as_deref().map(text))
-        .bind(filter.status.map_or(-1, i64::from))
-        .bind(signed(limit as u64))
-        .fetch_all(self.db.readers())
-        .await?;
-        rows.iter().map(LogRow::read).collect()
-    }
-
     /// One record by its request id.
     pub async fn log(&self, id: &str) -> Result<Option<LogRow>, Error> {
         let row = sqlx::query(
@@ -185,6 +147,7 @@ impl LogRow {
             model: text(&self.model),
             provider: text(&self.provider),
             record: text(&self.record),
+            terms: text(&self.terms),
             ..self.clone()
         }
     }
@@ -199,7 +162,7 @@ impl LogRow {
             provider: row.try_get("provider")?,
             status: u32::try_from(unsigned(row, "status")?).unwrap_or(u32::MAX),
             record: row.try_get("record")?,
-            sample: None,
+            ..Self::default()
         })
     }
 }

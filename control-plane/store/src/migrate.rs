@@ -33,6 +33,10 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/0015_log_body.sqlite.sql"),
         postgres: include_str!("../../../migrations/0015_log_body.postgres.sql"),
     },
+    Step {
+        sqlite: include_str!("../../../migrations/0017_search.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0017_search.postgres.sql"),
+    },
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

@@ -1,4 +1,6 @@
-//! `/admin/logs`: requests as they went. Never a prompt, never an answer: see [`super::bodies`].
+//! `/admin/logs`: requests as they went, found by any field. Never a prompt, never an answer: see [`super::bodies`].
+
+mod question;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,22 +19,59 @@ use serde_json::{Value, json};
 
 use super::access::Identity;
 use super::error::ApiError;
-use super::extract::{Params, limit, page, parse_time_cursor, time_cursor};
+use super::extract::{Params, limit, parse_time_cursor, time_cursor};
 use crate::app::App;
 use crate::clock;
+use question::Question;
 
-#[derive(Debug, Deserialize, JsonSchema)]
+/// Every field may be asked for on its own, or all of them in `search`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogParams {
     #[schemars(range(min = 1, max = 500))]
     limit: Option<usize>,
     after: Option<String>,
+    /// Fields and words in one line: `team:core status:5xx tag:a tag:b "rate limit"`.
+    search: Option<String>,
+    /// Words of whatever a record says, each by how it begins; or a whole session or trace id.
+    q: Option<String>,
+    /// How the request id begins.
+    id: Option<String>,
+    /// Name or id.
     key: Option<String>,
     model: Option<String>,
     provider: Option<String>,
-    status: Option<u32>,
-    /// Unix milliseconds or RFC 3339.
+    /// `429`, `5xx`, `>=400`, `<300`
+    status: Option<String>,
+    team: Option<String>,
+    user: Option<String>,
+    organization: Option<String>,
+    upstream_model: Option<String>,
+    route: Option<String>,
+    ending: Option<String>,
+    error_code: Option<String>,
+    /// `true` or `false`
+    stream: Option<String>,
+    lane: Option<String>,
+    /// `hit`, `miss`, `bypass`, `unfit`
+    cache: Option<String>,
+    session: Option<String>,
+    /// One; several in `search`.
+    tag: Option<String>,
+    node: Option<String>,
+    /// Of topology.
+    revision: Option<String>,
+    tier: Option<String>,
+    dialect: Option<String>,
+    trace: Option<String>,
+    /// `500ms`, `1.5s`, `2m`
+    min_duration: Option<String>,
+    /// In US dollars: `0.05`.
+    min_cost: Option<String>,
+    /// Unix milliseconds or RFC 3339. Without it a search looks at a day at a time, and `next` goes on.
     since: Option<String>,
+    /// As `since`; not itself.
+    until: Option<String>,
 }
 
 /// What a reader that was away is given at once; beyond it, the list itself is the way.
@@ -47,9 +86,13 @@ pub(crate) async fn list(
 ) -> Result<Json<Value>, ApiError> {
     let limit = limit(params.limit)?;
     let after = parse_time_cursor(params.after.as_deref())?;
-    let rows = app.store.logs(&params.filter()?, after.as_ref(), limit + 1).await?;
-    let (rows, next) = page(rows, limit, |row| time_cursor(row.started_ms, &row.id));
-    Ok(Json(json!({"data": rows.iter().map(record).collect::<Vec<_>>(), "next": next})))
+    let found = app.store.search(&params.filter()?, after.as_ref(), limit, clock::unix_ms()).await?;
+    Ok(Json(json!({
+        "data": found.rows.iter().map(record).collect::<Vec<_>>(),
+        "next": found.next.map(|next| time_cursor(next.started_ms, &next.id)),
+        "searched_since": found.since_ms.map(clock::rfc3339),
+        "stopped_early": found.stopped,
+    })))
 }
 
 pub(crate) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -76,7 +119,7 @@ pub(crate) async fn follow(
         None => Vec::new(),
     };
     let known: std::collections::HashSet<String> = missed.iter().map(|row| row.id.clone()).collect();
-    let live = live.filter(move |row| std::future::ready(matches(&filter, row) && !known.contains(&row.id)));
+    let live = live.filter(move |row| std::future::ready(filter.matches(row) && !known.contains(&row.id)));
     let events = stream::iter(missed.into_iter().map(Arc::new)).chain(live).map(|row| Ok(event(&row)));
     let events = events.take_until(app.stop.clone().cancelled_owned()).take_until(session_over(app, identity));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -101,28 +144,46 @@ fn record(row: &LogRow) -> Value {
     serde_json::from_str(&row.record).unwrap_or(Value::Null)
 }
 
-/// The same as the store's own filter.
-fn matches(filter: &Filter, row: &LogRow) -> bool {
-    filter.key.as_ref().is_none_or(|key| *key == row.key_id || *key == row.key_name)
-        && filter.model.as_ref().is_none_or(|model| *model == row.model)
-        && filter.provider.as_ref().is_none_or(|provider| *provider == row.provider)
-        && filter.status.is_none_or(|status| status == row.status)
-        && filter.since_ms.is_none_or(|since| row.started_ms >= since)
-}
-
 // === impl LogParams ===
 
 impl LogParams {
     fn filter(&self) -> Result<Filter, ApiError> {
-        let since_ms = self.since.as_deref().map(|text| {
-            clock::parse(text).ok_or_else(|| ApiError::malformed("`since` must be RFC 3339 or Unix milliseconds"))
-        });
-        Ok(Filter {
-            key: self.key.clone(),
-            model: self.model.clone(),
-            provider: self.provider.clone(),
-            status: self.status,
-            since_ms: since_ms.transpose()?,
-        })
+        let fields = [
+            ("q", &self.q),
+            ("id", &self.id),
+            ("key", &self.key),
+            ("model", &self.model),
+            ("provider", &self.provider),
+            ("status", &self.status),
+            ("team", &self.team),
+            ("user", &self.user),
+            ("organization", &self.organization),
+            ("upstream_model", &self.upstream_model),
+            ("route", &self.route),
+            ("ending", &self.ending),
+            ("error_code", &self.error_code),
+            ("stream", &self.stream),
+            ("lane", &self.lane),
+            ("cache", &self.cache),
+            ("session", &self.session),
+            ("tag", &self.tag),
+            ("node", &self.node),
+            ("revision", &self.revision),
+            ("tier", &self.tier),
+            ("dialect", &self.dialect),
+            ("trace", &self.trace),
+            ("min_duration", &self.min_duration),
+            ("min_cost", &self.min_cost),
+            ("since", &self.since),
+            ("until", &self.until),
+        ];
+        let mut question = Question::default();
+        for (name, value) in fields {
+            if let Some(value) = value {
+                question.put(name, value)?;
+            }
+        }
+        question.line(self.search.as_deref().unwrap_or_default())?;
+        Ok(question.into_filter())
     }
 }

@@ -6,6 +6,8 @@ use gateway_store::traffic::{Sample, Try};
 use gateway_store::usage::{Tokens, Units, UsageRow};
 use gateway_wire::v1::{self, Attempt, LogRecord, TokenUsage, UsageEvent};
 
+use super::terms;
+
 pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
     let settled_by = event.settled_by().word().unwrap_or(UNKNOWN).to_owned();
     UsageRow {
@@ -50,6 +52,9 @@ pub(super) fn log(record: &LogRecord) -> LogRow {
         status: record.status,
         // Numbers and texts are JSON, whatever is in them.
         record: serde_json::to_string(record).unwrap_or_default(),
+        terms: terms::of(record),
+        total_us: record.total_us,
+        cost_nano_usd: record.cost_nano_usd,
         sample: Some(sample(record)),
     }
 }

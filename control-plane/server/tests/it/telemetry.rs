@@ -2,9 +2,12 @@
 
 use gateway_store::logs::LogRow;
 use gateway_store::usage::{Sender, Tokens, Units, UsageRow};
+use gateway_wire::v1::fleet_client::FleetClient;
+use gateway_wire::v1::{CacheUse, LogBatch, LogRecord};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
+use crate::node::channel;
 use crate::world::World;
 
 fn record(number: u32) -> LogRow {
@@ -41,6 +44,12 @@ async fn logs_are_listed_filtered_and_found() {
         ("?key=demo&model=m&provider=p&since=1800000000002", vec!["r3", "r2"]),
         ("?since=2027-01-15T08:00:00.003Z", vec!["r3"]),
         ("?key=nobody", vec![]),
+        ("?status=4xx", vec!["r2"]),
+        ("?status=%3E%3D400", vec!["r2"]),
+        ("?search=status:%3C400+key:demo", vec!["r3", "r1"]),
+        ("?search=r2-nothing", vec![]),
+        ("?id=r2&until=1800000000003", vec!["r2"]),
+        ("?until=1800000000002", vec!["r1"]),
     ] {
         assert_eq!(ids(&world.get(&format!("/admin/logs{query}")).await.expect(200)), expected, "{query}");
     }
@@ -49,6 +58,88 @@ async fn logs_are_listed_filtered_and_found() {
     assert_eq!((ids(&page), ids(&rest)), (vec!["r3".to_owned(), "r2".to_owned()], vec!["r1".to_owned()]));
     assert_eq!(world.get("/admin/logs/r2").await.expect(200)["id"], "r2");
     world.get("/admin/logs/none").await.refused(404, "not_found");
+}
+
+/// What a node sends, as it is found: by each field, in a list and as it arrives.
+#[tokio::test]
+async fn what_a_node_sends_is_found_by_every_field() {
+    let world = World::new().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let id = "0192a8c0-1111-7000-8000-0123456789ab";
+    let record = LogRecord {
+        id: id.to_owned(),
+        started_unix_ms: 1_800_000_000_000,
+        node_id: "node_1".to_owned(),
+        key_id: "vk_1".to_owned(),
+        key_name: "demo".to_owned(),
+        path: "/v1/chat/completions".to_owned(),
+        dialect: "openai_chat".to_owned(),
+        model: "smart".to_owned(),
+        route: "main".to_owned(),
+        provider: "acme".to_owned(),
+        upstream_model: "acme-large".to_owned(),
+        topology_revision: 7,
+        status: 504,
+        ending: "timeout".to_owned(),
+        error_code: "upstream_timeout".to_owned(),
+        error_message: "the upstream `acme` took longer than 30s".to_owned(),
+        stream: true,
+        lane: "pass".to_owned(),
+        cost_nano_usd: 50_000_000,
+        total_us: 30_000_000,
+        session_id: "s 1".to_owned(),
+        tags: vec!["blue".to_owned(), "team:green".to_owned()],
+        cache: Some(CacheUse { verdict: "miss".to_owned(), ..CacheUse::default() }),
+        user: "ann".to_owned(),
+        team: "core".to_owned(),
+        organization: "org".to_owned(),
+        tier: "flex".to_owned(),
+        trace_id: trace.to_owned(),
+        ..LogRecord::default()
+    };
+    let batch = LogBatch {
+        node_id: "node_1".to_owned(),
+        boot_id: "b".to_owned(),
+        first_seq: 1,
+        records: vec![record],
+        ..LogBatch::default()
+    };
+    let mut client = FleetClient::new(channel(&world.control).await);
+    let mut acks = client.logs(tokio_stream::iter([batch])).await.unwrap().into_inner();
+    assert_eq!(acks.message().await.unwrap().unwrap().up_to_seq, 1);
+    for (search, is_found) in [
+        ("key:demo key:vk_1", None),
+        ("key:vk_1 model:smart provider:acme status:504 upstream_model:acme-large route:main", Some(true)),
+        ("team:core user:ann organization:org ending:timeout error_code:upstream_timeout tier:flex", Some(true)),
+        ("stream:true lane:pass cache:miss revision:7 dialect:openai_chat", Some(true)),
+        (r#"session:"s 1" tag:blue tag:team:green"#, Some(true)),
+        ("min_duration:30s min_cost:0.05", Some(true)),
+        ("min_duration:30001ms", Some(false)),
+        ("min_cost:0.050000001", Some(false)),
+        ("cache:hit", Some(false)),
+        ("tag:blu", Some(false)),
+        ("tag:blue tag:red", Some(false)),
+        (r#""took longer" upstream"#, Some(true)),
+        ("30s chat compl", Some(true)),
+        ("onger", Some(false)),
+        ("%", Some(false)),
+        (trace, Some(true)),
+        (id, Some(true)),
+        ("colour:red", None),
+    ] {
+        let query =
+            format!("/admin/logs?search={}", search.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>());
+        let answer = world.get(&query).await;
+        match is_found {
+            Some(is_found) => assert_eq!(ids(&answer.expect(200)) == [id], is_found, "{search}"),
+            None => drop(answer.refused(400, "malformed")),
+        }
+    }
+    let answer = world.get("/admin/logs?team=core").await.expect(200);
+    assert_eq!(
+        (answer["searched_since"].is_string(), &answer["stopped_early"], &answer["next"]),
+        (true, &json!(false), &Value::Null)
+    );
 }
 
 /// Reads events until `n_events` have come.

@@ -1,7 +1,7 @@
 //! Records of requests.
 
 use gateway_store::Store;
-use gateway_store::logs::{Filter, LogRow};
+use gateway_store::logs::{Filter, LogRow, Terms};
 use gateway_store::retention::Pruned;
 use gateway_store::usage::{Cursor, Sender};
 
@@ -19,6 +19,8 @@ fn record(number: u32) -> LogRow {
     }
 }
 
+const NOW_MS: i64 = 1_000_000;
+
 fn sender(node: &str, at_ms: i64) -> Sender<'_> {
     Sender { node, boot: "b", at_ms }
 }
@@ -28,13 +30,27 @@ async fn fill(store: &Store, n_records: u32) {
     store.ingest_logs(sender("n", 1_000_000), 1, &records, 0).await.unwrap();
 }
 
+/// All pages, as a reader that goes on wherever it is told to.
+async fn all(store: &Store, filter: &Filter, limit: usize) -> Vec<LogRow> {
+    let mut rows = Vec::new();
+    let mut after = None;
+    loop {
+        let found = store.search(filter, after.as_ref(), limit, NOW_MS).await.unwrap();
+        assert!(found.rows.len() <= limit && !found.stopped, "{found:?}");
+        rows.extend(found.rows);
+        let Some(next) = found.next else { return rows };
+        assert!(after.is_none_or(|after: Cursor| (after.started_ms, &after.id) > (next.started_ms, &next.id)));
+        after = Some(next);
+    }
+}
+
 pub(crate) async fn records_are_filtered_and_paged(store: &Store) {
     fill(store, 9).await;
     let any = Filter::default;
     for (filter, expected) in [
         (any(), vec![9, 8, 7, 6, 5, 4, 3, 2, 1]),
         (Filter { key: Some("even".to_owned()), ..any() }, vec![8, 6, 4, 2]),
-        (Filter { key: Some("vk_1".to_owned()), status: Some(429), ..any() }, vec![9, 6, 3]),
+        (Filter { key: Some("vk_1".to_owned()), status: Some(429..=429), ..any() }, vec![9, 6, 3]),
         (Filter { since_ms: Some(8000), ..any() }, vec![9, 8]),
         (
             Filter { model: Some("m".to_owned()), provider: Some("p".to_owned()), since_ms: Some(9000), ..any() },
@@ -43,15 +59,7 @@ pub(crate) async fn records_are_filtered_and_paged(store: &Store) {
         (Filter { model: Some("%".to_owned()), ..any() }, vec![]),
         (Filter { provider: Some("' OR 1=1 --".to_owned()), ..any() }, vec![]),
     ] {
-        let mut found = Vec::new();
-        let mut after: Option<Cursor> = None;
-        loop {
-            let page = store.logs(&filter, after.as_ref(), 2).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(Cursor { started_ms: last.started_ms, id: last.id.clone() });
-            found.extend(page);
-        }
-        assert_eq!(found, expected.into_iter().map(record).collect::<Vec<_>>(), "{filter:?}");
+        assert_eq!(all(store, &filter, 2).await, expected.into_iter().map(record).collect::<Vec<_>>(), "{filter:?}");
     }
 }
 
@@ -61,7 +69,7 @@ pub(crate) async fn a_record_counts_once_and_losses_are_kept(store: &Store) {
     assert_eq!(store.ingest_logs(sender("n", 1_000_000), 10, &[record(10)], 6).await.unwrap(), 10);
     assert_eq!(store.ingest_logs(sender("n", 1_000_000), 2, &[record(2)], 5).await.unwrap(), 10);
     assert_eq!(store.ingest_logs(sender("other", 1_000_000), 1, &[], 4).await.unwrap(), 0);
-    assert_eq!(store.logs(&Filter::default(), None, 100).await.unwrap().len(), 4);
+    assert_eq!(all(store, &Filter::default(), 100).await.len(), 4);
     assert_eq!(store.logs_dropped().await.unwrap(), 10);
     assert_eq!(store.log("r002").await.unwrap(), Some(record(2)));
     assert_eq!(store.log("r004").await.unwrap(), None);
@@ -83,8 +91,7 @@ pub(crate) async fn retention_bounds_age_and_number(store: &Store) {
     let rows = |n_rows| Pruned { n_rows, n_days: 0 };
     assert_eq!(store.prune_logs(6000, 100).await.unwrap(), rows(5));
     assert_eq!(store.prune_logs(0, 4).await.unwrap(), rows(11));
-    let left: Vec<String> =
-        store.logs(&Filter::default(), None, 100).await.unwrap().into_iter().map(|row| row.id).collect();
+    let left: Vec<String> = all(store, &Filter::default(), 100).await.into_iter().map(|row| row.id).collect();
     assert_eq!(left, ["r020", "r019", "r017", "r018"]);
     assert_eq!(store.prune_logs(0, 4).await.unwrap(), rows(0));
 }
@@ -93,7 +100,7 @@ pub(crate) async fn whatever_a_record_says_can_be_stored(store: &Store) {
     let bad = LogRow { model: "a\0".to_owned(), key_name: "b\0".to_owned(), id: "i".repeat(9000), ..record(1) };
     store.ingest_logs(sender("n", 1), 1, &[bad, record(2)], 0).await.unwrap();
     let filter = Filter { model: Some("a\0".to_owned()), ..Filter::default() };
-    assert_eq!(store.logs(&filter, None, 10).await.unwrap().len(), 1);
+    assert_eq!(all(store, &filter, 10).await.len(), 1);
     assert_eq!(store.log("\0").await.unwrap(), None);
 }
 
@@ -103,4 +110,100 @@ pub(crate) async fn a_reader_that_was_away_catches_up(store: &Store) {
     let even = Filter { key: Some("even".to_owned()), ..Filter::default() };
     assert_eq!(store.logs_since(&even, &after, 10).await.unwrap(), [record(6), record(8)]);
     assert_eq!(store.logs_since(&Filter::default(), &after, 2).await.unwrap(), [record(6), record(7)]);
+}
+
+fn described(number: u32, fields: &[(&str, &str)], text: &str) -> LogRow {
+    let mut terms = Terms::default();
+    fields.iter().for_each(|(field, value)| terms.put(field, value));
+    terms.say(text);
+    let (total_us, cost_nano_usd) = (u64::from(number) * 1000, i64::from(number) * 5);
+    LogRow { terms: terms.into_text(), total_us, cost_nano_usd, ..record(number) }
+}
+
+/// Values that mean something to one of the languages they pass through.
+const STRANGE: [&str; 9] =
+    ["a' | 'b", r"back\slash\", "100%", "under_score", "a & !b:*", "(.*)", "Zoë\u{1F600}", "a=b", "x\nteam=core"];
+
+pub(crate) async fn records_are_found_by_what_they_say(store: &Store) {
+    let mut rows = vec![
+        described(1, &[("team", "core"), ("tag", "a"), ("tag", "b"), ("session", "s-1")], "upstream timed out"),
+        described(2, &[("team", "Core"), ("tag", "a")], "Rate limit `rpm` reached for gpt-4o-mini"),
+        described(3, &[("team", "core"), ("tag", "b")], "timeouts, 504 of gpt-4o"),
+        LogRow { status: 503, ..described(4, &[("team", "team=core")], "") },
+    ];
+    rows.extend((5..).zip(STRANGE).map(|(number, value)| described(number, &[("tag", value)], value)));
+    store.ingest_logs(sender("n", NOW_MS), 1, &rows, 0).await.unwrap();
+    let any = Filter::default;
+    let has = |terms: &[(&str, &str)]| Filter {
+        terms: terms.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect(),
+        ..any()
+    };
+    let says = |texts: &[&str]| Filter { texts: texts.iter().map(|text| (*text).to_owned()).collect(), ..any() };
+    let mut cases = vec![
+        (has(&[("team", "core")]), vec![3, 1]),
+        (has(&[("team", "co")]), vec![]),
+        (has(&[("tag", "a"), ("tag", "b")]), vec![1]),
+        (has(&[("tag", "a"), ("team", "Core")]), vec![2]),
+        (has(&[("team", "team=core")]), vec![4]),
+        (says(&["TIME"]), vec![3, 1]),
+        (says(&["gpt-4o"]), vec![3, 2]),
+        (says(&["limit", "rpm"]), vec![2]),
+        (says(&["imit"]), vec![]),
+        (says(&["s-1"]), vec![1]),
+        (says(&["~time"]), vec![3, 1]),
+        (says(&["!!!"]), vec![]),
+        (Filter { status: Some(500..=599), ..any() }, vec![4]),
+        (Filter { status: Some(400..=u32::MAX), ..any() }, vec![12, 9, 6, 4, 3]),
+        (Filter { status: Some(430..=450), ..any() }, vec![]),
+        (Filter { status: Some(0..=299), key: Some("even".to_owned()), ..any() }, vec![10, 8, 2]),
+        (Filter { id: Some("r00".to_owned()), until_ms: Some(3000), ..any() }, vec![2, 1]),
+        (Filter { id: Some("r0_".to_owned()), ..any() }, vec![]),
+        (Filter { min_total_us: Some(12_000), ..any() }, vec![13, 12]),
+        (Filter { min_cost_nano_usd: Some(60), until_ms: Some(13_000), ..any() }, vec![12]),
+    ];
+    for (number, value) in (5..).zip(STRANGE) {
+        cases.push((has(&[("tag", value)]), vec![number]));
+        // As text it is its words, which others may have too, or none.
+        let found = all(store, &says(&[value]), 100).await;
+        assert_eq!(found.iter().any(|row| row.id == format!("r{number:03}")), value != "(.*)", "{value:?}");
+    }
+    for (filter, expected) in cases {
+        let expected: Vec<String> = expected.into_iter().map(|number| format!("r{number:03}")).collect();
+        let found: Vec<String> = all(store, &filter, 2).await.into_iter().map(|row| row.id).collect();
+        assert_eq!(found, expected, "{filter:?}");
+        let matched = rows.iter().rev().filter(|row| filter.matches(row)).map(|row| row.id.clone());
+        assert_eq!(matched.collect::<Vec<_>>(), expected, "as it arrives: {filter:?}");
+    }
+}
+
+pub(crate) async fn a_search_looks_at_a_day_and_says_where_to_go_on(store: &Store) {
+    const HOUR_MS: i64 = 3_600_000;
+    let at = |number: u32, hours_ago: i64| LogRow { started_ms: NOW_MS - hours_ago * HOUR_MS, ..record(number) };
+    // Nothing for a day and more, then some, then a gap of a week.
+    let rows = [at(1, 300), at(2, 70), at(3, 60), at(4, 40)];
+    store.ingest_logs(sender("n", NOW_MS), 1, &rows, 0).await.unwrap();
+    let filter = Filter { key: Some("odd".to_owned()), ..Filter::default() };
+    let numbers = |rows: &[LogRow]| rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+    let first = store.search(&filter, None, 10, NOW_MS).await.unwrap();
+    assert_eq!((numbers(&first.rows), first.since_ms), (vec!["r003".to_owned()], Some(NOW_MS - 64 * HOUR_MS)));
+    let second = store.search(&filter, first.next.as_ref(), 10, NOW_MS).await.unwrap();
+    assert_eq!((numbers(&second.rows), second.since_ms), (vec![], Some(NOW_MS - 94 * HOUR_MS)));
+    let third = store.search(&filter, second.next.as_ref(), 10, NOW_MS).await.unwrap();
+    assert_eq!((numbers(&third.rows), third.next), (vec!["r001".to_owned()], None));
+
+    // Who says from when is looked for until then, and no further.
+    let since = Filter { since_ms: Some(NOW_MS - 100 * HOUR_MS), ..filter };
+    let found = store.search(&since, None, 10, NOW_MS).await.unwrap();
+    assert_eq!((numbers(&found.rows), found.next, found.stopped), (vec!["r003".to_owned()], None, false));
+}
+
+pub(crate) async fn a_needle_is_found_among_many(store: &Store) {
+    let many: Vec<LogRow> =
+        (1..=20_500).map(|number| LogRow { id: format!("r{number:06}"), ..record(number) }).collect();
+    store.ingest_logs(sender("n", NOW_MS), 1, &many, 0).await.unwrap();
+    let needle = LogRow { id: "needle".to_owned(), started_ms: 0, ..described(1, &[("tag", "needle")], "") };
+    store.ingest_logs(sender("n", NOW_MS), 20_501, &[needle], 0).await.unwrap();
+    let filter = Filter { terms: vec![("tag".to_owned(), "needle".to_owned())], ..Filter::default() };
+    let found = store.search(&filter, None, 1, 30_000_000).await.unwrap();
+    assert_eq!((found.rows.len(), found.next, found.stopped), (1, None, false));
 }

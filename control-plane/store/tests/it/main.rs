@@ -85,6 +85,9 @@ engines!(memory, file, postgres; {
         retention_bounds_age_and_number,
         whatever_a_record_says_can_be_stored,
         a_reader_that_was_away_catches_up,
+        records_are_found_by_what_they_say,
+        a_search_looks_at_a_day_and_says_where_to_go_on,
+        a_needle_is_found_among_many,
     }
     bodies::{a_body_is_stored_once_and_losses_are_kept, bodies_are_kept_for_a_while}
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}

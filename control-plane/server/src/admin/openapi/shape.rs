@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Named(&'static str),
     /// A page of these.
     PageOf(&'static str),
+    /// A page of these that had to be looked for.
+    Found(&'static str),
     /// A document of the path's kind; settings where the path names none. So are the following.
     Document,
     /// Some members of one.
@@ -54,6 +56,7 @@ impl Shape {
             Self::Of(make) => make(generator),
             Self::Named(name) => reference(name),
             Self::PageOf(name) => page(&reference(name)),
+            Self::Found(name) => found(page(&reference(name))),
             Self::Document => schema::of(kind, generator),
             Self::Patch => {
                 json!({"type": "object", "description": "A merge patch (RFC 7396): what is `null` is taken away."})
@@ -105,6 +108,17 @@ fn page(item: &Value) -> Value {
             "next": {"type": ["string", "null"], "description": "`after` of the next page; null on the last one."},
         },
     })
+}
+
+/// A page may be empty and have a next one: what is older has not been looked at.
+fn found(mut page: Value) -> Value {
+    let since = "How far back was looked; null where nothing had to be looked for.";
+    let early = "Whether that took too long to go on.";
+    page["properties"]["searched_since"] =
+        json!({"type": ["string", "null"], "format": "date-time", "description": since});
+    page["properties"]["stopped_early"] = json!({"type": "boolean", "description": early});
+    page["required"] = json!(["data", "next", "searched_since", "stopped_early"]);
+    page
 }
 
 /// `ProviderItem`

@@ -1,7 +1,7 @@
 //! What each route is for: one text per line of the table of routes.
 
 use super::JSON;
-use super::shape::Shape::{Document, Item, Items, Named, Of, PageOf, Patch, Written};
+use super::shape::Shape::{Document, Found, Item, Items, Named, Of, PageOf, Patch, Written};
 use super::shape::{Answer, Make, Shape, of};
 use crate::admin::alias::{calculate, litellm, management};
 use crate::admin::{
@@ -185,7 +185,7 @@ pub(super) const TEXTS: &[Text] = &[
         .answers(&[GONE]),
     text("GET", "/admin/logs", "listLogs", RECORDS, "Requests as they went, newest first; never a prompt or an answer")
         .query(of::<logs::LogParams>)
-        .answers(&[given("200", PageOf("LogRecord"))]),
+        .answers(&[given("200", Found("LogRecord"))]),
     text(
         "GET",
         "/admin/logs/follow",
