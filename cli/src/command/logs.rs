@@ -22,9 +22,7 @@ use crate::output::{Format, dash, items, number, text, time};
   gatewayctl logs --body ID
   gatewayctl explain ID")]
 pub(crate) struct Logs {
-    /// What to look for: `field:value`, or words of what a record says (key, model, provider, status, team, user, organization,
-    /// upstream_model, route, ending, error_code, stream, lane, cache, session, tag, node, revision, tier, dialect, trace, id,
-    /// min_duration, min_cost, since, until)
+    /// Only requests that have all of this: words, or `field:value` as in team:core and status:5xx
     #[arg(value_name = "SEARCH")]
     search: Vec<String>,
     /// Go on showing requests as they end
