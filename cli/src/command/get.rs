@@ -93,6 +93,9 @@ fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
             &[Text("NAME"), Text("URL"), Text("METHODS"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
             a2a_agent,
         ),
+        Kind::Exporter => {
+            (&[Text("NAME"), Text("TYPE"), Text("STATE"), SpareNumber("REVISION"), Spare("UPDATED")], exporter)
+        }
         Kind::Organization | Kind::Team | Kind::User => (
             &[
                 Text("NAME"),
@@ -160,6 +163,13 @@ fn provider(item: &Value) -> Vec<String> {
 fn a2a_agent(item: &Value) -> Vec<String> {
     let (name, url, methods) = (text(item, "/name"), text(item, "/spec/url"), joined(item, "/spec/methods"));
     vec![name, url, methods, credential(item, "api_key"), text(item, "/revision"), when(item, "/updated_at")]
+}
+
+fn exporter(item: &Value) -> Vec<String> {
+    let is_off = item.pointer("/spec/enabled") == Some(&Value::Bool(false)) || text(item, "/spec/share") == "off";
+    let state = if is_off { "off" } else { "on" };
+    let (name, of) = (text(item, "/name"), text(item, "/spec/type"));
+    vec![name, of, state.to_owned(), text(item, "/revision"), when(item, "/updated_at")]
 }
 
 fn tenant(item: &Value) -> Vec<String> {
@@ -335,6 +345,7 @@ fn empty(kind: Kind) -> &'static str {
         Kind::User => "no users; keys are nobody's in particular",
         Kind::Limit => "no limits that several share; a key has its own in `limits`",
         Kind::Budget => "no budgets that several share; a key has its own in `budget`",
+        Kind::Exporter => "no exporters; records of requests stay in the gateway's own log",
         Kind::Price => "no prices; usage is counted in tokens, costs are unknown",
         Kind::Key => "no keys; make one with `gatewayctl keys create NAME`",
     }

@@ -22,6 +22,7 @@ mod explain;
 mod usage;
 mod budgets;
 mod alerts;
+mod exports;
 mod spend;
 mod audit;
 mod alias;
@@ -113,6 +114,8 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/admin/usage/budgets", Of(MoneyRead), || get(budgets::list)),
         row(Method::GET, "/admin/alerts", Of(MoneyRead), || get(alerts::list)),
         row(Method::POST, "/admin/alerts/test", Of(MoneyWrite), || post(alerts::test)),
+        row(Method::GET, "/admin/exporters/{name}/health", Of(ConfigRead), || get(exports::health)),
+        row(Method::POST, "/admin/exporters/{name}/test", Of(ConfigWrite), || post(exports::test)),
         row(Method::GET, "/admin/spend", Of(SpendRead), || get(spend::get)),
         row(Method::POST, "/admin/spend/reprice", Of(MoneyWrite), || post(spend::reprice::post)),
         row(Method::GET, "/admin/traffic", Of(StatusRead), || get(traffic::list)),

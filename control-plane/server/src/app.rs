@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alerts::Alerts;
 use crate::change::Changes;
 use crate::credential::{MasterKey, Pepper};
+use crate::exports::Exports;
 use crate::fleet::Fleet;
 use crate::ingest::Tail;
 use crate::members::Members;
@@ -29,6 +30,7 @@ pub struct App {
     pub fleet: Arc<Fleet>,
     pub members: Arc<Members>,
     pub alerts: Arc<Alerts>,
+    pub exports: Arc<Exports>,
     pub publisher: Arc<Publisher>,
     pub tail: Tail,
     pub sessions: Sessions,

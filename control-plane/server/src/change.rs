@@ -19,6 +19,7 @@ mod record;
 use std::sync::Arc;
 
 use gateway_model::document::{Resource, SETTINGS_NAME};
+use gateway_model::kind::exporter::Exporter;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
@@ -212,6 +213,11 @@ impl Changes {
     /// Topology at head, secrets included. Its keys are left out.
     pub async fn set(&self) -> Result<Set, Refusal> {
         Ok(self.current(&mut *self.state.lock().await).await?.set())
+    }
+
+    /// Those of the topology at head, secrets included; nothing else is copied.
+    pub async fn exporters(&self) -> Result<Vec<Exporter>, Refusal> {
+        Ok(self.current(&mut *self.state.lock().await).await?.exporters())
     }
 
     /// The state at the store's heads.

@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::{self, Options, TlsFiles};
 use crate::credential::{self, MasterKey, Pepper};
 use crate::data_dir::{DataDir, outside_secret};
+use crate::exports::Exports;
 use crate::fleet::Fleet;
 use crate::fleet_listener::FleetListener;
 use crate::ingest::{Ingest, Tail};
@@ -106,12 +107,14 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     }
     let replica = replica::name(clock::unix_ms());
     let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
+    let exports = Arc::new(Exports::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     let mut jobs = jobs::start(&store, &meters, &replica);
     if fleet_listener.is_some() {
         let (fleet, meters) = (Arc::clone(&fleet), Arc::clone(&meters));
         jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), fleet, channel.clone(), meters)));
     }
     jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
+    jobs.push(Job::spawn(Arc::clone(&exports).run(replica.clone())));
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -122,6 +125,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         fleet,
         members,
         alerts,
+        exports,
         publisher,
         tail,
         sessions: Sessions::default(),

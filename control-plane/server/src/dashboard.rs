@@ -48,6 +48,7 @@ const FILES: &[File] = files![
     "pages/budgets.js",
     "pages/config.js",
     "pages/cost.js",
+    "pages/exporters.js",
     "pages/fleet.js",
     "pages/keys.js",
     "pages/models.js",

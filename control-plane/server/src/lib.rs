@@ -24,6 +24,7 @@ pub mod publish;
 pub mod sync;
 mod outbound;
 pub mod alerts;
+pub mod exports;
 mod sessions;
 mod passwords;
 mod oidc;

@@ -125,6 +125,25 @@ impl Meters {
         self.gauge("gateway_log_followers", &[]).set(n_followers as f64);
     }
 
+    /// `outcome`: `taken`, `refused` or `again`.
+    pub(crate) fn export_call(&self, of: &'static str, outcome: &'static str) {
+        self.counter("gateway_export_calls_total", &[("type", of), ("outcome", outcome)]).increment(1);
+    }
+
+    pub(crate) fn exported(&self, of: &'static str, n_delivered: u64, n_failed: u64) {
+        for (outcome, n_records) in [("delivered", n_delivered), ("failed", n_failed)] {
+            self.counter("gateway_exported_total", &[("type", of), ("outcome", outcome)]).increment(n_records);
+        }
+    }
+
+    /// Of all exporters of a type.
+    pub(crate) fn export_backlog(&self, of: &'static str, n_behind: u64, age_ms: i64, n_dropped: u64) {
+        let of = [("type", of)];
+        self.gauge("gateway_export_behind_records", &of).set(float(n_behind));
+        self.gauge("gateway_export_behind_age", &of).set(age_ms.max(0) as f64 / 1000.0);
+        self.gauge("gateway_export_dropped_records", &of).set(float(n_dropped));
+    }
+
     /// `outcome`: `taken` or `failed`.
     pub(crate) fn alert_message(&self, outcome: &'static str) {
         self.counter("gateway_alert_messages_total", &[("outcome", outcome)]).increment(1);

@@ -1,5 +1,5 @@
 //! Calls of the control plane's own to addresses that people configured. The guard stands where a name becomes an address, so that
-//! what is looked at is what is called; nothing is redirected, and no answer is read.
+//! what is looked at is what is called; nothing is redirected, and of an answer no more is read than tells what was wrong.
 
 use std::error::Error as _;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use gateway_model::secret::Secret;
 use gateway_providers::destination;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{StatusCode, Url, redirect};
+use reqwest::{Method, StatusCode, Url, redirect};
 
 /// For all of a call.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,6 +18,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// TLS as for upstreams: the system's roots, or the bundled ones where the system has none.
 pub(crate) struct Outbound {
     tls: rustls::ClientConfig,
+}
+
+/// Of an answer.
+const MAX_ANSWER: usize = 64 << 10;
+/// Of what it says of itself, where people are told.
+const MAX_TOLD: usize = 300;
+
+/// What is sent.
+pub(crate) struct Message<'a> {
+    pub(crate) method: Method,
+    pub(crate) headers: &'a [(&'static str, String)],
+    pub(crate) body: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    /// Its beginning.
+    pub(crate) body: String,
 }
 
 /// Which addresses one call may go to.
@@ -53,6 +74,15 @@ impl Outbound {
         headers: &[(&'static str, String)],
         body: String,
     ) -> Result<(), String> {
+        let typed = [("content-type", "application/json".to_owned())];
+        let headers: Vec<_> = typed.into_iter().chain(headers.iter().cloned()).collect();
+        let message = Message { method: Method::POST, headers: &headers, body: body.into_bytes() };
+        let answer = self.call(url, allow_private, message).await?;
+        if (200..300).contains(&answer.status) { Ok(()) } else { Err(status_told(answer.status)) }
+    }
+
+    /// Sends anything, and hears what is answered. Takes ten seconds at most, and of the answer 64 KiB.
+    pub(crate) async fn call(&self, url: &Secret, allow_private: bool, message: Message<'_>) -> Result<Answer, String> {
         let url = Url::parse(url.expose()).map_err(|error| format!("the address is not understood: {error}"))?;
         let guard = Guard { allow_private, in_clear: url.scheme() == "http" };
         guard.check_url(&url)?;
@@ -65,19 +95,42 @@ impl Outbound {
             .user_agent(concat!("gateway-control-plane/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| told(&error.without_url()))?;
-        let mut request = client.post(url).header("content-type", "application/json").body(body);
-        for (name, value) in headers {
+        let mut request = client.request(message.method, url).body(message.body);
+        for (name, value) in message.headers {
             request = request.header(*name, value);
         }
-        let answer = request.send().await.map_err(|error| told(&error.without_url()))?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status if status.is_redirection() => Err(format!("it answers {status}, and redirections are not followed")),
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Err(format!("it answers {}: the address is wrong", answer.status()))
-            }
-            status => Err(format!("it answers {status}")),
+        let mut answer = request.send().await.map_err(|error| told(&error.without_url()))?;
+        let retry_after =
+            answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let mut body = Vec::new();
+        // What it says is a help; that it was taken does not hang on it.
+        while body.len() < MAX_ANSWER {
+            let Ok(Some(piece)) = answer.chunk().await else { break };
+            body.extend_from_slice(&piece);
         }
+        body.truncate(MAX_ANSWER);
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Ok(Answer { status: answer.status().as_u16(), retry_after: retry_after.map(Duration::from_secs), body })
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// That it is no success, with what it says of itself.
+    pub(crate) fn told(&self) -> String {
+        let said: String = self.body.chars().filter(|letter| !letter.is_control()).take(MAX_TOLD).collect();
+        let status = status_told(self.status);
+        if said.trim().is_empty() { status } else { format!("{status}: {}", said.trim()) }
+    }
+}
+
+fn status_told(status: u16) -> String {
+    let Ok(status) = StatusCode::from_u16(status) else { return format!("it answers {status}") };
+    match status {
+        _ if status.is_redirection() => format!("it answers {status}, and redirections are not followed"),
+        StatusCode::NOT_FOUND | StatusCode::GONE => format!("it answers {status}: the address is wrong"),
+        _ => format!("it answers {status}"),
     }
 }
 

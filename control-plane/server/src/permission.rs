@@ -130,9 +130,13 @@ impl Permission {
             Kind::Key => (Self::KeysRead, Self::KeysWrite),
             Kind::Organization | Kind::Team | Kind::User => (Self::AccountsRead, Self::AccountsWrite),
             Kind::Price | Kind::Budget => (Self::MoneyRead, Self::MoneyWrite),
-            Kind::Setting | Kind::Provider | Kind::Model | Kind::Route | Kind::A2aAgent | Kind::Limit => {
-                (Self::ConfigRead, Self::ConfigWrite)
-            }
+            Kind::Setting
+            | Kind::Provider
+            | Kind::Model
+            | Kind::Route
+            | Kind::A2aAgent
+            | Kind::Limit
+            | Kind::Exporter => (Self::ConfigRead, Self::ConfigWrite),
         };
         match doing {
             Doing::Reading => reading,

@@ -22,6 +22,7 @@ pub mod spend;
 pub mod traffic;
 pub mod logs;
 pub mod bodies;
+pub mod exports;
 pub mod retention;
 pub mod nodes;
 pub mod membership;

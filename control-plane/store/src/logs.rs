@@ -152,7 +152,7 @@ impl LogRow {
         }
     }
 
-    fn read(row: &AnyRow) -> Result<Self, Error> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self, Error> {
         Ok(Self {
             id: row.try_get("id")?,
             started_ms: row.try_get("started_ms")?,

@@ -29,13 +29,14 @@ const STEPS: &[Step] = &[
     Step::of_both(include_str!("../../../migrations/0011_price.sql")),
     Step::of_both(include_str!("../../../migrations/0012_tier.sql")),
     Step::of_both(include_str!("../../../migrations/0013_session_role.sql")),
+    Step::of_both(include_str!("../../../migrations/0014_exports.sql")),
     Step {
         sqlite: include_str!("../../../migrations/0015_log_body.sqlite.sql"),
         postgres: include_str!("../../../migrations/0015_log_body.postgres.sql"),
     },
     Step {
-        sqlite: include_str!("../../../migrations/0017_search.sqlite.sql"),
-        postgres: include_str!("../../../migrations/0017_search.postgres.sql"),
+        sqlite: include_str!("../../../migrations/0016_search.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0016_search.postgres.sql"),
     },
 ];
 

@@ -43,10 +43,11 @@ impl Store {
         Ok(replicas)
     }
 
-    /// The replica ends in order; the others take its share over without waiting.
+    /// The replica ends in order; the others take its share and its jobs over without waiting. Whoever calls this does none any more.
     pub async fn leave(&self, id: &str) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         sqlx::query("DELETE FROM replica WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        sqlx::query("UPDATE job_lease SET expires_at_ms = 0 WHERE holder = $1").bind(id).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::db::{Daily, Db, Tx, signed};
 use crate::error::Error;
+use crate::exports::{self, Place};
 use crate::last_used;
 use crate::store::Store;
 
@@ -52,6 +53,9 @@ impl Store {
     /// Deletes records that were stored before `older_than_ms`, whole days that had ended before, and beyond `keep` those that
     /// were stored first.
     pub async fn prune_logs(&self, older_than_ms: i64, keep: u64) -> Result<Pruned, Error> {
+        let mut tx = self.db.begin().await?;
+        exports::lose(&mut tx, &Place { stored_ms: older_than_ms, id: String::new() }).await?;
+        tx.commit().await?;
         let n_days = self.db.drop_days(Daily::Logs, older_than_ms).await?;
         let mut tx = self.db.begin().await?;
         let mut n_rows = prune_aged(&self.db, &mut tx, Daily::Logs, older_than_ms).await?;
@@ -59,6 +63,7 @@ impl Store {
             sqlx::query("SELECT stored_ms, id FROM log_record ORDER BY stored_ms DESC, id DESC LIMIT 1 OFFSET $1");
         if let Some(row) = newest.bind(signed(keep)).fetch_optional(&mut *tx).await? {
             let (stored_ms, id): (i64, String) = (row.try_get("stored_ms")?, row.try_get("id")?);
+            exports::lose(&mut tx, &Place { stored_ms, id: id.clone() }).await?;
             let deleted = sqlx::query("DELETE FROM log_record WHERE (stored_ms, id) <= ($1, $2)");
             n_rows += deleted.bind(stored_ms).bind(id).execute(&mut *tx).await?.rows_affected();
         }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::kind::Kind;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::budget::BudgetRule;
+use crate::kind::exporter::Exporter;
 use crate::kind::key::Key;
 use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
@@ -39,6 +40,7 @@ pub enum Resource {
     User(Box<User>),
     Budget(Box<BudgetRule>),
     Limit(Box<LimitRule>),
+    Exporter(Box<Exporter>),
     Key(Box<Key>),
 }
 
@@ -69,6 +71,7 @@ pub fn decode(kind: Kind, value: Value) -> Result<Resource, Vec<Problem>> {
         Kind::User => Resource::User(typed(value)?),
         Kind::Budget => Resource::Budget(typed(value)?),
         Kind::Limit => Resource::Limit(typed(value)?),
+        Kind::Exporter => Resource::Exporter(typed(value)?),
         Kind::Key => Resource::Key(typed(value)?),
     })
 }
@@ -210,6 +213,7 @@ impl Resource {
             Self::User(_) => Kind::User,
             Self::Budget(_) => Kind::Budget,
             Self::Limit(_) => Kind::Limit,
+            Self::Exporter(_) => Kind::Exporter,
             Self::Key(_) => Kind::Key,
         }
     }
@@ -227,6 +231,7 @@ impl Resource {
             Self::User(user) => &user.name,
             Self::Budget(budget) => &budget.name,
             Self::Limit(limit) => &limit.name,
+            Self::Exporter(exporter) => &exporter.name,
             Self::Key(key) => &key.name,
         }
     }
@@ -245,6 +250,7 @@ impl Resource {
             Self::User(user) => document(user),
             Self::Budget(budget) => document(budget),
             Self::Limit(limit) => document(limit),
+            Self::Exporter(exporter) => document(exporter),
             Self::Key(key) => document(key),
         }
     }
@@ -266,6 +272,16 @@ impl Resource {
             }
             Self::A2aAgent(agent) => vec![("api_key".to_owned(), agent.api_key.as_ref())],
             Self::Key(key) => vec![("secret".to_owned(), key.secret.as_ref())],
+            Self::Exporter(exporter) => {
+                let bucket = exporter.s3.as_ref();
+                let found = [
+                    ("url", exporter.url.as_ref()),
+                    ("api_key", exporter.api_key.as_ref()),
+                    ("secret", exporter.secret.as_ref()),
+                    ("s3.secret_access_key", bucket.and_then(|bucket| bucket.secret_access_key.as_ref())),
+                ];
+                found.into_iter().map(|(path, secret)| (path.to_owned(), secret)).collect()
+            }
             Self::Settings(settings) => {
                 let of_one = |destination: &'_ Destination| {
                     let path = |field: &str| format!("alerts[{}].{field}", destination.name);

@@ -10,6 +10,7 @@ pub mod price;
 pub mod settings;
 pub mod a2a_agent;
 pub mod tenant;
+pub mod exporter;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ pub enum Kind {
     User,
     Budget,
     Limit,
+    Exporter,
     Key,
 }
 
@@ -163,6 +165,15 @@ pub const ROWS: &[Row] = &[
         about: "limits that all requests of a kind share",
     },
     Row {
+        kind: Kind::Exporter,
+        name: "exporter",
+        plural: "exporters",
+        class: Class::Topology,
+        secrets: &["url", "api_key", "secret", "s3.secret_access_key"],
+        unsupported: &[],
+        about: "where records of requests are sent",
+    },
+    Row {
         kind: Kind::Key,
         name: "key",
         plural: "keys",
@@ -174,12 +185,12 @@ pub const ROWS: &[Row] = &[
 ];
 
 /// Plural names of kinds of the design that this version does not serve yet.
-pub const UNSUPPORTED_KINDS: &[&str] = &["guardrails", "mcp_servers", "exporters"];
+pub const UNSUPPORTED_KINDS: &[&str] = &["guardrails", "mcp_servers"];
 
 // === impl Kind ===
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Setting,
         Self::Provider,
         Self::Price,
@@ -191,6 +202,7 @@ impl Kind {
         Self::User,
         Self::Budget,
         Self::Limit,
+        Self::Exporter,
         Self::Key,
     ];
 
@@ -208,6 +220,11 @@ impl Kind {
 
     pub fn class(self) -> Class {
         self.row().class
+    }
+
+    /// Whether nodes work by it. What is not for them is not sent to them.
+    pub fn is_for_nodes(self) -> bool {
+        self != Self::Exporter
     }
 
     /// By name or plural.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::kind::Kind;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::budget::BudgetRule;
+use crate::kind::exporter::Exporter;
 use crate::kind::key::Key;
 use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
@@ -52,6 +53,7 @@ pub fn of(kind: Kind, generator: &mut schemars::SchemaGenerator) -> Value {
         Kind::User => generate::<User>(generator),
         Kind::Budget => generate::<BudgetRule>(generator),
         Kind::Limit => generate::<LimitRule>(generator),
+        Kind::Exporter => generate::<Exporter>(generator),
         Kind::Key => generate::<Key>(generator),
     }
 }

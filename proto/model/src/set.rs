@@ -5,6 +5,7 @@ mod validate;
 use crate::document::Resource;
 use crate::kind::a2a_agent::A2aAgent;
 use crate::kind::budget::BudgetRule;
+use crate::kind::exporter::Exporter;
 use crate::kind::key::Key;
 use crate::kind::limit::LimitRule;
 use crate::kind::model::Model;
@@ -30,6 +31,7 @@ pub struct Set {
     pub users: Vec<User>,
     pub budgets: Vec<BudgetRule>,
     pub limits: Vec<LimitRule>,
+    pub exporters: Vec<Exporter>,
     pub keys: Vec<Key>,
 }
 
@@ -52,6 +54,7 @@ impl Set {
                 Resource::User(user) => set.users.push(*user),
                 Resource::Budget(budget) => set.budgets.push(*budget),
                 Resource::Limit(limit) => set.limits.push(*limit),
+                Resource::Exporter(exporter) => set.exporters.push(*exporter),
                 Resource::Key(key) => set.keys.push(*key),
             }
         }
@@ -74,6 +77,7 @@ impl Set {
         let users = self.users.iter().map(|user| Resource::User(Box::new(user.clone())));
         let limits = self.limits.iter().map(|limit| Resource::Limit(Box::new(limit.clone())));
         let budgets = self.budgets.iter().map(|budget| Resource::Budget(Box::new(budget.clone())));
+        let exporters = self.exporters.iter().map(|one| Resource::Exporter(Box::new(one.clone())));
         let keys = self.keys.iter().map(|key| Resource::Key(Box::new(key.clone())));
         settings
             .into_iter()
@@ -87,6 +91,7 @@ impl Set {
             .chain(users)
             .chain(budgets)
             .chain(limits)
+            .chain(exporters)
             .chain(keys)
             .collect()
     }

@@ -18,6 +18,7 @@ import { Providers } from "../pages/providers.js";
 import { Models } from "../pages/models.js";
 import { Routes } from "../pages/routes.js";
 import { Fleet } from "../pages/fleet.js";
+import { Exporters } from "../pages/exporters.js";
 import { Config } from "../pages/config.js";
 import { Cost } from "../pages/cost.js";
 import { Playground } from "../pages/playground.js";
@@ -33,7 +34,7 @@ const NAVIGATION = [
   ["Route", [["providers", "Providers", "provider", Providers, "config:read"], ["models", "Models", "model", Models, "config:read"], ["routes", "Routes", "route", Routes, "config:read"]]],
   ["Access", [["keys", "Keys", "key", Keys, "keys:read"], ["people", "People", "people", People, "accounts:read"], ["teams", "Teams", "team", Teams, "accounts:read"]]],
   ["Build", [["start", "Get started", "start", Start, "config:write"], ["playground", "Playground", "play", Playground, "config:read"], ["setup", "Client setup", "setup", Setup]]],
-  ["Operate", [["fleet", "Fleet", "fleet", Fleet, "fleet:read"], ["config", "Configuration", "config", Config, "config:read"], ["resources", "All resources", "resources", Resources, "config:read"], ["audit", "Audit log", "audit", Audit, "audit:read"], ["settings", "Settings", "settings", Settings, "config:read"]]],
+  ["Operate", [["fleet", "Fleet", "fleet", Fleet, "fleet:read"], ["exporters", "Exporters", "export", Exporters, "config:read"], ["config", "Configuration", "config", Config, "config:read"], ["resources", "All resources", "resources", Resources, "config:read"], ["audit", "Audit log", "audit", Audit, "audit:read"], ["settings", "Settings", "settings", Settings, "config:read"]]],
 ];
 /** What this person has a use for. */
 const offered = () => NAVIGATION.map(([title, entries]) => [title, entries.filter(([, , , , needs]) => may(needs))]).filter(([, entries]) => entries.length > 0);

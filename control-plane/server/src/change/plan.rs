@@ -410,6 +410,7 @@ fn new_id(kind: Kind, now_ms: i64) -> String {
         Kind::User => "user",
         Kind::Budget => "bgt",
         Kind::Limit => "lim",
+        Kind::Exporter => "exp",
         Kind::Key => "vk",
     };
     let ulid = Ulid::from_parts(u64::try_from(now_ms).unwrap_or(0), rand::random());

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use gateway_model::document::{self, Resource};
+use gateway_model::kind::exporter::Exporter;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::Problem;
 use gateway_model::set::Set;
@@ -136,6 +137,14 @@ impl State {
     /// As people write it, secrets included, without keys.
     pub(super) fn set(&self) -> Set {
         Set::from_resources(self.entries().map(|entry| entry.resource.clone()))
+    }
+
+    pub(super) fn exporters(&self) -> Vec<Exporter> {
+        let exporter = |entry: &Entry| match &entry.resource {
+            Resource::Exporter(exporter) => Some(Exporter::clone(exporter)),
+            _ => None,
+        };
+        self.entries().filter_map(exporter).collect()
     }
 
     /// What the validator says about it: warnings, or errors if an older version has let them in.

@@ -34,6 +34,13 @@ pub(super) fn class(class: Class) -> v1::Class {
     }
 }
 
+pub(super) fn is_for_nodes(kind: ItemKind) -> bool {
+    match kind {
+        ItemKind::Resource(kind) => kind.is_for_nodes(),
+        ItemKind::Pepper => true,
+    }
+}
+
 /// Topology goes whole or not at all. Of identity an item that cannot be read goes without its content: nodes deny that key
 /// and say so, and it holds up no revocation of another.
 pub(super) fn item(stored: &StoredItem, vault: &Vault) -> Result<v1::Item, Unsendable> {

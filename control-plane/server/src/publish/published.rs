@@ -61,7 +61,8 @@ impl Published {
     /// All of it and its epoch, as the source has it now, whatever memory has.
     pub(super) async fn read(&self, source: &dyn Source) -> anyhow::Result<(String, Part)> {
         let snapshot = source.snapshot(self.class).await?;
-        let items = snapshot.items.iter().map(|stored| item::item(stored, &self.vault)).collect::<Result<_, _>>()?;
+        let items = snapshot.items.iter().filter(|stored| item::is_for_nodes(stored.kind));
+        let items = items.map(|stored| item::item(stored, &self.vault)).collect::<Result<_, _>>()?;
         Ok((snapshot.epoch, Part { revision: snapshot.revision, items }))
     }
 
@@ -160,8 +161,11 @@ impl Published {
 
     fn edit(&self, change: &Change) -> Result<Edit, item::Unsendable> {
         Ok(match change.op {
-            Op::Upsert => Edit::Upsert(Arc::new(item::item(&change.item, &self.vault)?)),
-            Op::Delete => Edit::Delete((change.item.kind.name().to_owned(), change.item.id.clone())),
+            Op::Upsert if item::is_for_nodes(change.item.kind) => {
+                Edit::Upsert(Arc::new(item::item(&change.item, &self.vault)?))
+            }
+            // What is not for nodes is not there for them.
+            Op::Upsert | Op::Delete => Edit::Delete((change.item.kind.name().to_owned(), change.item.id.clone())),
         })
     }
 
@@ -241,7 +245,7 @@ impl Published {
 async fn load(source: &dyn Source, vault: &Vault, class: Class) -> anyhow::Result<Line> {
     let snapshot = source.snapshot(class).await?;
     let mut items = Vec::with_capacity(snapshot.items.len());
-    for stored in &snapshot.items {
+    for stored in snapshot.items.iter().filter(|stored| item::is_for_nodes(stored.kind)) {
         items.push(item::item(stored, vault)?);
     }
     Ok(Line::new(item::class(class), snapshot.epoch, snapshot.revision, items))

@@ -96,6 +96,10 @@ impl Spec {
             Kind::Limit => {
                 json!({"name": own, "match": {"models": ["*"]}, "limits": {"rpm": self.choice}})
             }
+            Kind::Exporter => {
+                let url = ["https://a.example.com/in", "https://b.example.com/in", "ftp://a.example.com"];
+                json!({"name": own, "type": "slack", "url": url[self.choice % 3]})
+            }
             Kind::Budget => {
                 json!({"name": own, "match": {"models": ["*"]}, "amount_usd": self.choice, "window": "monthly"})
             }

@@ -16,6 +16,7 @@ mod bad_input;
 mod bodies;
 mod channel;
 mod explain;
+mod exports;
 mod history;
 mod incremental;
 mod keys;

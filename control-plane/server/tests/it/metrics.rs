@@ -117,6 +117,20 @@ async fn sign_in(world: &World, with: (&str, &str), body: Value, expected: u16) 
     world.send("POST", "/admin/session", &headers, body).await.expect(expected);
 }
 
+/// One that takes records and one that does not.
+async fn exporters(world: &World, upstream: &Upstream) {
+    upstream.respond_with(|received| match received.target.as_str() {
+        "/away" => Script::text(503, "text/plain", "not now"),
+        _ => Script::text(204, "text/plain", ""),
+    });
+    for name in ["near", "away"] {
+        let url = format!("{}/{name}", upstream.url());
+        let exporter = json!({"name": name, "type": "slack", "url": url, "allow_private_networks": true});
+        world.call("POST", "/admin/exporters", exporter).await.expect(201);
+        world.eventually(&format!("/admin/exporters/{name}/health"), |health| health["state"] != "starting").await;
+    }
+}
+
 /// Everything that can happen to one, told while it is so.
 async fn scrapes() -> Vec<String> {
     let (world, upstream) = (World::with_fleet().await, Upstream::start().await);
@@ -132,6 +146,7 @@ async fn scrapes() -> Vec<String> {
     world.call("PUT", "/admin/settings", json!({"alerts": [ops]})).await.expect(201);
     world.call("POST", "/admin/alerts/test", json!({})).await.expect(200);
 
+    exporters(&world, &upstream).await;
     let provider = json!({"name": "up", "kind": "openai", "api_key": "sk-upstream-0123456789"});
     world.call("POST", "/admin/providers", provider).await.expect(201);
     let (mut node, ..) = Node::synced(&world.control).await;
@@ -155,12 +170,18 @@ async fn scrapes() -> Vec<String> {
             (r#"gateway_config_published_total{class="topology"}"#, 1.0),
             ("gateway_audit_events_total", 3.0),
             ("gateway_log_followers", 1.0),
+            (r#"gateway_exported_total{type="slack",outcome="delivered"}"#, 1.0),
+            (r#"gateway_export_calls_total{type="slack",outcome="again"}"#, 1.0),
+            (r#"gateway_export_behind_records{type="slack"}"#, 1.0),
             ("gateway_replicas", 1.0),
             (r#"gateway_database_connections_max{pool="write"}"#, 1.0),
         ],
     )
     .await;
     drop(followed);
+    // What one that is away has not been sent goes with its age.
+    world.control.app().store.prune_logs(0, 0).await.unwrap();
+    let pruned = told(&world, &[(r#"gateway_export_dropped_records{type="slack"}"#, 1.0)]).await;
 
     let model = json!({"name": "m", "targets": [{"provider": "up", "model": "x"}]});
     world.call("POST", "/admin/models", model).await.expect(201);
@@ -195,7 +216,7 @@ async fn scrapes() -> Vec<String> {
         ],
     )
     .await;
-    vec![current, behind, refusing, away, closed]
+    vec![current, pruned, behind, refusing, away, closed]
 }
 
 /// And Prometheus' own tool finds nothing to say about any of it.

@@ -10,6 +10,7 @@ mod import;
 mod leases;
 mod ledger;
 mod alerts;
+mod exports;
 mod logs;
 mod membership;
 mod nodes;
@@ -51,6 +52,10 @@ engines!(memory, file, postgres; {
         an_item_is_found_by_name_or_id,
         a_key_is_found_by_its_digest,
         names_and_digests_are_unique,
+    }
+    exports::{
+        each_record_is_behind_the_cursor_or_before_it,
+        what_is_deleted_before_it_was_sent_is_counted,
     }
     revisions::{
         each_class_has_its_own_line,

@@ -2,6 +2,7 @@
 
 mod auto;
 mod budget;
+mod exporter;
 mod url;
 mod alerts;
 mod introspection;
@@ -106,6 +107,7 @@ pub(super) fn problems(set: &Set) -> Vec<Problem> {
         },
     );
     each(&mut problems, "budgets", &set.budgets, |budget| &budget.name, public_name, budget::rule);
+    each(&mut problems, "exporters", &set.exporters, |one| &one.name, provider_name, exporter::check);
     each(&mut problems, "keys", &set.keys, |key| &key.name, public_name, key);
     trial::check(set, &mut Findings { problems: &mut problems, path: String::new() });
     references::check(set, &mut problems);

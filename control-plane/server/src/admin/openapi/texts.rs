@@ -5,8 +5,8 @@ use super::shape::Shape::{Document, Found, Item, Items, Named, Of, PageOf, Patch
 use super::shape::{Answer, Make, Shape, of};
 use crate::admin::alias::{calculate, litellm, management};
 use crate::admin::{
-    alerts, audit, budgets, catalog, config, deployments, explain, logs, nodes, oidc, people, resources, rollout,
-    session, snapshot, spend, tokens, traffic, usage, write,
+    alerts, audit, budgets, catalog, config, deployments, explain, exports, logs, nodes, oidc, people, resources,
+    rollout, session, snapshot, spend, tokens, traffic, usage, write,
 };
 use crate::change::switch::Which;
 use crate::fleet::Rollout;
@@ -230,6 +230,22 @@ pub(super) const TEXTS: &[Text] = &[
         "Whom alerts on budgets are sent to, how that goes, the last of them",
     )
     .answers(&[given("200", Of(of::<alerts::AlertsTold>))]),
+    text(
+        "GET",
+        "/admin/exporters/{name}/health",
+        "getExporterHealth",
+        RECORDS,
+        "How sending records to an exporter goes",
+    )
+    .answers(&[given("200", Of(of::<exports::ExporterHealth>))]),
+    text(
+        "POST",
+        "/admin/exporters/{name}/test",
+        "testExporter",
+        RECORDS,
+        "Sends an exporter a record that is none, now",
+    )
+    .answers(&[given("200", Of(of::<exports::ExporterTrial>))]),
     text("POST", "/admin/alerts/test", "testAlerts", RECORDS, "Sends a message to those whom alerts are sent to")
         .body(Of(of::<alerts::AlertTest>))
         .answers(&[given("200", Of(of::<alerts::AlertTrials>))]),
