@@ -1,4 +1,4 @@
--- As 0017_search.sqlite.sql, and one index of all terms and words. The columns are made terms here, so that records from before are
+-- As 0016_search.sqlite.sql, and one index of all terms and words. The columns are made terms here, so that records from before are
 -- found by them; 200 letters are less than a lexeme may have. The same expression stands in control-plane/store/src/db/find.rs.
 
 ALTER TABLE log_record ADD COLUMN terms TEXT NOT NULL DEFAULT '';

@@ -56,6 +56,7 @@ impl World {
             database_url: None,
             kek_file: None,
             master_key_file: None,
+            otlp: None,
             workers: Some(1),
             seed: Seed::File(File { owner: "test".to_owned(), resources }),
         };

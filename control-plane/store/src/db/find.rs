@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_index_is_of_the_expression_that_is_asked() {
-        let step = include_str!("../../../../migrations/0017_search.postgres.sql");
+        let step = include_str!("../../../../migrations/0016_search.postgres.sql");
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(squeezed(step).contains(&squeezed(POSTGRES_TERMS)), "{step}");
     }

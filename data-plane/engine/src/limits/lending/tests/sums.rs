@@ -62,7 +62,7 @@ impl Fleet {
     }
 
     fn asked(&self, n_input: u64, max_output: Option<u64>) -> Asked {
-        Asked { n_input, max_output, n_nodes: self.world.nodes.len() as u32, yields: self.is_lent }
+        Asked { n_input, max_output, n_nodes: self.world.nodes.len() as u32, yields: self.is_lent, ..Asked::default() }
     }
 
     fn rates(&self, node: usize) -> &[Limit] {
