@@ -63,6 +63,10 @@ pub(crate) async fn single(client: &Client, kind: Kind, name: Option<&str>) -> R
     }
 }
 
+/// What is known of everything, told where there is room.
+const REVISION: Column = Column::SpareNumber("REVISION");
+const UPDATED: Column = Column::Spare("UPDATED");
+
 /// Makes the cells of one row.
 type RowOf = fn(&Value) -> Vec<String>;
 
@@ -70,56 +74,21 @@ type RowOf = fn(&Value) -> Vec<String>;
 fn rows(kind: Kind, items: &[Value], width: Option<usize>) -> String {
     use Column::{Number, Spare, SpareNumber, Text};
     let (columns, row): (&[Column], RowOf) = match kind {
-        Kind::Provider => (
-            &[Text("NAME"), Text("KIND"), Text("URL"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
-            provider,
-        ),
-        Kind::Model => (
-            &[
-                Text("NAME"),
-                Text("STRATEGY"),
-                Text("TARGETS"),
-                Spare("FALLBACKS"),
-                SpareNumber("REVISION"),
-                Spare("UPDATED"),
-            ],
-            model,
-        ),
-        Kind::Route => (
-            &[Number("ORDER"), Text("NAME"), Text("MATCH"), Text("MODEL"), SpareNumber("REVISION"), Spare("UPDATED")],
-            route,
-        ),
-        Kind::A2aAgent => (
-            &[Text("NAME"), Text("URL"), Text("METHODS"), Text("API KEY"), SpareNumber("REVISION"), Spare("UPDATED")],
-            a2a_agent,
-        ),
-        Kind::Exporter => {
-            (&[Text("NAME"), Text("TYPE"), Text("STATE"), SpareNumber("REVISION"), Spare("UPDATED")], exporter)
+        Kind::Provider => (&[Text("NAME"), Text("KIND"), Text("URL"), Text("API KEY"), REVISION, UPDATED], provider),
+        Kind::Model => {
+            (&[Text("NAME"), Text("STRATEGY"), Text("TARGETS"), Spare("FALLBACKS"), REVISION, UPDATED], model)
         }
-        Kind::Organization | Kind::Team | Kind::User => (
-            &[
-                Text("NAME"),
-                Text("ORGANIZATION"),
-                Text("LIMITS"),
-                Text("STATE"),
-                SpareNumber("REVISION"),
-                Spare("UPDATED"),
-            ],
-            tenant,
-        ),
-        Kind::Limit => {
-            (&[Text("NAME"), Text("LIMITS"), Text("OF"), Text("PER"), SpareNumber("REVISION"), Spare("UPDATED")], limit)
+        Kind::Route => (&[Number("ORDER"), Text("NAME"), Text("MATCH"), Text("MODEL"), REVISION, UPDATED], route),
+        Kind::A2aAgent => {
+            (&[Text("NAME"), Text("URL"), Text("METHODS"), Text("API KEY"), REVISION, UPDATED], a2a_agent)
         }
+        Kind::Exporter => (&[Text("NAME"), Text("TYPE"), Text("STATE"), REVISION, UPDATED], exporter),
+        Kind::Organization | Kind::Team | Kind::User => {
+            (&[Text("NAME"), Text("ORGANIZATION"), Text("LIMITS"), Text("STATE"), REVISION, UPDATED], tenant)
+        }
+        Kind::Limit => (&[Text("NAME"), Text("LIMITS"), Text("OF"), Text("PER"), REVISION, UPDATED], limit),
         Kind::Budget => (
-            &[
-                Text("NAME"),
-                Number("USD"),
-                Text("WINDOW"),
-                Text("OF"),
-                Spare("WHEN EXHAUSTED"),
-                SpareNumber("REVISION"),
-                Spare("UPDATED"),
-            ],
+            &[Text("NAME"), Number("USD"), Text("WINDOW"), Text("OF"), Spare("WHEN EXHAUSTED"), REVISION, UPDATED],
             budget,
         ),
         Kind::Price => (

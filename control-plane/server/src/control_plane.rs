@@ -12,6 +12,7 @@ use gateway_model::token::Prefix;
 use gateway_store::{Heads, Store};
 use gateway_tls::{Certificate, Door};
 use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -75,10 +76,7 @@ pub struct ControlPlane {
 pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let certificate = certificate(options.admin_tls.clone()).await?;
     let socket = Listener::bind(options.admin_listen).await?;
-    let fleet_socket = match options.fleet_listen {
-        Some(address) => Some(FleetListener::bind(address).await?),
-        None => None,
-    };
+    let fleet_socket = fleet_socket(options.fleet_listen).await?;
     let data_dir = DataDir::open(&options.data_dir)?;
     let master_key = master_key(&options, &data_dir)?;
     let store = open_store(&options, &data_dir).await?;
@@ -109,12 +107,12 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
     let alerts = Arc::new(Alerts::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     let exports = Arc::new(Exports::new(store.clone(), Arc::clone(&changes), Arc::clone(&meters)));
     let mut jobs = jobs::start(&store, &meters, &replica);
+    jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
+    jobs.push(Job::spawn(Arc::clone(&exports).run(replica.clone())));
     if fleet_listener.is_some() {
         let (fleet, meters) = (Arc::clone(&fleet), Arc::clone(&meters));
         jobs.push(Job::spawn(replica::run(replica.clone(), store.clone(), fleet, channel.clone(), meters)));
     }
-    jobs.push(Job::spawn(Arc::clone(&alerts).run(replica.clone())));
-    jobs.push(Job::spawn(Arc::clone(&exports).run(replica.clone())));
     let channel = channel_jobs(channel, incoming, Arc::clone(&publisher), Arc::clone(&fleet), Arc::clone(&members));
     let app = Arc::new(App {
         hosts: Hosts::new(options.admin_listen, &options.admin_hosts),
@@ -155,6 +153,13 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         minted_key,
         _data_dir: data_dir,
     })
+}
+
+async fn fleet_socket(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    match address {
+        Some(address) => Ok(Some(FleetListener::bind(address).await?)),
+        None => Ok(None),
+    }
 }
 
 async fn certificate(files: Option<TlsFiles>) -> anyhow::Result<Option<Certificate>> {

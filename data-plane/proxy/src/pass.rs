@@ -133,13 +133,13 @@ async fn run(
     record.asked(&as_model, false, config.snapshot.revision, n_bytes);
     if let Some(keeping) = caller.log_bodies().or(config.snapshot.settings.log_bodies.as_ref()) {
         // Of what is streamed nothing is here.
-        let body = Bytes::from(aim.body.as_slices().collect::<Vec<_>>().concat());
-        record.keeps_bodies(Some(keeping), &body, &parts.headers);
+        record.keeps_bodies(Some(keeping), &aim.body.as_slices().collect::<Vec<_>>().concat().into(), &parts.headers);
     }
     // Of what no model reads, nothing is estimated.
-    record.reads(if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 });
+    let n_read = if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 };
+    record.reads(n_read);
     record.charged_by(aim.units);
-    let n_input = if aim.metered.is_some_and(Kind::is_text) { count::estimate(aim.n_bytes, 0).input } else { 0 };
+    let n_input = count::estimate(n_read, 0).input;
     let purses = billing::purses(&config.snapshot, &caller, [&as_model, &aim.model]);
     // What it will cost is known afterwards.
     let bill = billing::pay(&gateway.leases, &purses, 0).await?;
@@ -150,8 +150,7 @@ async fn run(
     let rates = permit.rates();
     record.billed(bill, &gateway.leases);
     record.admitted(permit);
-    let policy = aim.provider.passing_policy();
-    let Policy { idle, idle_reasoning, total, .. } = policy;
+    let policy @ Policy { idle, idle_reasoning, total, .. } = aim.provider.passing_policy();
     let bounds = Bounds { idle, idle_reasoning, deadline: Instant::now() + total };
     let target = Target::passing(&aim.provider, &aim.model);
     let (metered, reach, of_batches) = (aim.metered, aim.reach, aim.of_batches);

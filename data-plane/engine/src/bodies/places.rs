@@ -5,9 +5,11 @@
 pub(super) struct Places {
     /// In lower case.
     names: Box<[Box<str>]>,
-    /// From the root; `None` is any member.
-    paths: Box<[Box<[Option<Box<str>>]>]>,
+    paths: Box<[Path]>,
 }
+
+/// From the root; `None` is any member.
+type Path = Box<[Option<Box<str>>]>;
 
 /// Where in a document one is: what holds it, from the root.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub(super) enum Level {
 impl Places {
     pub(super) fn compile(written: &[String]) -> Self {
         let (paths, names): (Vec<_>, Vec<_>) = written.iter().partition(|place| place.starts_with('/'));
-        let path = |text: &str| -> Box<[Option<Box<str>>]> {
+        let path = |text: &str| -> Path {
             let segments = text.split('/').skip(1);
             segments.map(|name| (name != "*").then(|| name.replace("~1", "/").replace("~0", "~").into())).collect()
         };
