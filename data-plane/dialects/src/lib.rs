@@ -2,9 +2,9 @@
 //!
 //! Knows nothing of providers, keys, routes or sockets.
 
+mod fields;
 pub mod dialect;
 pub mod framing;
-mod fields;
 mod writer;
 mod reading;
 mod call_id;

@@ -28,8 +28,8 @@ use crate::config::LogSink;
 use crate::telemetry::identity::Identity;
 use sink::Sink;
 
-pub(crate) use backlog::{Backlog, Batch};
-pub(crate) use piece::Piece;
+pub(crate) use backlog::Backlog;
+pub(crate) use piece::{Batch, Piece};
 
 /// Records per worker between two rounds of the thread.
 const RING: usize = 4096;

@@ -2,8 +2,8 @@
 
 mod auto;
 mod budget;
-mod exporter;
 mod url;
+mod exporter;
 mod alerts;
 mod introspection;
 mod credentials;

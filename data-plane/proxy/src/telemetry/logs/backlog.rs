@@ -10,18 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::counts::Counts;
 use super::files::{self, FileId, Files};
-use super::piece::Piece;
+use super::piece::{Batch, Piece};
 use crate::telemetry::batch::Collector;
-
-/// Consecutive ones of one boot.
-#[derive(Clone, Debug)]
-pub(crate) struct Batch<R> {
-    pub(crate) boot_id: String,
-    pub(crate) first_seq: u64,
-    pub(crate) records: Vec<R>,
-    /// Of this boot, so far.
-    pub(crate) dropped_total: u64,
-}
 
 /// Between the log's thread and the uplink.
 #[derive(Debug)]

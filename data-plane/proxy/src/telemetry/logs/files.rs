@@ -8,8 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::backlog::Batch;
-use super::piece::Piece;
+use super::piece::{Batch, Piece};
 use crate::telemetry::batch::Collector;
 use crate::telemetry::frame;
 use crate::telemetry::segment::{Found, Name, Next, Reader, SEGMENT_BYTES};

@@ -24,6 +24,16 @@ pub(crate) trait Piece: Message + Default + Clone + 'static {
     fn n_bytes(&self) -> usize;
 }
 
+/// Consecutive ones of one boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch<R> {
+    pub(crate) boot_id: String,
+    pub(crate) first_seq: u64,
+    pub(crate) records: Vec<R>,
+    /// Of this boot, so far.
+    pub(crate) dropped_total: u64,
+}
+
 // === impl LogRecord ===
 
 impl Piece for LogRecord {
