@@ -1,5 +1,6 @@
-//! A request as spans: one of the server, or within the gateway where nobody waits for it, and below it one of the client for each attempt, with what the semantic conventions for
-//! generative AI want to know. Texts of prompts and replies are not among it, nor are keys.
+//! A request as spans: one of the server, or within the gateway where nobody waits for it, and below it one of the client for each
+//! attempt, with what the semantic conventions for generative AI want to know. Texts of prompts and replies are not among it, nor are
+//! keys.
 
 use gateway_wire::v1::{Attempt, LogRecord, TokenUsage};
 
