@@ -154,6 +154,33 @@ pub(crate) async fn reseed_idempotent(store: &Store) {
     }
 }
 
+/// The control plane's clock goes ahead by a day and comes back, twice: what was let out ahead of time counts on the day that it really
+/// is, and the day that comes has had its money. No day is doubled, and none is lost.
+pub(crate) async fn clock_jumps(store: &Store) {
+    const DAY: i64 = 86_400_000;
+    let on_day = |day: i64, needs| Ask { start_ms: day * DAY, from_ms: day * DAY, ..ask(100, needs, 0) };
+    for (day, needs, is_short) in [
+        (20, 60, false),
+        (21, 70, false),
+        // It is set right again.
+        (20, 1, true),
+        (21, 31, true),
+        (21, 30, false),
+        (19, 1, true),
+        // A day has passed in truth.
+        (21, 1, true),
+        (22, 100, false),
+        (23, 100, false),
+        (23, 1, true),
+    ] {
+        assert_eq!(asked(store, "b1", on_day(day, needs)).await.is_short, is_short, "{needs} on day {day}");
+    }
+    for (day, leased) in [(20, 60 + 100 + 200), (21, 100 + 200), (22, 200), (23, 100), (24, 0)] {
+        let balance = store.balance(BUDGET, day * DAY).await.unwrap();
+        assert_eq!((balance.spent, balance.leased), (0, leased), "from day {day}");
+    }
+}
+
 /// Boots ask, spend and give back at once; afterwards all figures agree, and no two had the same money.
 pub(crate) async fn nodes_at_once_never_share_a_dollar(store: &Store) {
     const AMOUNT: i64 = 10_000;

@@ -104,6 +104,7 @@ engines!(memory, file, postgres; {
         windows_that_count_share_one_amount,
         a_boot_that_is_over_gives_back_the_rest,
         reseed_idempotent,
+        clock_jumps,
         nodes_at_once_never_share_a_dollar,
     }
     alerts::{a_part_of_a_window_is_told_once, what_was_not_taken_is_sent_again, no_more_than_so_many_wait}

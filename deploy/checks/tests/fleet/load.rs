@@ -30,6 +30,11 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<Failure>,
 }
 
+/// Numbers that are the same in every run: Knuth's generator (The Art of Computer Programming, volume 2, section 3.3.4), whose upper
+/// half is random enough.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
 /// A request that was not answered as it should be.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -38,6 +43,15 @@ pub(crate) struct Failure {
     /// Shown when a test fails.
     #[expect(dead_code, reason = "read through Debug")]
     pub(crate) what: String,
+}
+
+// === impl Random ===
+
+impl Random {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n.max(1)
+    }
 }
 
 // === impl Load ===
