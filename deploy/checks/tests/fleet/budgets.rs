@@ -1,10 +1,13 @@
 //! One budget for all nodes: what the provider was asked for never costs more, whoever is killed with money in hand.
 
+use std::time::{Duration, Instant};
+
 use gateway_testing::figure;
 use serde_json::{Value, json};
 
 use crate::eventually;
 use crate::http;
+use crate::load::Random;
 use crate::upstream::SHORT;
 use crate::world::Fleet;
 
@@ -13,6 +16,8 @@ const N_NODES: usize = 10;
 const CENTS: usize = 3;
 /// The amount, in requests.
 const N_PAID: usize = 400;
+/// How long the control plane is away.
+const OUTAGE: Duration = Duration::from_secs(30);
 
 /// What came of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,20 @@ async fn ask(fleet: &Fleet, node: usize) -> Outcome {
         (429, Some("budget_unavailable")) => Outcome::Unavailable,
         _ => panic!("node {node}: {}: {}", reply.status, reply.text()),
     }
+}
+
+/// Each node at random moments, about `per_second` times a second.
+async fn ask_at_random(fleet: &Fleet, nodes: &[usize], span: Duration, per_second: u64) -> Vec<Outcome> {
+    let began = Instant::now();
+    let of_node = |node: usize| async move {
+        let (mut outcomes, mut random) = (Vec::new(), Random(node as u64));
+        while began.elapsed() < span {
+            tokio::time::sleep(Duration::from_millis(random.below(2000 / per_second))).await;
+            outcomes.push(ask(fleet, node).await);
+        }
+        outcomes
+    };
+    futures_util::future::join_all(nodes.iter().map(|node| of_node(*node))).await.concat()
 }
 
 async fn ask_all(fleet: &Fleet, nodes: &[usize], n_each: usize) -> Vec<Outcome> {
@@ -74,7 +93,11 @@ async fn budget_fleet_leases() {
     fleet.admin("POST", "/admin/budgets", budget).await;
     fleet.in_step().await;
     let (all, living, dead) = ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [3, 4, 5, 6, 7, 8, 9], [0, 1, 2]);
-    let outcomes = ask_all(&fleet, &all, 10).await;
+    for node in all {
+        let answered = || async { (ask(&fleet, node).await == Outcome::Answered).then_some(()) };
+        eventually("a node's first lease", answered).await;
+    }
+    let outcomes = ask_at_random(&fleet, &all, Duration::from_secs(5), 2).await;
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Answered), "{outcomes:?}");
 
     // Three nodes die with money in hand, and then nobody can be asked for more.
@@ -82,7 +105,7 @@ async fn budget_fleet_leases() {
         fleet.nodes[node].kill().await;
     }
     fleet.control[0].kill().await;
-    let outcomes = ask_all(&fleet, &living, 40).await;
+    let outcomes = ask_at_random(&fleet, &living, OUTAGE, 4).await;
     let count = |wanted: Outcome| outcomes.iter().filter(|outcome| **outcome == wanted).count();
     let (n_held, n_unavailable) = (count(Outcome::Answered), count(Outcome::Unavailable));
     assert!(n_unavailable > 0 && count(Outcome::Exhausted) == 0, "what was held is all there is: {outcomes:?}");
