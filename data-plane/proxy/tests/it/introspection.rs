@@ -194,3 +194,32 @@ async fn introspection_forgets() {
     within("it is good again", || async { (ask(&gateway, "good-ada", "m").await.status == 200).then_some(()) }).await;
     gateway.stop().await;
 }
+
+/// What was said of a token is said of no other that begins or ends as it does (CVE-2026-35030).
+#[tokio::test]
+async fn oidc_cache_key_collision() {
+    const GOOD: &str = "0123456789abcdefghij0123456789abcdefghij0123456789abcdefghij";
+    let (upstream, server) = (Upstream::start().await, Upstream::start().await);
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    server.respond_with(|received| {
+        let is_good = token(received) == GOOD;
+        Script::json(
+            200,
+            &json!({"active": is_good, "scope": "openid llm", "sub": "ada", "models": "m", "exp": 4_000_000_000_i64}),
+        )
+    });
+    let gateway = Gateway::start(&config(&upstream.url(), &server.url(), "")).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&gateway, GOOD, "m").await.status, 200);
+    }
+    let (before, last) = GOOD.split_at(GOOD.len() - 1);
+    let others =
+        [before.to_owned(), format!("{GOOD}0"), format!("{before}k"), format!("1{}", &GOOD[1..]), GOOD.to_uppercase()];
+    for other in &others {
+        assert_eq!(ask(&gateway, other, "m").await.status, 401, "{other}");
+    }
+    assert_eq!(ask(&gateway, &format!("{before}{last}"), "m").await.status, 200);
+    let asked: Vec<String> = server.requests().iter().map(token).collect();
+    assert_eq!(asked.len(), 1 + others.len(), "each was asked about by itself: {asked:?}");
+    gateway.stop().await;
+}

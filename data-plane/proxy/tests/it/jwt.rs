@@ -234,3 +234,38 @@ async fn batches_and_background_of_a_token() {
     .await;
     gateway.stop().await;
 }
+
+/// A token is remembered by all of it: one that begins as a good one does, has its claims or its signature, is another one
+/// (CVE-2026-35030).
+#[tokio::test]
+async fn oidc_cache_key_collision() {
+    let (upstream, issuer) = (Upstream::start().await, Issuer::start().await);
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let gateway = Gateway::start(&config(&upstream.url(), &issuer.server.url())).await;
+    let good = issuer.token(json!({"sub": "ada", "models": ["m"]}));
+    let more = issuer.token(json!({"sub": "ada", "models": ["m", "n"]}));
+    let [head, claims, signature]: [&str; 3] =
+        good.split('.').collect::<Vec<_>>().try_into().expect("three parts of a token");
+    let [_, wider, of_wider]: [&str; 3] =
+        more.split('.').collect::<Vec<_>>().try_into().expect("three parts of a token");
+    assert!(more.starts_with(&good[..head.len() + 20]), "they begin alike");
+    for _ in 0..2 {
+        assert_eq!(ask(&gateway, &good, "m").await.status, 200);
+    }
+    let forged = [
+        format!("{head}.{wider}.{signature}"),
+        format!("{head}.{claims}.{of_wider}"),
+        format!("{head}.{claims}."),
+        format!("{good}A"),
+        good[..good.len() - 1].to_owned(),
+        good[..head.len() + 20].to_owned(),
+    ];
+    for token in &forged {
+        for model in ["m", "n"] {
+            assert_eq!(ask(&gateway, token, model).await.status, 401, "{token}");
+        }
+    }
+    assert_eq!(ask(&gateway, &good, "n").await.status, 403, "nothing was added to it");
+    assert_eq!(ask(&gateway, &more, "n").await.status, 200, "and each good one is what it is");
+    gateway.stop().await;
+}
