@@ -150,7 +150,7 @@ async fn limit_redis() {
     let address = redis.url().trim_start_matches("redis://").trim_end_matches('/').parse().expect("an address");
     let link = Link::start(address).await;
     let nodes = nodes(&upstream, &link.url().replace("http", "redis"), "5ms", &["quick", "slow", "killed"]).await;
-    let (_, before) = ask(&nodes[0], "quick", LIMIT / 2).await;
+    let (n_quick, before) = ask(&nodes[0], "quick", LIMIT / 2).await;
     link.set(Conditions { latency: Duration::from_millis(100), ..Conditions::default() });
     let (n_slow, after) = ask(&nodes[0], "slow", LIMIT).await;
     let added = median(after) - median(before);
@@ -165,6 +165,8 @@ async fn limit_redis() {
     note("admitted of 60 before the server was killed, and after", n_before + n_after, LIMIT * 2 - LIMIT / N_NODES);
     note("of these, after", n_after, LIMIT);
     assert!(n_after <= LIMIT && n_after > 0, "each its part of what it knew to be left: {n_after}");
+    let n_answered = n_well + n_flushed + n_restarted + n_quick + n_slow + n_before + n_after;
+    assert_eq!(upstream.requests().len(), n_answered, "what the provider was asked for is what was let through");
     for node in nodes {
         node.stop().await;
     }
