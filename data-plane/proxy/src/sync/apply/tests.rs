@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use gateway_engine::identity::identify;
+use gateway_model::limits::WhenAway;
+use gateway_model::policy::Unpriced;
 use gateway_wire::v1::{Key, KeyLimits, Pepper};
 use serde_json::{Value, json};
 
@@ -141,6 +143,28 @@ fn a_bad_key_is_denied_and_holds_nobody_up() {
 }
 
 type Step = Box<dyn Fn(&mut Applier)>;
+
+/// What is not known is not ignored: a limit that is open to all would be none.
+#[test]
+fn policies_of_a_key_come_through_both_ways_or_deny_it() {
+    let policed = |when_away: &str, unpriced: &str| {
+        let mut item = key("vk_1", "k", SECRET);
+        if let Some(Body::Key(key)) = &mut item.body {
+            unpriced.clone_into(&mut key.unpriced);
+            let when_away = when_away.to_owned();
+            key.limits = Some(KeyLimits { rpm: Some(60), when_away, ..KeyLimits::default() });
+        }
+        item
+    };
+    let item = policed("closed", "refuse");
+    let entry = keys::entry(&item, |_| true).expect("a key");
+    assert_eq!((entry.limits.when_away, entry.access.unpriced), (Some(WhenAway::Closed), Some(Unpriced::Refuse)));
+    assert_eq!(keys::item(entry), item);
+    for (unknown, field) in [(policed("maybe", ""), "limits.when_away"), (policed("", "sometimes"), "unpriced")] {
+        let error = keys::entry(&unknown, |_| true).expect_err("a word that nobody knows");
+        assert_eq!((error.field_path.as_str(), error.code.as_str()), (field, "unsupported_yet"));
+    }
+}
 
 #[test]
 fn ready_takes_both_classes() {
