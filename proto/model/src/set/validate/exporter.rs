@@ -159,7 +159,7 @@ mod tests {
             ("type: s3", &["exporters[x].s3"]),
             (
                 "type: s3, s3: {bucket: a/b, region: r, access_key_id: a}",
-                &["exporters[x].s3.bucket", "exporters[x].s3.secret_access_key"],
+                &["exporters[x].s3.secret_access_key", "exporters[x].s3.bucket"],
             ),
             ("type: datadog, api_key: k, sample: 0", &["exporters[x].sample"]),
             ("type: datadog, api_key: k, filter: {status: [\"6xx\"]}", &["exporters[x].filter.status"]),
