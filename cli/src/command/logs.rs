@@ -148,8 +148,8 @@ fn line(words: &[String]) -> String {
         if !word.contains(char::is_whitespace) || word.contains('"') {
             return word.clone();
         }
-        let name = word.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(0);
-        match word.split_at(name) {
+        let end = word.find(|letter: char| !letter.is_ascii_lowercase() && letter != '_').unwrap_or(0);
+        match word.split_at(end) {
             (name, value) if !name.is_empty() && value.starts_with(':') => format!("{name}:\"{}\"", &value[1..]),
             _ => format!("\"{word}\""),
         }
