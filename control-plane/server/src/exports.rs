@@ -6,6 +6,7 @@
 
 mod event;
 mod pick;
+mod shared;
 mod sink;
 mod webhook;
 mod slack;
@@ -234,8 +235,8 @@ impl Exports {
         }
         let until = progress.until.as_ref();
         let found = self.store.records_after(&progress.at, until, now_ms - SETTLED_MS, MOST_READ).await?;
-        let most = sink(exporter.of).most();
-        let Some(portion) = Portion::of(exporter, found, most) else {
+        let most = shared::most(exporter, sink(exporter.of).most());
+        let Some(mut portion) = Portion::of(exporter, found, most) else {
             return self.without_records(&progress).await;
         };
         if portion.events.is_empty() {
@@ -254,6 +255,7 @@ impl Exports {
             }
             None => return Ok(Next::Wait(EVERY)),
         };
+        shared::fill(&self.store, exporter, &mut portion.events).await?;
         self.send(exporter, &progress, &portion).await
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gateway_model::document::SETTINGS_NAME;
 use gateway_model::kind::settings::Settings;
 use gateway_model::kind::{Class, Kind};
+use gateway_model::unit::Span;
 use gateway_store::retention::Pruned;
 use gateway_store::{Error, ItemKind, Store};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,7 +18,7 @@ use crate::task::Job;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Logs are bounded by number first, so they are looked at often.
+/// Logs are bounded by number first where they are not kept by days, so they are looked at often.
 const LOGS_EVERY: Duration = Duration::from_secs(60);
 const KEEP_LOGS: u64 = 200_000;
 const KEEP_LOGS_MS: i64 = 30 * DAY_MS;
@@ -110,19 +111,22 @@ impl Duty {
 }
 
 async fn prune_logs(store: Store) {
-    tell_pruned("logs", store.prune_logs(clock::unix_ms() - KEEP_LOGS_MS, KEEP_LOGS).await);
-    match bodies_kept_ms(&store).await {
-        Ok(kept_ms) => tell_pruned("bodies", store.prune_bodies(clock::unix_ms() - kept_ms).await),
-        Err(error) => complain("bodies", &error),
-    }
+    let settings = match settings(&store).await {
+        Ok(settings) => settings,
+        Err(error) => return complain("logs", &error),
+    };
+    let since = |kept: Option<Span>, default_ms: i64| {
+        clock::unix_ms() - kept.and_then(|span| i64::try_from(span.0.as_millis()).ok()).unwrap_or(default_ms)
+    };
+    let keep = if store.has_days() { None } else { Some(KEEP_LOGS) };
+    tell_pruned("logs", store.prune_logs(since(settings.logs_kept, KEEP_LOGS_MS), keep).await);
+    tell_pruned("bodies", store.prune_bodies(since(settings.log_bodies_kept, KEEP_BODIES_MS)).await);
 }
 
-/// By the settings as they are stored.
-async fn bodies_kept_ms(store: &Store) -> Result<i64, Error> {
+/// As they are stored.
+async fn settings(store: &Store) -> Result<Settings, Error> {
     let item = store.item(ItemKind::Resource(Kind::Setting), SETTINGS_NAME).await?;
-    let settings = item.and_then(|item| serde_json::from_str::<Settings>(&item.document).ok());
-    let kept = settings.and_then(|settings| settings.log_bodies_kept);
-    Ok(kept.and_then(|span| i64::try_from(span.0.as_millis()).ok()).unwrap_or(KEEP_BODIES_MS))
+    Ok(item.and_then(|item| serde_json::from_str(&item.document).ok()).unwrap_or_default())
 }
 
 /// What nodes that were revoked hold of budgets goes back.

@@ -52,24 +52,29 @@ impl Store {
 
     /// Deletes records that were stored before `older_than_ms`, whole days that had ended before, and beyond `keep` those that
     /// were stored first.
-    pub async fn prune_logs(&self, older_than_ms: i64, keep: u64) -> Result<Pruned, Error> {
+    pub async fn prune_logs(&self, older_than_ms: i64, keep: Option<u64>) -> Result<Pruned, Error> {
         let mut tx = self.db.begin().await?;
         exports::lose(&mut tx, &Place { stored_ms: older_than_ms, id: String::new() }).await?;
         tx.commit().await?;
         let n_days = self.db.drop_days(Daily::Logs, older_than_ms).await?;
         let mut tx = self.db.begin().await?;
         let mut n_rows = prune_aged(&self.db, &mut tx, Daily::Logs, older_than_ms).await?;
-        let newest =
-            sqlx::query("SELECT stored_ms, id FROM log_record ORDER BY stored_ms DESC, id DESC LIMIT 1 OFFSET $1");
-        if let Some(row) = newest.bind(signed(keep)).fetch_optional(&mut *tx).await? {
-            let (stored_ms, id): (i64, String) = (row.try_get("stored_ms")?, row.try_get("id")?);
-            exports::lose(&mut tx, &Place { stored_ms, id: id.clone() }).await?;
-            let deleted = sqlx::query("DELETE FROM log_record WHERE (stored_ms, id) <= ($1, $2)");
-            n_rows += deleted.bind(stored_ms).bind(id).execute(&mut *tx).await?.rows_affected();
+        if let Some(keep) = keep {
+            n_rows += prune_beyond(&mut tx, keep).await?;
         }
         tx.commit().await?;
         Ok(Pruned { n_rows, n_days })
     }
+}
+
+/// All records but the newest. Costs a look at the index of those.
+async fn prune_beyond(tx: &mut Tx, keep: u64) -> Result<u64, Error> {
+    let newest = sqlx::query("SELECT stored_ms, id FROM log_record ORDER BY stored_ms DESC, id DESC LIMIT 1 OFFSET $1");
+    let Some(row) = newest.bind(signed(keep)).fetch_optional(&mut **tx).await? else { return Ok(0) };
+    let (stored_ms, id): (i64, String) = (row.try_get("stored_ms")?, row.try_get("id")?);
+    exports::lose(tx, &Place { stored_ms, id: id.clone() }).await?;
+    let deleted = sqlx::query("DELETE FROM log_record WHERE (stored_ms, id) <= ($1, $2)");
+    Ok(deleted.bind(stored_ms).bind(id).execute(&mut **tx).await?.rows_affected())
 }
 
 async fn prune_aged(db: &Db, tx: &mut Tx, daily: Daily, older_than_ms: i64) -> Result<u64, Error> {

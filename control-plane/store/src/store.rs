@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gateway_model::kind::Class;
 use tokio::sync::watch;
 
-use crate::db::{self, Db};
+use crate::db::{self, Db, Engine};
 use crate::error::Error;
 use crate::follow::Follower;
 use crate::heads::{Heads, read_heads};
@@ -75,6 +75,11 @@ impl Store {
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(self.db.readers()).await?;
         Ok(())
+    }
+
+    /// Whether what is kept for a while is in parts by day, so that much of it goes at once.
+    pub fn has_days(&self) -> bool {
+        self.db.engine() == Engine::Postgres
     }
 
     pub fn duplicates(&self) -> Duplicates {

@@ -55,7 +55,7 @@ fn the_example_of_keys() {
     let shown = std::fs::read_to_string(&path).expect("the example");
     assert!(std::fs::read_to_string(page).expect("the page").contains(&shown), "the page shows the file as it is");
     let (set, _) = compiled(&path);
-    assert_eq!((set.keys.len(), set.teams.len(), set.limits.len(), set.budgets.len()), (3, 1, 1, 1));
+    assert_eq!((set.keys.len(), set.teams.len(), set.limits.len(), set.budgets.len()), (3, 1, 3, 1));
 }
 
 /// The file that docs/caching.md shows does what it says of itself.

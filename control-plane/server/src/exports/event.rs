@@ -42,8 +42,10 @@ pub(super) struct Event {
     pub(super) team: String,
     pub(super) organization: String,
     pub(super) trace_id: String,
-    /// What was asked and answered. Records hold neither yet; a collector that may be told of them would be.
+    /// What was asked and answered, for those who may be told. It is kept apart from records.
+    #[serde(skip)]
     pub(super) request_body: Option<Value>,
+    #[serde(skip)]
     pub(super) response_body: Option<Value>,
 }
 

@@ -8,16 +8,18 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::hmac;
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use gateway_fake::{Received, Script, Upstream};
 use gateway_model::kind::Class;
 use gateway_server::{ControlPlane, clock, start};
 use gateway_store::logs::LogRow;
 use gateway_store::usage::Sender;
-use gateway_wire::v1::{Attempt, LogRecord, TokenUsage};
+use gateway_wire::v1::fleet_client::FleetClient;
+use gateway_wire::v1::{Attempt, BodyBatch, BodyPart, LogBody, LogRecord, TokenUsage};
 use serde_json::{Value, json};
 
-use crate::node::Node;
+use crate::node::{Node, channel};
 use crate::world::{World, options};
 
 const SECRET: &str = "a-secret-for-the-webhook";
@@ -54,17 +56,39 @@ fn record(number: u64) -> LogRecord {
     }
 }
 
-/// As a node would have brought them, now; with what was asked and answered in them.
+/// As a node would have brought them, now; with what was asked and answered beside them.
 async fn store(control: &ControlPlane, records: &[LogRecord]) {
+    bring(control, records).await;
     let row = |record: &LogRecord| {
-        let mut whole = serde_json::to_value(record).unwrap();
-        whole["request_body"] = json!({"messages": [{"role": "user", "content": PROMPT}]});
-        whole["response_body"] = json!({"content": ANSWER});
-        LogRow { id: record.id.clone(), status: record.status, record: whole.to_string(), ..LogRow::default() }
+        let whole = serde_json::to_string(record).unwrap();
+        LogRow { id: record.id.clone(), status: record.status, record: whole, ..LogRow::default() }
     };
     let rows: Vec<LogRow> = records.iter().map(row).collect();
     let from = Sender { node: "node_1", boot: "b", at_ms: clock::unix_ms() };
     control.app().store.ingest_logs(from, 1, &rows, 0).await.unwrap();
+}
+
+async fn bring(control: &ControlPlane, records: &[LogRecord]) {
+    let part = |said: &Value| {
+        let content = Bytes::from(said.to_string());
+        let (total_bytes, content_type) = (content.len() as u64, "application/json".to_owned());
+        Some(BodyPart { content, content_type, total_bytes, ..BodyPart::default() })
+    };
+    let body = |record: &LogRecord| LogBody {
+        id: record.id.clone(),
+        started_unix_ms: record.started_unix_ms,
+        request: part(&json!({"messages": [{"role": "user", "content": PROMPT}]})),
+        response: part(&json!({"content": ANSWER})),
+    };
+    let batch = BodyBatch {
+        node_id: "node_1".to_owned(),
+        boot_id: "b".to_owned(),
+        first_seq: 1,
+        bodies: records.iter().map(body).collect(),
+        dropped_total: 0,
+    };
+    let sent = FleetClient::new(channel(control).await).bodies(tokio_stream::iter([batch])).await;
+    assert!(sent.unwrap().into_inner().message().await.unwrap().is_some(), "they are stored");
 }
 
 /// Makes it, and waits until it has begun.

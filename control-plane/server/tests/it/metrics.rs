@@ -180,7 +180,7 @@ async fn scrapes() -> Vec<String> {
     .await;
     drop(followed);
     // What one that is away has not been sent goes with its age.
-    world.control.app().store.prune_logs(0, 0).await.unwrap();
+    world.control.app().store.prune_logs(0, Some(0)).await.unwrap();
     let pruned = told(&world, &[(r#"gateway_export_dropped_records{type="slack"}"#, 1.0)]).await;
 
     let model = json!({"name": "m", "targets": [{"provider": "up", "model": "x"}]});

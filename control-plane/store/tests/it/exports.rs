@@ -66,16 +66,16 @@ pub(crate) async fn what_is_deleted_before_it_was_sent_is_counted(store: &Store)
     fill(store, 1..=9).await;
     assert!(store.plan_export(&new, &place(3)).await.unwrap());
     // By age.
-    store.prune_logs(5000, 100).await.unwrap();
+    store.prune_logs(5000, Some(100)).await.unwrap();
     let x = store.export_progress("x", 1).await.unwrap();
     assert_eq!((x.n_dropped, x.until.clone()), (4, None), "the batch is gone with its records");
     assert_eq!(places(store, &x, 20_000, 100).await, [5, 6, 7, 8, 9].map(place));
     // By number.
-    store.prune_logs(0, 2).await.unwrap();
+    store.prune_logs(0, Some(2)).await.unwrap();
     let x = store.export_progress("x", 1).await.unwrap();
     assert_eq!((x.n_dropped, x.at.clone()), (7, place(7)));
     assert_eq!(places(store, &x, 20_000, 100).await, [8, 9].map(place));
     assert_eq!(store.export_progress("y", 1).await.unwrap().n_dropped, 0, "it had been sent those, or was never to be");
-    store.prune_logs(0, 2).await.unwrap();
+    store.prune_logs(0, Some(2)).await.unwrap();
     assert_eq!(store.export_progress("x", 1).await.unwrap(), x);
 }

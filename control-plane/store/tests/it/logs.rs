@@ -89,11 +89,11 @@ pub(crate) async fn retention_bounds_age_and_number(store: &Store) {
         store.ingest_logs(sender("n", at_ms), u64::from(number), &[record], 0).await.unwrap();
     }
     let rows = |n_rows| Pruned { n_rows, n_days: 0 };
-    assert_eq!(store.prune_logs(6000, 100).await.unwrap(), rows(5));
-    assert_eq!(store.prune_logs(0, 4).await.unwrap(), rows(11));
+    assert_eq!(store.prune_logs(6000, Some(100)).await.unwrap(), rows(5));
+    assert_eq!(store.prune_logs(0, Some(4)).await.unwrap(), rows(11));
     let left: Vec<String> = all(store, &Filter::default(), 100).await.into_iter().map(|row| row.id).collect();
     assert_eq!(left, ["r020", "r019", "r017", "r018"]);
-    assert_eq!(store.prune_logs(0, 4).await.unwrap(), rows(0));
+    assert_eq!(store.prune_logs(0, Some(4)).await.unwrap(), rows(0));
 }
 
 pub(crate) async fn whatever_a_record_says_can_be_stored(store: &Store) {

@@ -190,7 +190,7 @@ async fn days_are_made_ahead_and_dropped_whole() {
     store.ingest_logs(sender(TODAY), 1, std::slice::from_ref(&record), 0).await.unwrap();
     assert_eq!(count("log_record_day_20833"), 1);
     assert_eq!(store.log(&record.id).await.unwrap(), Some(record));
-    assert_eq!(store.prune_logs(before, 10).await.unwrap(), Pruned { n_rows: 0, n_days: 3 });
+    assert_eq!(store.prune_logs(before, Some(10)).await.unwrap(), Pruned { n_rows: 0, n_days: 3 });
     assert!(store.search(&Filter::default(), None, 10, before).await.unwrap().rows.is_empty());
     let body = BodyRow { id: id(TODAY, 1), started_ms: TODAY, document: vec![0, 255] };
     store.ingest_bodies(sender(TODAY), 1, vec![body.clone()], 0).await.unwrap();

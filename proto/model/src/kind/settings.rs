@@ -76,6 +76,10 @@ pub struct Settings {
     /// Where limits are counted for all nodes. Default: by the nodes, each its part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_store: Option<LimitStore>,
+    /// How long the control plane keeps records of single requests; the sums stay. Default 720h: thirty days. SQLite keeps the last
+    /// 200,000 of them at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_kept: Option<Span>,
     /// What is kept of requests' bodies, where neither key nor route says it. Default nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_bodies: Option<bodies::Rule>,

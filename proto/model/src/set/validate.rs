@@ -162,8 +162,9 @@ fn settings(settings: &Settings, findings: &mut Findings<'_>) {
     findings.all(settings.limit_store.as_ref().map(LimitStore::faults));
     cache::settings(settings.cache.as_ref(), findings);
     findings.all(settings.log_bodies.as_ref().map(bodies::Rule::faults));
-    if settings.log_bodies_kept.is_some_and(|span| span.0.as_secs() < 60 * 60) {
-        findings.error(Code::InvalidValue, "log_bodies_kept", "must be at least 1h");
+    let kept = [("logs_kept", settings.logs_kept), ("log_bodies_kept", settings.log_bodies_kept)];
+    for (name, _) in kept.iter().filter(|(_, span)| span.is_some_and(|span| span.0.as_secs() < 60 * 60)) {
+        findings.error(Code::InvalidValue, name, "must be at least 1h");
     }
     if settings.passthrough.as_ref().is_some_and(|passthrough| passthrough.max_attempts == Some(0)) {
         findings.error(Code::InvalidValue, "passthrough.max_attempts", "must be at least 1");
