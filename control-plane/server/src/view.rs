@@ -85,4 +85,10 @@ fn key_fields(shown: &mut Map<String, Value>, spec: &Value) {
     for (field, default) in defaults {
         shown.insert(field.to_owned(), spec.get(field).cloned().unwrap_or(default));
     }
+    // Without them others decide: the route, the settings.
+    for field in ["revoke_mode", "unpriced", "log_bodies"] {
+        if let Some(said) = spec.get(field) {
+            shown.insert(field.to_owned(), said.clone());
+        }
+    }
 }

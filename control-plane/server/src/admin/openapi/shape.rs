@@ -160,6 +160,12 @@ pub(super) fn item(kind: Kind) -> Value {
         properties["spec"] =
             json!({"type": "object", "description": "The document as it was written, without its secrets."});
     }
-    let required: Vec<&String> = properties.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    if kind == Kind::Key {
+        // Where it says so itself.
+        properties["log_bodies"] = json!({"type": "object"});
+        properties["revoke_mode"] = text.clone();
+        properties["unpriced"] = text;
+    }
     json!({"type": "object", "description": kind.row().about, "required": required, "properties": properties})
 }
