@@ -18,7 +18,7 @@ from pages import Browser
 PATIENCE_S = 30
 WIDTHS = (1440, 900, 390)
 PAGES = (
-    "overview requests cost budgets alerts providers models routes keys people teams start playground setup fleet config resources audit settings account"
+    "overview requests cost budgets alerts providers models routes keys people teams start playground setup fleet config resources audit exporters settings account"
 ).split()
 # How a person finds things: by the words on them.
 TOOLS = """
@@ -224,6 +224,66 @@ def live_tail(page, key):
     page.picture("request")
     page.run("document.querySelector('[aria-modal]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))")
     page.wait("document.querySelector('[aria-modal]') === null", "Esc to close it")
+
+
+def searched_and_kept(page, master, key):
+    """A request is found by words of its record; what was asked is shown as text where it was asked to be kept."""
+    settings = f"{page.admin_url}/admin/settings?wait=applied"
+    assert call(settings, master, {"log_bodies": {"request": True, "response": True}}, "PATCH")[0] in (200, 201)
+    hostile = "<img src=x onerror='document.title = 1'> and somebody@example.com"
+    asked = {"model": "demo/kept", "messages": [{"role": "user", "content": hostile}]}
+    assert call(f"{page.base_url}/v1/chat/completions", key, asked)[0] == 200
+    page.go("requests")
+    page.fill("Search requests", "status:404 demo/kept")
+    page.see("No request fits")
+    page.fill("Search requests", "status:2xx model:demo/kept")
+    page.wait("document.querySelectorAll('tbody tr').length === 1", "the one request that fits")
+    assert "search=" in page.run("location.hash"), "the search is in the address"
+    page.picture("requests")
+    page.click("demo/kept")
+    page.click("Show it")
+    page.see("<img src=x")
+    page.see("1 redacted")
+    page.see("Answered")
+    page.run("[...document.querySelectorAll('[aria-modal] h2, [aria-modal] h3')].find((node) => node.textContent.includes('asked and answered'))?.scrollIntoView()")
+    page.wait("document.querySelector('.drawer').offsetHeight >= document.querySelector('.drawer > .body').offsetHeight", "a drawer as long as what is in it")
+    page.picture("bodies")
+    assert page.run("document.querySelector('[src=x]') === null && !document.body.textContent.includes('somebody@')")
+    page.run("document.querySelector('[aria-modal]').dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))")
+    assert call(settings, master, {"log_bodies": None}, "PATCH")[0] == 200
+
+
+def exporters(page, master, key):
+    """Records go to whoever is configured, and the page says how that goes."""
+    told = []
+
+    class Sink(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Sink) as sink:
+        threading.Thread(target=sink.serve_forever, daemon=True).start()
+        page.go("exporters")
+        page.see("Records stay in the gateway's own log")
+        hook = {"name": "hook", "type": "webhook", "url": f"http://127.0.0.1:{sink.server_port}/", "secret": "0123456789abcdef", "allow_private_networks": True}
+        away = {**hook, "name": "away", "url": "http://127.0.0.1:9/"}
+        for exporter in (hook, away):
+            assert call(f"{page.admin_url}/admin/exporters", master, exporter)[0] in (200, 201)
+        page.see("nothing sent yet")
+        page.click("Send a test to hook")
+        page.see("took the test in")
+        assert chat(page, key, "demo/exported") == 200
+        page.see("delivering")
+        page.see("not taken")
+        page.picture("exporters")
+        assert any("demo/exported" in json.dumps(batch) for batch in told), told
+        assert call(f"{page.admin_url}/admin/exporters/away", master, method="DELETE")[0] in (200, 204)
+        sink.shutdown()
 
 
 def route_and_back(page, master):
@@ -547,6 +607,8 @@ def main(program, admin_url, base_url, master):
         first_run(page)
         life_of_a_key(page)
         live_tail(page, key)
+        searched_and_kept(page, master, key)
+        exporters(page, master, key)
         route_and_back(page, master)
         budgets(page, master)
         alerts(page, master)
