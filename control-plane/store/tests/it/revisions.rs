@@ -1,5 +1,7 @@
 //! Commits, change log, history.
 
+use std::time::Duration;
+
 use gateway_model::kind::{Class, Kind};
 use gateway_store::revisions::{Commit, Op};
 use gateway_store::{Error, ItemKind, Store, StoredItem};
@@ -142,7 +144,8 @@ pub(crate) async fn concurrent_writers_skip_and_reorder_nothing(store: &Store) {
         let last = seen.last().map_or(0, |(revision, _, _): &(u64, _, _)| *revision);
         let changes = store.changes(Class::Topology, last, 7).await.unwrap();
         if changes.is_empty() {
-            watch.changed().await.unwrap();
+            // A writer that has failed would be waited for without end.
+            tokio::time::timeout(Duration::from_secs(60), watch.changed()).await.expect("all writers write").unwrap();
         }
         seen.extend(changes.into_iter().map(|change| (change.revision, change.item.name, change.item.document)));
     }
