@@ -131,10 +131,10 @@ async fn run(
         _ => format!("proxy:{}", aim.provider.name),
     };
     record.asked(&as_model, false, config.snapshot.revision, n_bytes);
-    if let Some(keeping) = caller.log_bodies().or(config.snapshot.settings.log_bodies.as_ref()) {
-        // Of what is streamed nothing is here.
-        record.keeps_bodies(Some(keeping), &aim.body.as_slices().collect::<Vec<_>>().concat().into(), &parts.headers);
-    }
+    // Of what is streamed nothing is here.
+    let here = || aim.body.as_slices().collect::<Vec<_>>().concat().into();
+    let keeping = caller.log_bodies().or(config.snapshot.settings.log_bodies.as_ref());
+    record.keeps_bodies(keeping, here, &parts.headers);
     // Of what no model reads, nothing is estimated.
     let n_read = if aim.metered.is_some_and(Kind::is_text) { aim.n_bytes } else { 0 };
     record.reads(n_read);

@@ -311,7 +311,7 @@ impl Gateway {
             },
         };
         record.route(resolved.route.as_deref());
-        record.keeps_bodies(resolved.log_bodies.as_ref(), &body, &head.headers);
+        record.keeps_bodies(resolved.log_bodies.as_ref(), || body.clone(), &head.headers);
         record.chosen(&chosen, &resolved.model.name);
         let rates = self.admitted(operation, snapshot, &caller, &mut resolved, (&body, &facts), record).await?;
         if let (Some(run), Some(thread)) = (&head.run, &mut thread) {

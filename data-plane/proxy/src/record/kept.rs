@@ -26,10 +26,15 @@ pub(super) struct Kept {
 // === impl Record ===
 
 impl Record {
-    /// From now on bodies are kept, if the rule says so of this request.
-    pub(crate) fn keeps_bodies(&mut self, keeping: Option<&Arc<Keeping>>, request: &Bytes, headers: &HeaderMap) {
+    /// From now on bodies are kept, if the rule says so of this request, whose own is asked for only then.
+    pub(crate) fn keeps_bodies(
+        &mut self,
+        keeping: Option<&Arc<Keeping>>,
+        request: impl FnOnce() -> Bytes,
+        headers: &HeaderMap,
+    ) {
         let Some(keeping) = keeping.filter(|keeping| keeping.takes(&self.log.id)) else { return };
-        let request = keeping.request.then(|| (request.clone(), content_type(headers)));
+        let request = keeping.request.then(|| (request(), content_type(headers)));
         self.kept = Some(Box::new(Kept {
             keeping: Arc::clone(keeping),
             request,
