@@ -2,8 +2,9 @@
 
 use sqlx::Row as _;
 
-use crate::db::{MAX_PARAMETERS, key, signed, text, unsigned};
+use crate::db::{MAX_PARAMETERS, key, text, unsigned};
 use crate::error::Error;
+use crate::logs::watermark;
 use crate::store::Store;
 use crate::usage::Sender;
 
@@ -28,11 +29,10 @@ impl Store {
         &self,
         from: Sender<'_>,
         first_seq: u64,
-        rows: Vec<BodyRow>,
+        mut rows: Vec<BodyRow>,
         dropped_total: u64,
     ) -> Result<u64, Error> {
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
-        let mut rows = rows;
         // Two who write the same rows write them in one order, or they would wait for each other.
         rows.sort_by(|one, other| one.id.cmp(&other.id));
         let mut tx = self.db.begin().await?;
@@ -54,26 +54,9 @@ impl Store {
             }
             query.execute(&mut *tx).await?;
         }
-        // The largest of two numbers has no name that both engines know.
-        let watermark = sqlx::query(
-            "INSERT INTO body_watermark (node_id, boot_id, up_to_seq, dropped_total, newest_ms) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (node_id, boot_id) DO UPDATE SET \
-             up_to_seq = CASE WHEN excluded.up_to_seq > body_watermark.up_to_seq THEN excluded.up_to_seq \
-             ELSE body_watermark.up_to_seq END, \
-             dropped_total = CASE WHEN excluded.dropped_total > body_watermark.dropped_total THEN excluded.dropped_total \
-             ELSE body_watermark.dropped_total END, \
-             newest_ms = excluded.newest_ms \
-             RETURNING up_to_seq",
-        )
-        .bind(from.node)
-        .bind(from.boot)
-        .bind(signed(last))
-        .bind(signed(dropped_total))
-        .bind(from.at_ms)
-        .fetch_one(&mut *tx)
-        .await?;
+        let up_to_seq = watermark::advance(&mut tx, "body_watermark", from, last, dropped_total).await?;
         tx.commit().await?;
-        unsigned(&watermark, "up_to_seq")
+        Ok(up_to_seq)
     }
 
     /// What is kept of one request.

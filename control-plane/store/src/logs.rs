@@ -3,6 +3,7 @@
 mod terms;
 mod filter;
 mod search;
+pub(crate) mod watermark;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -95,26 +96,10 @@ impl Store {
             .filter_map(|row| Some((row.started_ms, row.provider.as_str(), row.sample.as_ref()?)));
         traffic::count(&self.db, &mut tx, uncounted, from.at_ms).await?;
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
-        // The largest of two numbers has no name that both engines know.
-        let watermark = sqlx::query(
-            "INSERT INTO log_watermark (node_id, boot_id, up_to_seq, dropped_total, newest_ms) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (node_id, boot_id) DO UPDATE SET \
-             up_to_seq = CASE WHEN excluded.up_to_seq > log_watermark.up_to_seq THEN excluded.up_to_seq ELSE log_watermark.up_to_seq END, \
-             dropped_total = CASE WHEN excluded.dropped_total > log_watermark.dropped_total THEN excluded.dropped_total \
-             ELSE log_watermark.dropped_total END, \
-             newest_ms = excluded.newest_ms \
-             RETURNING up_to_seq",
-        )
-        .bind(from.node)
-        .bind(from.boot)
-        .bind(signed(last))
-        .bind(signed(dropped_total))
-        .bind(from.at_ms)
-        .fetch_one(&mut *tx)
-        .await?;
+        let up_to_seq = watermark::advance(&mut tx, "log_watermark", from, last, dropped_total).await?;
         tx.commit().await?;
         self.tally.logs(rows.len(), n_new);
-        unsigned(&watermark, "up_to_seq")
+        Ok(up_to_seq)
     }
 
     /// One record by its request id.
