@@ -140,6 +140,11 @@ async fn what_a_node_sends_is_found_by_every_field() {
         (answer["searched_since"].is_string(), &answer["stopped_early"], &answer["next"]),
         (true, &json!(false), &Value::Null)
     );
+    // Whoever has an id in hand does not know from when it is: all there is was looked at.
+    let answer = world.get(&format!("/admin/logs?id={id}")).await.expect(200);
+    assert_eq!(ids(&answer), [id]);
+    assert_eq!(answer["searched_since"], "1970-01-01T00:00:00.000Z");
+    world.get(&format!("/admin/logs?since={}", i64::MIN)).await.refused(400, "malformed");
 }
 
 /// Reads events until `n_events` have come.

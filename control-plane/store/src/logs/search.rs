@@ -64,9 +64,11 @@ impl Store {
         }
         // Where nothing was for a while, the day is one that has something.
         let Some(newest) = self.newest(top, floor).await? else { return Ok(Found::default()) };
-        // Ids have an index and few that begin alike; who has one in hand does not know from when it is.
-        let window_ms = if filter.id.is_some() { i64::MAX } else { WINDOW_MS };
-        let from = filter.since_ms.unwrap_or_else(|| newest.min(now_ms).saturating_sub(window_ms));
+        let from = filter.since_ms.unwrap_or_else(|| match filter.id {
+            // Ids have an index and few that begin alike; who has one in hand does not know from when it is.
+            Some(_) => 0,
+            None => newest.min(now_ms).saturating_sub(WINDOW_MS),
+        });
         let mut found = match self.db.engine() {
             Engine::Sqlite => self.by_slices(filter, top, from, limit).await?,
             Engine::Postgres => self.by_index(filter, top, from, limit).await?,
