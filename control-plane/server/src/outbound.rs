@@ -1,6 +1,9 @@
 //! Calls of the control plane's own to addresses that people configured. The guard stands where a name becomes an address, so that
 //! what is looked at is what is called; nothing is redirected, and of an answer no more is read than tells what was wrong.
 
+pub(crate) mod signature;
+pub(crate) mod slack;
+
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::net::IpAddr;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::event::Event;
 use super::sink::{Batch, Call, Sink};
+use crate::outbound::slack::plain;
 
 pub(super) struct Slack;
 
@@ -38,10 +39,4 @@ fn line(event: &Event) -> String {
         event.n_output(),
         event.total_us / 1000,
     )
-}
-
-/// Names are people's: nobody is called, nothing becomes a link, and a name is one line.
-fn plain(text: &str) -> String {
-    let text: String = text.chars().filter(|letter| !letter.is_control()).take(200).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
