@@ -75,7 +75,7 @@ impl Ingest {
     }
 
     /// Events, sums and watermark in one transaction; safe to send again.
-    pub(crate) async fn usage(&self, batch: UsageBatch) -> Result<IngestAck, Status> {
+    pub async fn usage(&self, batch: UsageBatch) -> Result<IngestAck, Status> {
         let began = Instant::now();
         self.check("usage", &batch.node_id, &batch.boot_id, batch.first_seq, batch.events.len())?;
         let last = batch.first_seq + batch.events.len() as u64 - 1;

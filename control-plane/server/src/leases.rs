@@ -1,6 +1,7 @@
 //! The money that nodes may spend without asking. What is granted goes by the ledger and by the budget as it is stored in this moment,
 //! so that an edit counts at once. A lease is never taken back by time: what a node holds counts as spent until it says otherwise.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,14 @@ use gateway_store::{Error, ItemKind, Store, StoredItem};
 use gateway_wire::v1::{Lease, LeaseAccount, LeaseAsk, LeaseGrant, RateAsk, RateLoan};
 use tonic::Status;
 
-use crate::clock;
 use crate::fleet::{Fleet, check_id};
 
 /// Of one ask; a node has fewer to say.
 const MAX_ACCOUNTS: usize = 10_000;
 const MAX_BUDGET: usize = 300;
+/// Whose messages are told apart; those of nodes that are gone are forgotten with all others.
+const MAX_BOOTS: usize = 100_000;
+
 /// Grants leases.
 #[derive(Debug)]
 pub struct Leases {
@@ -25,6 +28,9 @@ pub struct Leases {
     fleet: Arc<Fleet>,
     /// Of rates, to the nodes that this process hears.
     lender: Mutex<Lender>,
+    /// The number of the last message of each boot. One of a connection that was given up may come behind those of the next: nobody hears
+    /// its answer, and so what it would be granted.
+    newest: Mutex<HashMap<String, u64>>,
 }
 
 /// What is asked of a budget that there is.
@@ -40,14 +46,16 @@ struct Asked<'a> {
 
 impl Leases {
     pub fn new(store: Store, fleet: Arc<Fleet>) -> Self {
-        Self { store, fleet, lender: Mutex::new(Lender::new(Instant::now())) }
+        Self { store, fleet, lender: Mutex::new(Lender::new(Instant::now())), newest: Mutex::default() }
     }
 
-    /// Books what is told and answers what is asked, in one transaction. Sent again, it grants nothing twice.
-    pub(crate) async fn answer(&self, ask: LeaseAsk) -> Result<LeaseGrant, Status> {
+    /// Books what is told and answers what is asked, in one transaction. Sent again, it grants nothing twice. Windows go by `now_ms`, and
+    /// rates by `now`.
+    pub async fn answer(&self, ask: LeaseAsk, now_ms: i64, now: Instant) -> Result<LeaseGrant, Status> {
         check(&ask)?;
-        let rates = self.lent(&ask, Instant::now());
-        let granted = self.granted(&ask).await.map(|granted| LeaseGrant { rates, lends: true, ..granted });
+        self.check_newest(&ask)?;
+        let rates = self.lent(&ask, now);
+        let granted = self.granted(&ask, now_ms).await.map(|granted| LeaseGrant { rates, lends: true, ..granted });
         granted.map_err(|error| {
             self.fleet.database_failed("leases", &error);
             tracing::error!(
@@ -59,8 +67,20 @@ impl Leases {
         })
     }
 
-    async fn granted(&self, ask: &LeaseAsk) -> Result<LeaseGrant, Error> {
-        let now_ms = clock::unix_ms();
+    fn check_newest(&self, ask: &LeaseAsk) -> Result<(), Status> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.len() >= MAX_BOOTS {
+            newest.clear();
+        }
+        let before = newest.entry(ask.boot_id.clone()).or_default();
+        if ask.sequence < *before {
+            return Err(Status::aborted("a later message of this boot has been answered"));
+        }
+        *before = ask.sequence;
+        Ok(())
+    }
+
+    async fn granted(&self, ask: &LeaseAsk, now_ms: i64) -> Result<LeaseGrant, Error> {
         let holder = |boot| Holder { node: &ask.node_id, boot, at_ms: now_ms };
         for boot in ask.closed_boots.iter().filter(|boot| **boot != ask.boot_id) {
             let freed = self.store.close_leases(holder(boot)).await?;

@@ -8,7 +8,7 @@ mod stream;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gateway_wire::v1::fleet_server::{Fleet as FleetApi, FleetServer};
 use gateway_wire::v1::{
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::clock;
 use crate::enrolment::EnrolmentService;
 use crate::fleet::Fleet;
 use crate::ingest::Ingest;
@@ -173,7 +174,7 @@ impl FleetApi for FleetService {
         let leases = Arc::clone(&self.leases);
         Ok(answer(&self.context.stop, self.speaker(&request)?, request, move |ask| {
             let leases = Arc::clone(&leases);
-            async move { leases.answer(ask).await }
+            async move { leases.answer(ask, clock::unix_ms(), Instant::now()).await }
         }))
     }
 }

@@ -22,8 +22,8 @@ use crate::link::Link;
 use crate::task;
 use crate::telemetry::identity::Identity;
 use crate::warnings::Warnings;
-use rates::Borrower;
-use teller::Teller;
+pub use rates::{Borrower, Talk};
+pub use teller::Teller;
 
 /// A request waits no longer than this for money.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl Leases {
         let wake = Arc::clone(&noted);
         purses.on_noted(move || wake.notify_one());
         let (answers, ending) = (watch::Sender::new(0), CancellationToken::new());
-        Arc::new(Self { purses, rates: Borrower::new(), noted, answers, ending, job: Mutex::default() })
+        Arc::new(Self { purses, rates: Borrower::new(Instant::now()), noted, answers, ending, job: Mutex::default() })
     }
 
     /// The control plane at the end of this link owns the ledger. `owes` says whether usage of an earlier boot is still to be delivered.

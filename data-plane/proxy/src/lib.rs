@@ -19,7 +19,7 @@ pub mod meters;
 pub mod telemetry;
 pub mod member;
 pub mod sync;
-mod leases;
+pub mod leases;
 mod limit_store;
 mod receipts;
 mod spans;

@@ -19,7 +19,7 @@ const MOST: usize = 1000;
 
 /// What requests see of it.
 #[derive(Debug)]
-pub(super) struct Borrower {
+pub struct Borrower {
     began: Instant,
     /// In nanoseconds since it began.
     yields_until: AtomicU64,
@@ -39,7 +39,7 @@ struct Noted {
 }
 
 /// One connection to a lender.
-pub(super) struct Talk<'a> {
+pub struct Talk<'a> {
     borrower: &'a Borrower,
     n_nodes: &'a (dyn Fn() -> u32 + Send + Sync),
     /// It has said that it lends.
@@ -57,34 +57,34 @@ pub(super) struct Talk<'a> {
 // === impl Borrower ===
 
 impl Borrower {
-    pub(super) fn new() -> Self {
+    pub fn new(now: Instant) -> Self {
         let (noted, answered) = (Mutex::default(), watch::Sender::new(0));
         let (yields_until, heard_at) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { began: Instant::now(), yields_until, heard_at, noted, answered }
+        Self { began: now, yields_until, heard_at, noted, answered }
     }
 
     /// Whether a lender counts on it that this node keeps a tenth of its parts only.
     /// Where nothing was ever yielded, every request asks in vain, and the time is not looked at for that.
-    pub(super) fn yields(&self, now: impl FnOnce() -> Instant) -> bool {
+    pub fn yields(&self, now: impl FnOnce() -> Instant) -> bool {
         let until = self.yields_until.load(Ordering::Relaxed);
         until != 0 && nanos(now().saturating_duration_since(self.began)) < until
     }
 
     /// It is there, or is waited for from now on.
-    pub(super) fn heard(&self, now: Instant) {
+    pub fn heard(&self, now: Instant) {
         let at = nanos(now.saturating_duration_since(self.began)).max(1);
         self.heard_at.fetch_max(at, Ordering::Relaxed);
     }
 
     /// There is one, and it has been silent for as long as anybody counts on what nodes yield.
-    pub(super) fn is_away(&self, now: impl FnOnce() -> Instant) -> bool {
+    pub fn is_away(&self, now: impl FnOnce() -> Instant) -> bool {
         let heard_at = self.heard_at.load(Ordering::Relaxed);
         heard_at != 0 && nanos(now().saturating_duration_since(self.began)) >= heard_at.saturating_add(nanos(YIELDS))
     }
 
     /// These limits were too small for a request, and may be borrowed of. What is returned ends when the message is answered that
     /// asks for them, and not with one that was on its way.
-    pub(super) fn note(&self, limits: Vec<Arc<Limits>>) -> impl Future<Output = ()> + Send + use<> {
+    pub fn note(&self, limits: Vec<Arc<Limits>>) -> impl Future<Output = ()> + Send + use<> {
         let mut noted = self.lock();
         for limits in limits {
             if noted.short.len() < MOST && !noted.short.iter().any(|other| Arc::ptr_eq(other, &limits)) {
@@ -106,19 +106,14 @@ impl Borrower {
 // === impl Talk ===
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(borrower: &'a Borrower, n_nodes: &'a (dyn Fn() -> u32 + Send + Sync)) -> Self {
-        let (began, asked, lent) = (Instant::now(), HashMap::new(), HashMap::new());
-        let (asked_at, gave_back_at) = (began, began);
+    pub fn new(borrower: &'a Borrower, n_nodes: &'a (dyn Fn() -> u32 + Send + Sync), now: Instant) -> Self {
+        let (asked, lent) = (HashMap::new(), HashMap::new());
+        let (began, asked_at, gave_back_at) = (now, now, now);
         Self { borrower, n_nodes, lends: false, began, said_at: None, asked_at, number: 0, asked, lent, gave_back_at }
     }
 
     /// Adds to the next message what there is to say of rates; makes one of `bare` where there is no other and it is time.
-    pub(super) fn add(
-        &mut self,
-        ask: Option<LeaseAsk>,
-        bare: impl FnOnce() -> LeaseAsk,
-        now: Instant,
-    ) -> Option<LeaseAsk> {
+    pub fn add(&mut self, ask: Option<LeaseAsk>, bare: impl FnOnce() -> LeaseAsk, now: Instant) -> Option<LeaseAsk> {
         // Nothing is unanswered.
         self.borrower.heard(now);
         let n_nodes = (self.n_nodes)();
@@ -168,7 +163,7 @@ impl<'a> Talk<'a> {
         asks
     }
 
-    pub(super) fn answered(&mut self, grant: &LeaseGrant) {
+    pub fn answered(&mut self, grant: &LeaseGrant) {
         self.lends |= grant.lends;
         for loan in &grant.rates {
             if let Some(limits) = self.asked.get(&loan.owner) {
@@ -213,10 +208,11 @@ mod tests {
 
     #[test]
     fn only_to_a_lender_is_anything_yielded() {
-        let (borrower, now) = (Borrower::new(), Instant::now() + 2 * SETTLES);
+        let began = Instant::now();
+        let (borrower, now) = (Borrower::new(began), began + 2 * SETTLES);
         for (n_nodes, lends, yields) in [(3, false, false), (1, true, false), (3, true, true)] {
             let of_fleet = move || n_nodes;
-            let mut talk = Talk::new(&borrower, &of_fleet);
+            let mut talk = Talk::new(&borrower, &of_fleet, began);
             talk.answered(&LeaseGrant { lends, ..LeaseGrant::default() });
             let ask = talk.add(None, LeaseAsk::default, now);
             assert_eq!((ask.is_some(), borrower.yields(|| now)), (yields, yields), "{n_nodes} {lends}");
@@ -226,11 +222,12 @@ mod tests {
 
     #[test]
     fn a_lender_is_away_that_is_not_heard_for_as_long_as_nodes_yield() {
-        let (borrower, now) = (Borrower::new(), Instant::now());
+        let now = Instant::now();
+        let borrower = Borrower::new(now);
         assert!(!borrower.is_away(|| now + 9 * YIELDS), "there is none");
         borrower.heard(now);
         assert!(!borrower.is_away(|| now + YIELDS / 2) && borrower.is_away(|| now + 2 * YIELDS));
-        let mut talk = Talk::new(&borrower, &|| 2);
+        let mut talk = Talk::new(&borrower, &|| 2, now);
         assert!(talk.add(None, LeaseAsk::default, now + YIELDS).is_none(), "there is nothing to say");
         assert!(!borrower.is_away(|| now + YIELDS * 3 / 2) && borrower.is_away(|| now + YIELDS * 5 / 2));
     }
@@ -248,8 +245,9 @@ mod tests {
 
     #[test]
     fn what_is_short_is_asked_for_and_lent() {
-        let (borrower, limits, now) = (Borrower::new(), limits(), Instant::now() + 2 * SETTLES);
-        let mut talk = Talk::new(&borrower, &|| 2);
+        let began = Instant::now();
+        let (borrower, limits, now) = (Borrower::new(began), limits(), began + 2 * SETTLES);
+        let mut talk = Talk::new(&borrower, &|| 2, began);
         lent(&mut talk, &[]);
         assert!(talk.add(None, LeaseAsk::default, now).is_some());
         assert!(talk.add(None, LeaseAsk::default, now).is_none(), "there is nothing to say yet");
@@ -273,8 +271,9 @@ mod tests {
 
     #[test]
     fn what_was_lent_and_is_not_used_goes_back() {
-        let (borrower, limits, now) = (Borrower::new(), limits(), Instant::now() + 2 * SETTLES);
-        let mut talk = Talk::new(&borrower, &|| 2);
+        let began = Instant::now();
+        let (borrower, limits, now) = (Borrower::new(began), limits(), began + 2 * SETTLES);
+        let mut talk = Talk::new(&borrower, &|| 2, began);
         lent(&mut talk, &[]);
         assert_eq!(message(&mut talk, now), Some(vec![]));
         let asked = Asked { n_nodes: 2, yields: borrower.yields(|| now), ..Asked::default() };

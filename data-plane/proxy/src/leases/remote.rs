@@ -63,7 +63,7 @@ async fn converse(
         () = leases.ending.cancelled() => return Ok(()),
     };
     let mut conversation = Conversation { asks, answers: opened.into_inner(), is_asked: true };
-    let mut talk = Talk::new(&leases.rates, n_nodes);
+    let mut talk = Talk::new(&leases.rates, n_nodes, Instant::now());
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -21,7 +21,7 @@ const TIDY_EVERY: u64 = 600;
 const MAX_ACCOUNTS: usize = 2000;
 
 /// One at a time asks: what was asked is answered before more is said.
-pub(super) struct Teller {
+pub struct Teller {
     purses: Arc<Purses>,
     identity: Arc<Identity>,
     /// Whether usage of an earlier boot is still to be delivered.
@@ -46,6 +46,8 @@ struct Active {
     is_due: bool,
     /// It was noted: there is little left, or too little.
     is_low: bool,
+    /// More was asked for, and no answer has come: what was granted by it is to be heard of.
+    is_unheard: bool,
     asked_at: Option<Instant>,
     spent: i64,
     /// When it was last looked through, and when something was spent.
@@ -58,11 +60,7 @@ struct Active {
 // === impl Teller ===
 
 impl Teller {
-    pub(super) fn new(
-        purses: Arc<Purses>,
-        identity: Arc<Identity>,
-        owes: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    ) -> Self {
+    pub fn new(purses: Arc<Purses>, identity: Arc<Identity>, owes: Box<dyn Fn(&str) -> bool + Send + Sync>) -> Self {
         Self {
             purses,
             identity,
@@ -83,14 +81,16 @@ impl Teller {
     }
 
     /// The first message of a connection: says who asks, and hears which earlier boots hold money.
-    pub(super) fn greeting(&mut self) -> LeaseAsk {
+    pub fn greeting(&mut self) -> LeaseAsk {
         self.forget_told();
-        self.active.values_mut().for_each(|active| active.is_due = true);
+        for active in self.active.values_mut() {
+            (active.is_due, active.is_low) = (true, active.is_low || active.is_unheard);
+        }
         self.message(Vec::new())
     }
 
     /// Looks through all purses that are spent from; to be called every second or so.
-    pub(super) fn look(&mut self, now: Instant, now_ms: i64) {
+    pub fn look(&mut self, now: Instant, now_ms: i64) {
         for active in self.active.values_mut() {
             let is_spent_from = active.look(now);
             active.is_due |= is_spent_from && self.tells_all;
@@ -102,18 +102,19 @@ impl Teller {
     }
 
     /// All that is not spent goes back.
-    pub(super) fn give_back_all(&mut self) {
+    pub fn give_back_all(&mut self) {
         self.take_noted(Instant::now());
         for active in self.active.values_mut() {
             active.purse.give_back(0);
-            (active.is_due, active.is_low, active.need) = (true, false, Need::default());
+            // But what may have been granted to it, and did not arrive, comes first.
+            (active.is_due, active.is_low, active.need) = (true, active.is_unheard, Need::default());
             // It is the last word, and does not wait for its time.
             active.asked_at = None;
         }
     }
 
     /// The next message, if there is anything to say. Soft budgets need nothing of anybody.
-    pub(super) fn next(&mut self, now: Instant) -> Option<LeaseAsk> {
+    pub fn next(&mut self, now: Instant) -> Option<LeaseAsk> {
         self.take_noted(now);
         let closed_boots = self.closed_boots();
         let mut accounts = Vec::new();
@@ -139,7 +140,7 @@ impl Teller {
         due.filter_map(|active| Some(SELDOM.saturating_sub(now.saturating_duration_since(active.asked_at?)))).min()
     }
 
-    pub(super) fn answered(&mut self, grant: &LeaseGrant, now_ms: i64) {
+    pub fn answered(&mut self, grant: &LeaseGrant, now_ms: i64) {
         self.purses.set_clock(grant.unix_ms, now_ms);
         self.purses.heard();
         for lease in &grant.leases {
@@ -150,6 +151,7 @@ impl Teller {
                 refused: lease.refused_nano_usd,
                 free_at_ms: (lease.free_at_ms != 0).then_some(lease.free_at_ms),
             };
+            active.is_unheard = false;
             active.purse.granted(&grant, now_ms);
             if grant.refused > 0 {
                 // Too little for those who ask, here as elsewhere: together it may do for one of them.
@@ -177,7 +179,7 @@ impl Teller {
     }
 
     /// One that says nothing of budgets.
-    pub(super) fn bare(&mut self) -> LeaseAsk {
+    pub fn bare(&mut self) -> LeaseAsk {
         self.message(Vec::new())
     }
 
@@ -215,8 +217,8 @@ impl Active {
     fn new(purse: Arc<Purse>, now: Instant) -> Self {
         let spent = purse.accounts().iter().map(|account| account.spent).sum();
         let need = Need::default();
-        let (is_due, is_low) = (false, false);
-        Self { purse, need, is_due, is_low, asked_at: None, spent, looked_at: now, used_at: now, burn: 0 }
+        let (is_due, is_low, is_unheard) = (false, false, false);
+        Self { purse, need, is_due, is_low, is_unheard, asked_at: None, spent, looked_at: now, used_at: now, burn: 0 }
     }
 
     /// Whether something was spent since the last time.
@@ -254,6 +256,7 @@ impl Active {
     fn say(&mut self, figures: &[Account], now: Instant) -> Vec<LeaseAccount> {
         let need = std::mem::take(&mut self.need);
         let asks = std::mem::take(&mut self.is_low) && self.purse.terms().is_hard();
+        self.is_unheard |= asks;
         (self.is_due, self.asked_at) = (false, Some(now));
         if need.one > 0 {
             self.used_at = now;

@@ -226,3 +226,24 @@ fn a_purse_that_nobody_uses_gives_back_after_half_a_minute() {
     let account = *node.purse.accounts().last().expect("a window");
     assert_eq!(account.granted - account.returned - account.left, 10);
 }
+
+/// What was granted by an answer that never came was with nobody until more was asked for, which an idle node does not.
+#[test]
+fn what_an_answer_granted_that_was_lost_is_heard_of_and_goes_back() {
+    for is_the_end in [false, true] {
+        let mut ledger = Ledger { amount: 1000, boots: BTreeMap::new(), n_nodes: 1 };
+        let (mut node, now) = (Node::new(1, 1000), Instant::now());
+        assert!(node.purse.reserve(5, NOW).is_err());
+        node.talk(&mut ledger, now, true);
+        assert_eq!(ledger.boots["boot1"], (40, 0), "it was granted");
+        // The request has gone, and no other one comes.
+        for seconds in [1, 40, 80] {
+            match is_the_end {
+                false => node.teller.look(now + Duration::from_secs(seconds), NOW),
+                true => node.teller.give_back_all(),
+            }
+            node.talk(&mut ledger, now + Duration::from_secs(seconds), false);
+        }
+        assert_eq!(ledger.boots["boot1"], (40, 40), "and is free for others: {is_the_end}");
+    }
+}
