@@ -160,6 +160,8 @@ fn passed_over(target: &Value) -> String {
         "full" => "the limits set to its provider left no room".to_owned(),
         "cooling_down" => "it had asked for a pause, or refused the credential".to_owned(),
         "busy" => "as many requests waited for a place there as may".to_owned(),
+        "budget" => "the budget of its credential is spent".to_owned(),
+        "budget_unavailable" => "what its credential may still spend is not known to the node".to_owned(),
         "queue_timeout" => "no place there became free in time".to_owned(),
         other => other.to_owned(),
     };

@@ -1,4 +1,4 @@
-//! Which budgets a request counts in: those of its own that match it.
+//! Which budgets a request counts in: those of its own that match it, and those of whichever credential it goes with.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use gateway_model::set::Set;
 
 use crate::limits::purse::{Purse, Purses};
 use crate::selector::{Selector, Spender};
+use crate::shared::FundsAt;
 
 /// Budgets that several share, in the order of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +31,18 @@ impl Budgets {
     /// there is one.
     pub fn of(&self, spender: Spender<'_>) -> Vec<Arc<Purse>> {
         let own = spender.standing.purses(spender.caller);
-        let matching = self.0.iter().filter(|rule| rule.selector.selects(spender)).map(|rule| &rule.purse);
-        own.chain(matching).map(Arc::clone).collect()
+        let matching = self.matching(spender).filter(|rule| !rule.selector.is_of_credentials());
+        own.chain(matching.map(|rule| &rule.purse)).map(Arc::clone).collect()
+    }
+
+    /// Those that this request counts in when it is known with which credential it goes. Allocates only where there is one.
+    pub fn at_credentials(&self, spender: Spender<'_>) -> FundsAt {
+        let matching = self.matching(spender).filter(|rule| rule.selector.is_of_credentials());
+        matching.map(|rule| (Arc::clone(&rule.selector.credentials), Arc::clone(&rule.purse))).collect()
+    }
+
+    fn matching<'a>(&'a self, spender: Spender<'a>) -> impl Iterator<Item = &'a Rule> {
+        self.0.iter().filter(move |rule| rule.selector.selects(spender))
     }
 }
 

@@ -102,6 +102,10 @@ pub enum Skip {
     Queued,
     /// So long there is no room within the limits that the configuration sets it.
     Full(Duration),
+    /// The budget of its credential is spent; for so long, as far as that is known.
+    Spent(Option<Duration>),
+    /// What that may still spend is not known to this node, for now.
+    Unfunded,
 }
 
 /// By upstream model; of one provider.
@@ -132,6 +136,8 @@ impl Skip {
             Self::Busy => "busy",
             Self::Queued => "queue_timeout",
             Self::Full(_) => "full",
+            Self::Spent(_) => "budget",
+            Self::Unfunded => "budget_unavailable",
         }
     }
 
@@ -139,7 +145,8 @@ impl Skip {
     pub fn left(self) -> Option<Duration> {
         match self {
             Self::Open(left) | Self::CoolingDown(left) | Self::Full(left) => Some(left),
-            Self::OnTrial | Self::Unfit(_) | Self::Busy | Self::Queued => None,
+            Self::Spent(left) => left,
+            Self::OnTrial | Self::Unfit(_) | Self::Busy | Self::Queued | Self::Unfunded => None,
         }
     }
 }

@@ -130,6 +130,22 @@ impl Resolved {
         self.beside = beside;
     }
 
+    /// Whether it is known what each credential may spend; if not, the ledger has been asked just now, and it is worth waiting for its answer.
+    pub fn is_funded(&self) -> bool {
+        let mut is_funded = true;
+        let targets = self.targets().filter(|_| self.beside.has_budgets());
+        for target in targets {
+            let keyed = target.by_key.iter().map(AsRef::as_ref);
+            for target in keyed.chain(target.by_key.is_empty().then_some(target)) {
+                match self.beside.pay(&target.provider.account, target.price.as_ref()) {
+                    Ok(bill) => bill.settle(0),
+                    Err(refused) => is_funded &= !refused.is_asked(),
+                }
+            }
+        }
+        is_funded
+    }
+
     /// What the route says of models without a price.
     pub fn unpriced(&self) -> Option<Unpriced> {
         self.overrides.unpriced()

@@ -271,7 +271,7 @@ impl<'a> Plan<'a> {
                 Skip::Unfit(unfit) => !self.has_chosen && unfit.is_doubtful(),
                 Skip::Open(_) | Skip::OnTrial => is_panic,
                 // What is full stays so, whoever asks.
-                Skip::Full(_) | Skip::Busy | Skip::Queued => false,
+                Skip::Full(_) | Skip::Busy | Skip::Queued | Skip::Spent(_) | Skip::Unfunded => false,
             };
             if is_last_resort && let Ok(choice) = key::forced(Arc::clone(target), self.terms()) {
                 return Some(choice);

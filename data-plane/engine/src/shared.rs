@@ -4,13 +4,16 @@ mod parts;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_model::kind::limit::{LimitRule, Per};
 use gateway_model::set::Set;
 
 use crate::glob::Glob;
+use crate::limits::bill::{self, Bill};
+use crate::limits::purse::Purse;
 use crate::limits::{Asked, Limits, Owner};
+use crate::price::{self, Price, Usage};
 use crate::selector::{Selector, Spender};
 use parts::Parts;
 
@@ -34,11 +37,19 @@ enum Shared {
     Apart(Arc<Parts>),
 }
 
-/// Limits of credentials that a request takes of whichever is picked for it.
+/// The budgets of credentials, and which credentials those are.
+pub type FundsAt = Vec<(Arc<[Glob]>, Arc<Purse>)>;
+
+/// Limits and budgets of credentials that a request takes of whichever is picked for it.
 #[derive(Clone, Debug, Default)]
 pub struct AtCredentials {
     each: Vec<(Arc<[Glob]>, Arc<Limits>)>,
     pub(crate) asked: Asked,
+    purses: FundsAt,
+    /// What is set aside is the price of this.
+    expected: Usage,
+    /// By this machine's clock, when the request was admitted: that is the window of a budget which it counts in.
+    now_ms: i64,
 }
 
 /// What a rule with `per` tells apart, for operators.
@@ -81,7 +92,7 @@ impl SharedLimits {
     /// Those that this request takes when it is known with which credential it goes. Nothing is allocated where there are none.
     pub fn at_credentials(&self, spender: Spender<'_>, asked: Asked, now: impl Fn() -> Instant) -> AtCredentials {
         // Each node has its part: nothing waits for a loan while a credential is picked.
-        let mut at = AtCredentials { each: Vec::new(), asked: Asked { yields: false, ..asked } };
+        let mut at = AtCredentials { asked: Asked { yields: false, ..asked }, ..AtCredentials::default() };
         let rules = self.0.iter().filter(|rule| rule.selector.is_of_credentials());
         for Rule { selector, limits, .. } in rules.filter(|rule| rule.selector.selects(spender)) {
             let mut found = Vec::new();
@@ -102,11 +113,47 @@ impl SharedLimits {
 // === impl AtCredentials ===
 
 impl AtCredentials {
+    /// These budgets as well, of which the price of so much is set aside.
+    #[must_use]
+    pub fn paying(self, purses: FundsAt, expected: Usage, now_ms: i64) -> Self {
+        Self { purses, expected, now_ms, ..self }
+    }
+
     /// Those of this credential.
     pub fn of(&self, account: &str) -> impl Iterator<Item = Arc<Limits>> {
-        let is_of = move |globs: &[Glob]| globs.iter().any(|glob| glob.matches(account));
-        self.each.iter().filter(move |(globs, _)| is_of(globs)).map(|(_, limits)| Arc::clone(limits))
+        self.each.iter().filter(move |(globs, _)| is_of(globs, account)).map(|(_, limits)| Arc::clone(limits))
     }
+
+    /// Whether any credential has a budget that the request counts in.
+    pub fn has_budgets(&self) -> bool {
+        !self.purses.is_empty()
+    }
+
+    /// How long what was refused will be, as far as that is known.
+    pub(crate) fn left(&self, refused: &bill::Refused) -> Option<Duration> {
+        refused.left(self.now_ms)
+    }
+
+    /// Money for the request from all budgets of this credential, or from none. Nothing is waited for.
+    pub fn pay(&self, account: &str, price: Option<&Price>) -> Result<Bill, bill::Refused> {
+        if self.purses.is_empty() {
+            return Ok(Bill::default());
+        }
+        let purses = purses_of(&self.purses, account);
+        // Of what nobody knows the price of a little is taken, as of other budgets.
+        let nano = price.and_then(|price| price::cost(&self.expected, price)).unwrap_or(0);
+        Bill::reserve(&purses, nano, self.now_ms)
+    }
+}
+
+/// Those of this credential, of what was found for any.
+pub fn purses_of(purses: &[(Arc<[Glob]>, Arc<Purse>)], account: &str) -> Vec<Arc<Purse>> {
+    let of = purses.iter().filter(|(globs, _)| is_of(globs, account));
+    of.map(|(_, purse)| Arc::clone(purse)).collect()
+}
+
+fn is_of(globs: &[Glob], account: &str) -> bool {
+    globs.iter().any(|glob| glob.matches(account))
 }
 
 // === impl Shared ===

@@ -9,7 +9,7 @@ use gateway_engine::limits::{self, Asked, EXPECTED_OUTPUT, Permit, Scopes};
 use gateway_engine::price;
 use gateway_engine::resolve::Resolved;
 use gateway_engine::selector::Spender;
-use gateway_engine::shared::AtCredentials;
+use gateway_engine::shared::{self, AtCredentials, FundsAt};
 use gateway_engine::snapshot::{Provider, Snapshot, Target};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::{Units, Usage};
@@ -40,14 +40,40 @@ pub(crate) async fn pay(leases: &Leases, purses: &[Arc<Purse>], nano: i64) -> Re
     Err(refused.failure(clock::unix_ms()))
 }
 
+/// Those of the credential beside them, where that is known: of what passes as it is.
+pub(crate) fn purses_at(
+    snapshot: &Snapshot,
+    account: &Account,
+    models: [&str; 2],
+    account_name: &str,
+) -> Vec<Arc<Purse>> {
+    let mut purses = purses(snapshot, account, models);
+    purses.extend(shared::purses_of(&snapshot.budgets.at_credentials(spender(account, models)), account_name));
+    purses
+}
+
+/// Fills what credentials may spend before one is picked, for nothing waits then. A second at most, and not at all where that is known.
+pub(crate) async fn fund(leases: &Leases, resolved: &Resolved) {
+    let attempt = || if resolved.is_funded() { Ok(()) } else { Err(()) };
+    if attempt().is_err() {
+        // Whoever picks one finds what there is.
+        let _ = Box::pin(leases.retry(attempt, |_| true)).await;
+    }
+}
+
+/// What the request may use, before anybody knows.
+pub(crate) fn expected(asked: Asked, units: Units) -> Usage {
+    let output = asked.max_output.unwrap_or(EXPECTED_OUTPUT);
+    match units {
+        Units::None => Usage { input: asked.n_input, output, ..Usage::default() },
+        units => Usage::of_units(units),
+    }
+}
+
 /// What the request costs at whichever target serves it: the most of them, so that a limit of its reply is a limit of its cost. 0 where
 /// no price is known.
 pub(crate) fn most(resolved: &Resolved, asked: Asked, units: Units) -> i64 {
-    let output = asked.max_output.unwrap_or(EXPECTED_OUTPUT);
-    let usage = match units {
-        Units::None => Usage { input: asked.n_input, output, ..Usage::default() },
-        units => Usage::of_units(units),
-    };
+    let usage = expected(asked, units);
     resolved.targets().filter_map(|target| cost(target, &usage)).max().unwrap_or(0)
 }
 
@@ -64,6 +90,11 @@ pub(crate) fn check_priced(resolved: &Resolved) -> Result<(), Box<Failure>> {
 /// Everybody whose limits a request of this account takes.
 pub(crate) fn scopes(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> Scopes {
     account.scopes().sharing(snapshot.shared_limits.of(spender(account, models), Instant::now))
+}
+
+/// The budgets of credentials that a request of this account counts in, when it is known with which it goes.
+pub(crate) fn purses_of_credentials(snapshot: &Snapshot, account: &Account, models: [&str; 2]) -> FundsAt {
+    snapshot.budgets.at_credentials(spender(account, models))
 }
 
 /// What this account may use of whichever credential is picked. Empty without such limits, at the price of a look.

@@ -52,6 +52,8 @@ pub(crate) struct Entry {
     started: Instant,
     permit: Option<Permit>,
     bill: Bill,
+    /// Of the budgets of the credential that it goes with, at the target that answers.
+    bill_there: Bill,
     /// At so many bytes of content it is time to look whether the bill is still enough.
     due: u64,
     growing: Option<Box<Growing>>,
@@ -116,6 +118,7 @@ impl Record {
             started,
             permit: None,
             bill: Bill::default(),
+            bill_there: Bill::default(),
             due: u64::MAX,
             growing: None,
             charged_beside: 0,
@@ -285,7 +288,8 @@ impl Record {
     }
 
     /// The places at the target that answers, and who was passed over before.
-    pub(crate) fn seated(&mut self, seat: Seat, slot: Option<Slot>, skipped: &[(Arc<Target>, Skip)]) {
+    pub(crate) fn seated(&mut self, mut seat: Seat, slot: Option<Slot>, skipped: &[(Arc<Target>, Skip)]) {
+        self.pays_there(seat.take_bill());
         self.seat = Some(seat);
         self.slot = slot;
         self.passed_over(skipped);

@@ -8,6 +8,7 @@ use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
 
 use super::{Health, Skip, cools_down, counts};
+use crate::limits::bill::Bill;
 use crate::limits::quota::{self, Quota};
 use crate::limits::{self, Asked, Limits, Permit, Scopes, Settlement};
 use crate::policy::Breaker;
@@ -23,6 +24,8 @@ pub struct Seat {
     key: Option<Box<Place>>,
     /// What it takes of limits that whoever asks has of the credential. Boxed likewise.
     held: Option<Box<Held>>,
+    /// What is set aside of the credential's budgets. Given back with the place, but for who has taken it out.
+    bill: Bill,
     since: Instant,
     outcome: Outcome,
 }
@@ -82,7 +85,7 @@ impl Seat {
     }
 
     fn at(place: Place, now: Instant) -> Self {
-        Self { place, key: None, held: None, since: now, outcome: Outcome::Unknown }
+        Self { place, key: None, held: None, bill: Bill::default(), since: now, outcome: Outcome::Unknown }
     }
 
     /// Takes a place at one of several keys as well, where that may be used. Keys cool down with or without a breaker: there are
@@ -136,6 +139,20 @@ impl Seat {
         let permit = admitted.map_err(|refused| Skip::Full(refused.failure.retry_after.unwrap_or(SOON)))?;
         self.held = Some(Box::new(Held { permit, used: None }));
         Ok(())
+    }
+
+    /// What is set aside for it of the credential's budgets.
+    pub(crate) fn funded(&mut self, bill: Bill) {
+        self.bill = bill;
+    }
+
+    pub fn bill(&self) -> &Bill {
+        &self.bill
+    }
+
+    /// Whoever has it settles it, by what was used at this place.
+    pub fn take_bill(&mut self) -> Bill {
+        std::mem::take(&mut self.bill)
     }
 
     /// Nobody was asked: nothing was taken of any limit.
@@ -209,6 +226,8 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        // Nobody has answered, or nobody is charged for it.
+        self.take_bill().settle(0);
         if let Some(held) = self.held.take()
             && let Held { permit, used: Some(usage) } = *held
         {

@@ -23,6 +23,8 @@ pub struct Refused {
 
 /// A request of which nobody knows what it costs takes this, so that a budget that is spent stops it.
 const LEAST: i64 = 1;
+/// After which it is worth trying again where the ledger was not heard.
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 // === impl Bill ===
 
@@ -91,25 +93,40 @@ impl Refused {
         self.short == Short::Asked
     }
 
+    /// How long there will be no more, as far as that is known; a moment where only this node has too little for now.
+    pub fn left(&self, now_ms: i64) -> Option<Duration> {
+        match self.short {
+            Short::Exhausted { until_ms } => {
+                let left = until_ms.and_then(|until_ms| u64::try_from(until_ms.saturating_sub(now_ms)).ok());
+                left.map(Duration::from_millis)
+            }
+            Short::Asked | Short::Unavailable => Some(A_MOMENT),
+        }
+    }
+
+    /// Whether there is no more, and not only none that is known here.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self.short, Short::Exhausted { .. })
+    }
+
     /// 429: until the window ends where the money is spent, else for a moment.
     pub fn failure(&self, now_ms: i64) -> Box<Failure> {
         let terms = self.purse.terms();
         let (owner, amount, window) = (owner(self.purse.id()), terms.amount_at(now_ms), terms.window);
-        let (code, message, after) = match self.short {
-            Short::Exhausted { until_ms } => {
-                let after = until_ms.and_then(|until_ms| u64::try_from(until_ms.saturating_sub(now_ms)).ok());
+        let (code, message) = match self.short {
+            Short::Exhausted { .. } => {
                 let message = format!("{owner} has no budget left for this request: ${amount} ({window}).");
-                (Code::RateLimited, message, after.map(Duration::from_millis))
+                (Code::RateLimited, message)
             }
             Short::Asked | Short::Unavailable => {
                 let message = format!(
                     "what {owner} may still spend of its budget of ${amount} ({window}) is not known to this node, and the control \
                      plane does not answer; try again"
                 );
-                (Code::BudgetUnavailable, message, Some(Duration::from_secs(1)))
+                (Code::BudgetUnavailable, message)
             }
         };
-        let mut failure = Failure::new(code, message).with_retry_after(after);
+        let mut failure = Failure::new(code, message).with_retry_after(self.left(now_ms));
         failure.limit_kind = Some("budget");
         Box::new(failure)
     }

@@ -145,7 +145,21 @@ fn chosen(
 
 impl Terms<'_> {
     fn beside(&self, seat: &mut Seat, target: &Target) -> Result<(), Skip> {
-        seat.beside(self.beside.of(&target.provider.account), self.beside.asked, self.now)
+        let account = &target.provider.account;
+        let bill = self.beside.pay(account, target.price.as_ref()).map_err(|refused| match refused.is_exhausted() {
+            true => Skip::Spent(self.beside.left(&refused)),
+            false => Skip::Unfunded,
+        })?;
+        match seat.beside(self.beside.of(account), self.beside.asked, self.now) {
+            Ok(()) => {
+                seat.funded(bill);
+                Ok(())
+            }
+            Err(skip) => {
+                bill.settle(0);
+                Err(skip)
+            }
+        }
     }
 
     fn want(&self, keyed: &Target) -> bool {

@@ -133,6 +133,7 @@ impl Outbound<'_> {
         };
         let queued = queued_at.elapsed();
         let number = record.attempt_began(&target, lane.name());
+        record.attempt_funded(seat.bill());
         if slot.is_some() {
             record.queued(queued);
         }
@@ -215,8 +216,8 @@ impl Asked {
     }
 
     /// Another one was faster; its places are free.
-    pub(super) fn lost(self, record: &mut Record) {
-        record.lost(self.number, &self.target);
+    pub(super) fn lost(mut self, record: &mut Record) {
+        record.lost(self.number, &self.target, self.seat.take_bill());
     }
 
     pub(super) fn failed(&mut self, failure: &Failure, now: std::time::Instant, record: &mut Record) {
@@ -246,6 +247,37 @@ impl Asked {
     }
 }
 
+/// Where everybody who is not at a limit has no money: as for any other budget that is spent.
+fn no_money(model: &str, skipped: &[(Arc<Target>, Skip)]) -> Option<Box<Failure>> {
+    let is_bound = |(_, skip): &(_, Skip)| matches!(skip, Skip::Full(_) | Skip::Spent(_) | Skip::Unfunded);
+    let is_paid = |(_, skip): &(_, Skip)| !matches!(skip, Skip::Spent(_) | Skip::Unfunded);
+    if !skipped.iter().all(is_bound) || skipped.iter().all(is_paid) {
+        return None;
+    }
+    let is_known = !skipped.iter().any(|(_, skip)| *skip == Skip::Unfunded);
+    let (code, message) = match is_known {
+        true => (
+            Code::RateLimited,
+            format!(
+                "every credential that could serve `{model}` has no budget left for this request, or is at its limits."
+            ),
+        ),
+        false => (
+            Code::BudgetUnavailable,
+            format!(
+                "what the credentials that could serve `{model}` may still spend is not known to this node, and the control plane does \
+                 not answer; try again"
+            ),
+        ),
+    };
+    // Whoever is free first.
+    let left = skipped.iter().filter_map(|(_, skip)| skip.left()).min();
+    let left = if is_known { left } else { Some(Duration::from_secs(1)) };
+    let mut failure = Failure::new(code, message).with_retry_after(left);
+    failure.limit_kind = Some("budget");
+    Some(Box::new(failure))
+}
+
 /// Nobody could be asked at all.
 fn nobody_left(model: &str, skipped: &[(Arc<Target>, Skip)], resolved: &Resolved) -> Box<Failure> {
     let unwell = skipped.iter().filter(|(_, skip)| !matches!(skip, Skip::Unfit(_)));
@@ -256,6 +288,9 @@ fn nobody_left(model: &str, skipped: &[(Arc<Target>, Skip)], resolved: &Resolved
         let message = format!("every target of `{model}` is disabled, or its selectors find none; enable one");
         return Box::new(Failure::new(Code::ModelNotFound, message).with_status(503));
     };
+    if let Some(failure) = no_money(model, skipped) {
+        return failure;
+    }
     if skipped.iter().all(|(_, skip)| matches!(skip, Skip::Full(_))) {
         let message = format!("every target of `{model}` is at the limits that the configuration sets its provider");
         return Box::new(Failure::new(Code::UpstreamRateLimited, message).with_retry_after(skip.left()));

@@ -140,17 +140,23 @@ impl Gateway {
             record.receipted(body, resolved.targets().next().and_then(|target| target.price.clone()));
         }
         let models: [&str; 2] = [&facts.model, &resolved.model.name];
-        let purses = match errand {
-            Errand::CountTokens => Vec::new(),
-            _ => billing::purses(snapshot, account, models),
+        let (purses, funds) = match errand {
+            Errand::CountTokens => Default::default(),
+            _ => {
+                (billing::purses(snapshot, account, models), billing::purses_of_credentials(snapshot, account, models))
+            }
         };
         let scopes = billing::scopes(snapshot, account, models);
-        if errand != Errand::CountTokens && (!purses.is_empty() || scopes.count_input()) {
+        if errand != Errand::CountTokens && (!purses.is_empty() || !funds.is_empty() || scopes.count_input()) {
             asked.n_input = estimate::n_input(operation, resolved, (body, facts));
             record.estimated(asked.n_input);
         }
+        let pays_there = !funds.is_empty();
         let beside = billing::at_credentials(snapshot, account, models, asked);
-        resolved.within(beside);
+        resolved.within(beside.paying(funds, billing::expected(asked, units), clock::unix_ms()));
+        if pays_there {
+            billing::fund(&self.leases, resolved).await;
+        }
         let most = if purses.is_empty() { 0 } else { billing::most(resolved, asked, units) };
         let bill = billing::pay(&self.leases, &purses, most).await?;
         let (permit, bill) = billing::admit((&self.leases, &self.limit_store), snapshot, scopes, asked, bill).await?;
@@ -160,6 +166,9 @@ impl Gateway {
         }
         record.charged_by(units);
         record.billed(bill, &self.leases);
+        if pays_there {
+            record.grows_there(&self.leases);
+        }
         record.admitted(permit);
         Ok(rates)
     }

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway_engine::limits::bill::Bill;
 use gateway_engine::price;
 use gateway_engine::snapshot::Target;
 use gateway_wire::v1;
 
+use super::billed::charges;
 use super::written::{tokens, units};
 use super::{Record, micros};
 
@@ -33,7 +35,7 @@ impl Record {
 
     /// Another attempt has answered before this one, which is let go. The prompt has been read and is charged, as a usage event of its
     /// own: by its tokens where they were counted for a limit or a budget, else by its bytes.
-    pub(crate) fn lost(&mut self, number: usize, target: &Arc<Target>) {
+    pub(crate) fn lost(&mut self, number: usize, target: &Arc<Target>, bill: Bill) {
         let (usage, settled_by) = self.unsaid(0);
         let cost = target.price.as_ref().and_then(|price| price::cost(&usage, price));
         let now = micros(self.started);
@@ -44,7 +46,7 @@ impl Record {
             attempt.cost_nano_usd = cost.unwrap_or_default();
         }
         if !self.admitted || self.is_free {
-            return;
+            return bill.settle(0);
         }
         let event = v1::UsageEvent {
             id: format!("{}-{number}", self.log.id),
@@ -62,11 +64,12 @@ impl Record {
             tier: String::new(),
             // Nobody was answered.
             status: 0,
-            charges: self.charges(cost.unwrap_or(0)),
+            charges: charges(&[&self.bill, &bill], cost.unwrap_or(0)),
             ..self.usage_event()
         };
         self.sinks.spool.started(&event);
         self.sinks.spool.settled(&event);
+        bill.settle(event.cost_nano_usd);
         self.charged_beside(event.cost_nano_usd);
     }
 }

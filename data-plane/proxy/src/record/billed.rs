@@ -38,6 +38,12 @@ impl Record {
         self.bill = bill;
     }
 
+    /// Whoever answers may be paid for by budgets of its credential, of which more is taken as the reply grows.
+    pub(crate) fn grows_there(&mut self, leases: &Arc<Leases>) {
+        let growing = || Box::new(Growing { leases: Arc::clone(leases), waiting: None });
+        self.growing.get_or_insert_with(growing);
+    }
+
     /// Whether it is time to look at what the reply costs. One comparison; never true without a budget.
     pub(crate) fn is_due(&self) -> bool {
         self.n_output_bytes >= self.due
@@ -76,7 +82,11 @@ impl Record {
         let cost = |n_bytes| self.cost_by_now(n_bytes);
         let ahead = cost(self.n_output_bytes.saturating_add(2 * STEP));
         let Some((used, ahead)) = cost(self.n_output_bytes).zip(ahead) else { return Ok(()) };
-        self.bill.grow(used, ahead, now_ms)
+        self.bill.grow(used, ahead, now_ms)?;
+        // Who answers is charged for what it answers.
+        let here = |nano: i64| nano.saturating_sub(self.charged_beside);
+        let (used, ahead) = (here(used), here(ahead));
+        self.bill_there.grow(used, ahead, now_ms)
     }
 
     /// Of so many bytes of content, and of what was told before by others; `None` without a price.
@@ -96,15 +106,33 @@ impl Record {
         self.n_input = Some(n_input);
     }
 
+    /// The attempt that is about to be made is paid for by its credential's budgets as well. Said before it is made, so that it is charged
+    /// also if the process dies.
+    pub(crate) fn attempt_funded(&mut self, bill: &Bill) {
+        if !bill.is_empty() && self.admitted {
+            let mut event = self.usage_event();
+            event.charges.extend(bill.holds().map(|(budget, start, nano)| charge(budget, start, nano)));
+            self.sinks.spool.started(&event);
+        }
+    }
+
+    /// Who answers is paid for by this.
+    pub(super) fn pays_there(&mut self, bill: Bill) {
+        if !bill.is_empty() {
+            self.due = self.due.min(STEP);
+        }
+        self.bill_there = bill;
+    }
+
     /// What is charged if the process dies before the request has ended.
     pub(super) fn reserved(&self) -> Vec<v1::Charge> {
-        let holds = self.bill.holds();
+        let holds = self.bill.holds().chain(self.bill_there.holds());
         holds.map(|(budget, window_start_ms, nano_usd)| charge(budget, window_start_ms, nano_usd)).collect()
     }
 
     /// So much of each budget that it counts in.
     pub(super) fn charges(&self, nano_usd: i64) -> Vec<v1::Charge> {
-        self.bill.holds().map(|(budget, window_start_ms, _)| charge(budget, window_start_ms, nano_usd)).collect()
+        charges(&[&self.bill, &self.bill_there], nano_usd)
     }
 
     /// An event of its own has charged so much, beside what the request's own will.
@@ -114,7 +142,14 @@ impl Record {
 
     pub(super) fn settle_bill(&mut self, nano_usd: i64) {
         std::mem::take(&mut self.bill).settle(nano_usd.saturating_add(self.charged_beside));
+        std::mem::take(&mut self.bill_there).settle(nano_usd);
     }
+}
+
+/// So much of each budget of these bills.
+pub(super) fn charges(bills: &[&Bill], nano_usd: i64) -> Vec<v1::Charge> {
+    let holds = bills.iter().flat_map(|bill| bill.holds());
+    holds.map(|(budget, window_start_ms, _)| charge(budget, window_start_ms, nano_usd)).collect()
 }
 
 fn charge(budget: &str, window_start_ms: i64, nano_usd: i64) -> v1::Charge {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use gateway_engine::limits::bill::Bill;
 use gateway_engine::price;
 use gateway_engine::snapshot::Target;
 use gateway_ir::failure::Failure;
@@ -10,7 +11,7 @@ use gateway_ir::usage::Usage;
 use gateway_wire::v1;
 
 use super::Record;
-use super::billed::STEP;
+use super::billed::{STEP, charges};
 use super::written::tokens;
 
 /// What came before whoever tells the reply now.
@@ -18,6 +19,8 @@ use super::written::tokens;
 pub(super) struct Earlier {
     /// Who broke off, while others are asked; its number among the attempts, and when its reply had begun.
     halted: Option<(Arc<Target>, usize, u64)>,
+    /// What was set aside for them of their credential's budgets.
+    bill_there: Bill,
     pub(super) usage: Usage,
     /// `None` where something of it has no price.
     pub(super) cost: Option<i64>,
@@ -41,8 +44,11 @@ impl Record {
             failure.code.name().clone_into(&mut attempt.error_code);
         }
         let halted = self.target.clone().map(|target| (target, number, self.log.first_byte_us));
+        let bill_there = std::mem::take(&mut self.bill_there);
         let earlier = self.earlier.get_or_insert_with(|| Box::new(Earlier { cost: Some(0), ..Earlier::default() }));
         earlier.halted = halted;
+        // Nobody was charged for one that never told anything.
+        std::mem::replace(&mut earlier.bill_there, bill_there).settle(0);
     }
 
     /// Who has broken off.
@@ -70,6 +76,8 @@ impl Record {
         else {
             return;
         };
+        let bill_there =
+            self.earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.bill_there)).unwrap_or_default();
         let cost = target.price.as_ref().and_then(|price| price::cost(used, price));
         if let Some(attempt) = self.log.attempts.get_mut(number) {
             attempt.tokens = Some(tokens(used));
@@ -96,12 +104,15 @@ impl Record {
                 // The request is counted once, with whoever ends it.
                 status: 0,
                 units: None,
-                charges: self.charges(cost.unwrap_or(0)),
+                charges: charges(&[&self.bill, &bill_there], cost.unwrap_or(0)),
                 ..self.usage_event()
             };
             self.sinks.spool.started(&event);
             self.sinks.spool.settled(&event);
+            bill_there.settle(event.cost_nano_usd);
             self.charged_beside(event.cost_nano_usd);
+        } else {
+            bill_there.settle(0);
         }
         if let Some(earlier) = &mut self.earlier {
             earlier.usage = earlier.usage.plus(used);
@@ -125,6 +136,7 @@ impl Record {
         if let Some((target, number, first_byte_us)) = earlier.halted.take() {
             told = Some(number);
             entry.target = Some(target);
+            std::mem::replace(&mut entry.bill_there, std::mem::take(&mut earlier.bill_there)).settle(0);
             entry.log.first_byte_us = first_byte_us;
         }
         if earlier.is_continued

@@ -112,7 +112,11 @@ fn config(told: &Upstream, sound: &Upstream, gone: &Dead) -> String {
         ["told", "sound", "gone"]
             .map(|name| format!("  - {{provider: {name}, model: x, input_per_1m: 1000, output_per_1m: 3000}}\n"))
             .concat(),
-        "budgets: [{name: all, amount_usd: 1000, window: monthly, match: {models: [\"*\"]}}]\n".to_owned(),
+        "budgets:
+  - {name: all, amount_usd: 1000, window: monthly, match: {models: [\"*\"]}}
+  - {name: accounts, amount_usd: 1000, window: monthly, match: {credentials: [\"*\"]}}
+"
+        .to_owned(),
         format!(
             "keys:\n  - {{name: test, secret: {KEY}, limits: {{concurrency: 1, tpm: 100000000, rpm: 100000}}, \
              budget: {{amount_usd: 1000, window: monthly}}}}\n"
@@ -186,8 +190,8 @@ async fn settle_every_exit() {
             assert_ne!(records[n_ended - 1]["limit_kind"], "parallel", "{}: {}", exit.name, records[n_ended - 1]);
             let spent = settled(&gateway, exit.name).await;
             let counted: i64 = records.iter().map(cost).sum();
-            // The key's own budget and the shared one.
-            assert_eq!(spent, 2 * counted, "{} ({status}): {}", exit.name, records[n_ended - 1]);
+            // The key's own budget, the shared one, and that of whoever is asked.
+            assert_eq!(spent, 3 * counted, "{} ({status}): {}", exit.name, records[n_ended - 1]);
         }
     }
     let told = read(client().get(gateway.url("/statsz"))).await.json();

@@ -116,3 +116,42 @@ fn response() -> Value {
          "content": [{"type": "output_text", "text": "hello", "annotations": []}]}],
         "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}})
 }
+
+/// A reply of one word costs a cent: one key may spend two of them, the other one.
+#[tokio::test]
+async fn a_key_whose_budget_is_spent_is_passed_over() {
+    let upstream = Upstream::start().await;
+    upstream.respond_with(|received| openai::answer(received, "Yes"));
+    let budgets = "prices: [{provider: p, model: up, input_per_1m: 0, output_per_1m: 10000}]
+budgets:
+  - {name: of-main, match: {credentials: [\"p#main\"]}, amount_usd: 0.02, window: monthly}
+  - {name: of-spare, match: {credentials: [\"p#s*\"], keys: [test]}, amount_usd: 0.01, window: monthly}
+  - {name: of-others, match: {credentials: [\"p*\"], keys: [other]}, amount_usd: 0.01, window: monthly}
+";
+    let gateway = Gateway::start(&(config(&upstream.url(), TWO) + budgets)).await;
+    let question = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "Is it?"}]});
+    for _ in 0..3 {
+        assert_eq!(gateway.chat(&question).await.status, 200);
+    }
+    let mut asked: Vec<_> = upstream.requests().iter().map(shown).collect();
+    asked.sort();
+    assert_eq!(asked, ["key-main-0001", "key-main-0001", "key-spare-0002"]);
+    let refused = gateway.chat(&question).await;
+    assert_eq!((refused.status, refused.header("x-gateway-limit-kind")), (429, Some("budget")), "{}", refused.text);
+    let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("until the month ends");
+    assert!(wait > 1 && refused.text.contains("no budget left"), "{wait}: {}", refused.text);
+    let records = gateway.records(4).await;
+    let mut passed_over: Vec<_> = records[3]["passed_over"].as_array().expect("a list").iter().collect();
+    passed_over.sort_by_key(|target| target["provider_key"].to_string());
+    let told: Vec<_> = passed_over.iter().map(|target| [&target["provider_key"], &target["reason"]]).collect();
+    assert_eq!(told, [[&json!("main"), &json!("budget")], [&json!("spare"), &json!("budget")]]);
+    let told = read(client().get(gateway.url("/statsz"))).await.json();
+    let budgets = &told["budgets"];
+    assert_eq!((&budgets["spent_nano_usd"], &budgets["open_requests"]), (&json!(30_000_000), &json!(0)), "{told}");
+
+    // What passes as it is goes with the first key, whose budget is spent.
+    let passed = read(gateway.post("/proxy/p/v1/chat/completions", &json!({"model": "up", "messages": []}))).await;
+    assert_eq!((passed.status, passed.header("x-gateway-limit-kind")), (429, Some("budget")), "{}", passed.text);
+    assert_eq!(upstream.requests().len(), 3);
+    gateway.stop().await;
+}

@@ -87,8 +87,8 @@ pub struct Match {
     pub models: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Of limits only: with what an upstream is asked, as `provider`, or `provider#key` where that has several (`openai#team-a`). Such
-    /// a limit is taken when its credential is picked, and who has none left of it is passed over.
+    /// With what an upstream is asked, as `provider`, or `provider#key` where that has several (`openai#team-a`). Such a limit or budget is
+    /// taken when its credential is picked, and who has none left of it is passed over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<String>,
 }

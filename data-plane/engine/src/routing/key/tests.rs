@@ -1,15 +1,18 @@
 //! Which key of several goes with a request, which is left alone, and for how long.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::usage::Usage;
+use gateway_model::kind::budget::Window;
 use http::HeaderMap;
 
 use super::super::{Choice, Shape, plan};
 use crate::compile::compile_over;
 use crate::health::Skip;
 use crate::limits::Asked;
+use crate::limits::purse::{Grant, Purse};
 use crate::resolve::{Ask, Resolved, resolve};
 use crate::selector::Spender;
 use crate::snapshot::Snapshot;
@@ -216,4 +219,89 @@ fn who_is_not_asked_after_all_takes_nothing_of_a_credential() {
     drop(first);
     assert!(plan(&resolved, Shape::default(), now).next().is_some());
     assert!(plan(&resolved, Shape::default(), now).next().is_none(), "two a minute");
+}
+
+/// Gives the first budget of a credential so much of what it may spend, and says that there is no more.
+fn grant(snapshot: &Snapshot, nano: i64) -> Arc<Purse> {
+    let (caller, standing) = (caller(&["*"]), Standing::default());
+    let spender = Spender { caller: &caller, standing: &standing, models: ["m", "m"] };
+    assert!(snapshot.budgets.of(spender).is_empty(), "they are paid when a credential is picked");
+    let (_, purse) = snapshot.budgets.at_credentials(spender).swap_remove(0);
+    let window = purse.terms().window.at(UNIX_MS);
+    purse.granted(&Grant { window, granted: nano, refused: 1, free_at_ms: Some(window.end_ms) }, UNIX_MS);
+    purse
+}
+
+fn paying(snapshot: &Snapshot, model: &str) -> Resolved {
+    let mut resolved = resolved(snapshot, model, None);
+    let (caller, standing) = (caller(&["*"]), Standing::default());
+    let spender = Spender { caller: &caller, standing: &standing, models: [model, model] };
+    let expected = Usage { input: 10, output: 20, ..Usage::default() };
+    let beside = snapshot.shared_limits.at_credentials(spender, Asked::default(), Instant::now);
+    resolved.within(beside.paying(snapshot.budgets.at_credentials(spender), expected, UNIX_MS));
+    resolved
+}
+
+const UNIX_MS: i64 = 1_800_000_000_000;
+
+/// A token costs a thousandth of a dollar.
+const BUDGET: &str = "prices: [{provider: p, model: up, input_per_1m: 1000, output_per_1m: 1000}]
+budgets: [{name: of-a, match: {credentials: [\"p#a\"]}, amount_usd: 1, window: daily}]
+";
+
+#[test]
+fn whose_budget_is_spent_is_passed_over() {
+    let snapshot = snapshot(&(yaml(TWO, "") + BUDGET));
+    let (now, thirty) = (Instant::now(), 30_000_000);
+    let purse = grant(&snapshot, 2 * thirty);
+    let left = || purse.accounts().last().map(|account| (account.left, account.n_open)).expect("a window");
+    let resolved = paying(&snapshot, "alone");
+    let asked = || plan(&resolved, Shape::default(), now).next().expect("somebody");
+    let by_turns = [asked(), asked()];
+    let mut names = by_turns.each_ref().map(account);
+    names.sort();
+    assert_eq!((names, left()), (["p#a".to_owned(), "p#b".to_owned()], (thirty, 1)));
+    drop(by_turns);
+    assert_eq!(left(), (2 * thirty, 0), "nobody has answered");
+
+    // Two requests may be under way.
+    let held: Vec<_> = (0..4).map(|_| asked()).collect();
+    assert_eq!((held.iter().filter(|choice| account(choice) == "p#a").count(), left()), (2, (0, 2)));
+    let mut plan_of_next = plan(&resolved, Shape::default(), now);
+    let next: Vec<_> = (0..2).map_while(|_| plan_of_next.next()).map(|choice| account(&choice)).collect();
+    assert_eq!(next[0], "p#b", "{next:?}");
+    for mut choice in held {
+        let bill = choice.seat.take_bill();
+        bill.settle(1_000_000);
+    }
+    assert_eq!(left(), (2 * thirty - 2_000_000, 0), "what was taken out is settled by whoever has it");
+}
+
+#[test]
+fn nobody_is_left_whose_budget_allows_it() {
+    let snapshot = snapshot(&(yaml("{name: a, key: ka}", "") + BUDGET));
+    let now = Instant::now();
+    assert!(!paying(&snapshot, "alone").is_funded(), "the ledger has been asked");
+    let mut unknown = paying(&snapshot, "alone");
+    assert!(plan(&unknown, Shape::default(), now).next().is_none());
+    grant(&snapshot, 29_000_000);
+    assert!(paying(&snapshot, "alone").is_funded(), "there is nothing to wait for");
+    unknown = paying(&snapshot, "alone");
+    let mut planned = plan(&unknown, Shape::default(), now);
+    assert!(planned.next().is_none());
+    let until_midnight = Window::Daily.at(UNIX_MS).end_ms - UNIX_MS;
+    let left = Duration::from_millis(until_midnight.try_into().expect("later"));
+    assert_eq!(planned.skipped[0].1, Skip::Spent(Some(left)));
+}
+
+#[test]
+fn a_limit_that_refuses_gives_the_money_back() {
+    let rules = "limits: [{name: of-a, match: {credentials: [\"p#a\"]}, limits: {rpm: 1}}]\n";
+    let snapshot = snapshot(&(yaml("{name: a, key: ka}", "") + BUDGET + rules));
+    let (now, purse) = (Instant::now(), grant(&snapshot, 60_000_000));
+    let resolved = paying(&snapshot, "alone");
+    drop(plan(&resolved, Shape::default(), now).next().expect("room"));
+    assert!(plan(&resolved, Shape::default(), now).next().is_none(), "one in a minute");
+    let account = *purse.accounts().last().expect("a window");
+    assert_eq!((account.left, account.spent, account.n_open), (60_000_000, 0, 0));
 }

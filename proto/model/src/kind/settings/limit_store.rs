@@ -8,7 +8,7 @@ use crate::policy::Fault;
 use crate::unit::Span;
 
 /// Rates and requests at once are counted by a server that all nodes ask with each request, rather than by the nodes, each its part.
-/// Budgets are not: their money is leased by the control plane.
+/// Budgets are not: their money is leased by the control plane, whose database forgets nothing that is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitStore {

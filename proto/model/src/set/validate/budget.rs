@@ -14,10 +14,6 @@ pub(super) fn of(budget: Option<Budget>, findings: &mut Findings<'_>) {
 pub(super) fn rule(rule: &BudgetRule, findings: &mut Findings<'_>) {
     findings.all(Some(rule.budget().faults()));
     selects(&rule.matcher, findings);
-    if !rule.matcher.credentials.is_empty() {
-        let message = "is for `limits`: a budget's money is set aside before anybody knows which credential serves";
-        findings.error(Code::Conflict, "match.credentials", message);
-    }
 }
 
 pub(super) fn selects(matcher: &Match, findings: &mut Findings<'_>) {
@@ -53,7 +49,8 @@ mod tests {
         check(&rule("match: {teams: [search], models: [\"gpt-*\"]}"), &[]);
         check(&rule("match: {}"), &["budgets[b].match"]);
         check(&rule("match: {keys: [\"\"]}"), &["budgets[b].match.keys"]);
-        check(&rule("match: {credentials: [openai]}"), &["budgets[b].match.credentials"]);
+        check(&rule("match: {credentials: [\"openai#main\"]}"), &[]);
+        check(&rule("match: {credentials: [\"\"]}"), &["budgets[b].match.credentials"]);
         check(&rule("match: {colours: [red]}"), &["budgets[b].match.colours"]);
         check(&rule("match: {keys: [k]}, on_exhausted: shout"), &["budgets[b].on_exhausted"]);
         check(&rule("match: {keys: [k]}, offline_allowance_usd: 6"), &["budgets[b].offline_allowance_usd"]);
