@@ -156,6 +156,10 @@ impl Issuer {
         Err(("claims", "say which claim names the `key`, the `team` or the `user`".to_owned()))
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether any of these keys may have signed it, so that it makes sense to verify it.
     pub fn knows(&self, token: &str, keys: &[Key]) -> bool {
         Token::parse(token).is_ok_and(|token| keys.iter().any(|key| token.may_be_of(key)))

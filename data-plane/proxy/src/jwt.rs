@@ -1,5 +1,6 @@
 //! Tokens of other systems that are used as keys: verified once, remembered until they end, without a word to the control plane. Keys
-//! of their issuers are fetched when a token names one that is not known, and no more often than every ten seconds.
+//! of their issuers are fetched when a token names one that is not known, and no more often than every ten seconds. Where they cannot be,
+//! whether the token is good is not known: it is refused with a 503, and not as one that is bad.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::body::{Pieces, RequestBody};
 use crate::clock;
 use crate::foreign::{self, Remembered};
 use crate::introspection::Introspections;
+use crate::meters::Meters;
 use crate::upstream::Client;
 
 /// What a node knows of such tokens.
@@ -31,6 +33,7 @@ pub(crate) struct Tokens {
     good: Remembered<Issuers, Verified>,
     /// Apart from the good ones, so that whoever makes up tokens pushes none of them out.
     bad: Remembered<Issuers, Box<Failure>>,
+    meters: Arc<Meters>,
 }
 
 /// The keys at one address, as they were fetched last.
@@ -48,6 +51,8 @@ struct Asked {
     is_known: bool,
     /// When they were fetched because one was missing, or could not be.
     at: Option<Instant>,
+    /// Why they could not be, the last time.
+    why: Option<String>,
 }
 
 /// A token that is good is looked at again after this long at the latest.
@@ -59,7 +64,11 @@ const WHOLE: Duration = Duration::from_secs(5);
 // === impl Tokens ===
 
 impl Tokens {
-    pub(crate) fn new(tls: Arc<rustls::ClientConfig>, introspections: Arc<Introspections>) -> Self {
+    pub(crate) fn new(
+        tls: Arc<rustls::ClientConfig>,
+        introspections: Arc<Introspections>,
+        meters: Arc<Meters>,
+    ) -> Self {
         let client = Client::new(tls);
         Self {
             client,
@@ -67,6 +76,7 @@ impl Tokens {
             sets: papaya::HashMap::new(),
             good: Remembered::default(),
             bad: Remembered::default(),
+            meters,
         }
     }
 
@@ -91,7 +101,7 @@ impl Tokens {
         }
     }
 
-    /// Who calls with this token; `None` where it is of no issuer here, and so may be a key of ours.
+    /// Who calls with this token, which is counted where they are refused; `None` where it is of no issuer here, and so may be a key of ours.
     pub(crate) fn caller(
         &self,
         issuers: &Arc<Issuers>,
@@ -103,13 +113,21 @@ impl Tokens {
             let name = foreign::name(token);
             let caller = self.good.get(&name, same(issuers), |verified| verified.caller(keys, clock::unix_ms()));
             let caller = caller.or_else(|| self.bad.get(&name, same(issuers), |failure| Err(failure.clone())));
-            if caller.is_some() || issuers.of(token).is_some() {
+            let issuer = issuers.of(token);
+            if let (Some(Err(failure)), Some(issuer)) = (&caller, issuer) {
+                self.meters.token_refused(issuer.name(), failure.code.name());
+            }
+            if caller.is_some() || issuer.is_some() {
                 return caller;
             }
         }
         let introspector = issuers.asked_about(token)?;
         let is_key = identity::is_key(token, keys, peppers);
-        (!is_key).then(|| self.introspections.caller(introspector, token, keys))
+        let caller = (!is_key).then(|| self.introspections.caller(introspector, token, keys))?;
+        if let Err(failure) = &caller {
+            self.meters.token_refused(introspector.name(), failure.code.name());
+        }
+        Some(caller)
     }
 
     async fn verified(&self, issuer: &Issuer, token: &str) -> Result<Verified, Box<Failure>> {
@@ -120,7 +138,7 @@ impl Tokens {
                 let set = Arc::clone(self.sets.pin().get_or_insert_with(Arc::clone(&place.url), Arc::default));
                 let mut keys = set.keys.load_full();
                 if !issuer.knows(token, &keys) {
-                    keys = self.fetched(&set, place).await?;
+                    keys = self.fetched(&set, (issuer.name(), place)).await?;
                 }
                 issuer.verify(token, &keys, now_s)
             }
@@ -128,13 +146,16 @@ impl Tokens {
     }
 
     /// As they are now, unless they were fetched a moment ago. Many who wait for them wait for one fetch.
-    async fn fetched(&self, set: &Set, place: &Place) -> Result<Arc<Vec<Key>>, Box<Failure>> {
+    async fn fetched(&self, set: &Set, (name, place): (&str, &Place)) -> Result<Arc<Vec<Key>>, Box<Failure>> {
         let mut asked = set.asked.lock().await;
         if asked.at.is_none_or(|at| at.elapsed() >= PAUSE) {
             let is_first = !asked.is_known;
             // Also where it fails: an issuer that is down is not asked for every token.
             asked.at = Some(Instant::now());
-            match fetch(&self.client, place).await {
+            let fetched = fetch(&self.client, place).await;
+            self.meters.keys_fetched(name, if fetched.is_ok() { "fetched" } else { "failed" });
+            asked.why = None;
+            match fetched {
                 Ok(keys) => {
                     set.keys.store(Arc::new(keys));
                     asked.is_known = true;
@@ -142,29 +163,35 @@ impl Tokens {
                         asked.at = None;
                     }
                 }
-                Err(failure) => {
-                    tracing::warn!(url = %place.url, %failure, "the keys of an issuer of tokens cannot be fetched; those from before serve on");
-                    return Err(failure);
+                Err(why) => {
+                    tracing::warn!(url = %place.url, %why, "the keys of an issuer of tokens cannot be fetched; those from before serve on");
+                    asked.why = Some(why);
                 }
             }
         }
-        Ok(set.keys.load_full())
+        match &asked.why {
+            Some(why) => Err(away(name, why)),
+            None => Ok(set.keys.load_full()),
+        }
     }
 }
 
-async fn fetch(client: &Client, place: &Place) -> Result<Vec<Key>, Box<Failure>> {
-    let failed = |what: &str| {
-        let message = format!("the keys of the issuer of this token cannot be fetched: {what}");
-        Box::new(Failure::new(Code::InvalidCredential, message))
-    };
+async fn fetch(client: &Client, place: &Place) -> Result<Vec<Key>, String> {
     let request = Request::get(place.path.as_str()).header(header::ACCEPT, "application/json");
     let request =
-        request.body(RequestBody::from(Pieces::from(Bytes::new()))).map_err(|_| failed("its address is no path"))?;
-    let (status, answer) = foreign::answer(client, place, request, WHOLE).await.map_err(|why| failed(&why))?;
+        request.body(RequestBody::from(Pieces::from(Bytes::new()))).map_err(|_| "its address is no path".to_owned())?;
+    let (status, answer) = foreign::answer(client, place, request, WHOLE).await?;
     if !status.is_success() {
-        return Err(failed(&format!("it answers {status}")));
+        return Err(format!("it answers {status}"));
     }
-    jws::keys(&answer).ok_or_else(|| failed("what it answers is no key set"))
+    jws::keys(&answer).ok_or_else(|| "what it answers is no key set".to_owned())
+}
+
+fn away(issuer: &str, why: &str) -> Box<Failure> {
+    let message = format!(
+        "whether this token is good is not known now: the key that signed it is not known here, and the keys of `{issuer}` cannot be fetched: {why}"
+    );
+    Box::new(Failure::new(Code::IssuerAway, message).with_retry_after(Some(PAUSE)))
 }
 
 /// With another revision of the configuration every token is looked at again.

@@ -275,6 +275,20 @@ impl Meters {
         self.recorder.register_counter(&key, &METADATA).increment(n);
     }
 
+    /// A token of another system was refused. Looked up each time: who comes with bad tokens may wait for it.
+    pub(crate) fn token_refused(&self, issuer: &str, code: &'static str) {
+        let labels = vec![metrics::Label::new("issuer", issuer.to_owned()), metrics::Label::new("code", code)];
+        let key = metrics::Key::from_parts("gateway_foreign_tokens_refused_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    /// Somebody was asked for the keys with which they sign tokens. Rare, like a breach.
+    pub(crate) fn keys_fetched(&self, issuer: &str, outcome: &'static str) {
+        let labels = vec![metrics::Label::new("issuer", issuer.to_owned()), metrics::Label::new("outcome", outcome)];
+        let key = metrics::Key::from_parts("gateway_key_set_fetches_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
     /// A receipt could not be written. Rare, like a breach.
     pub(crate) fn receipt_lost(&self) {
         let key = metrics::Key::from_name("gateway_receipts_lost_total");

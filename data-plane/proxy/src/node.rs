@@ -246,7 +246,11 @@ impl Shared {
             live: Arc::clone(&self.live),
             client: Client::new(Arc::clone(&self.client_tls)),
             tokens: Arc::clone(&self.tokens),
-            foreign: jwt::Tokens::new(Arc::clone(&self.client_tls), Arc::clone(&self.introspections)),
+            foreign: jwt::Tokens::new(
+                Arc::clone(&self.client_tls),
+                Arc::clone(&self.introspections),
+                Arc::clone(&self.meters),
+            ),
             retries: Arc::clone(&self.retries),
             sinks: Arc::new(self.sinks(spool, logs)),
             conversations: Arc::clone(&self.kept.conversations),

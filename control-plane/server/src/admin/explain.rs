@@ -11,7 +11,9 @@ use gateway_engine::auto::Judgement;
 use gateway_engine::compile::compile;
 use gateway_engine::explain::{self, Candidate, Explanation, Failure, Question, Tried};
 use gateway_engine::identity::{Caller, KeyEntry, KeyTable, still};
+use gateway_engine::issuers;
 use gateway_engine::resolve::Arm;
+use gateway_engine::snapshot::Snapshot;
 use gateway_model::kind::Kind;
 use gateway_model::kind::key::Key;
 use gateway_store::{ItemKind, StoredItem};
@@ -36,8 +38,12 @@ pub(crate) struct Described {
     /// Names and values; the key is not among them.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Name or id of the key that asks. Absent: somebody who may use everything.
+    /// Name or id of the key that asks; or who comes with a token of another system, as records call them: `jwt:id?team=search&user=ada`,
+    /// `introspection:corp?user=ada`. Absent: somebody who may use everything.
     key: Option<String>,
+    /// Public models that such a token allows. Default: all.
+    #[serde(default)]
+    token_models: Vec<String>,
     /// The body as it would be sent.
     body: Value,
 }
@@ -137,8 +143,14 @@ pub(crate) async fn answer(State(app): State<Arc<App>>, Payload(body): Payload) 
     let described: Described = serde_json::from_value(body)
         .map_err(|error| ApiError::malformed(format!("the body is not understood: {error}")))?;
     let headers = described.headers()?;
+    let foreign = described.key.as_deref().filter(|key| issuers::is_foreign(key));
+    if foreign.is_none() && !described.token_models.is_empty() {
+        return Err(ApiError::malformed("`token_models` is for a `key` like `jwt:id?user=ada`"));
+    }
     let caller = match &described.key {
         None => Ok(Caller::anonymous()),
+        // Their issuer is looked up in the configuration, below.
+        Some(_) if foreign.is_some() => Ok(Caller::anonymous()),
         Some(name) => {
             let item = app.store.item(ItemKind::Resource(Kind::Key), name).await?;
             caller(&item.ok_or_else(|| ApiError::not_found(format!("there is no key named `{name}`")))?)?
@@ -150,6 +162,10 @@ pub(crate) async fn answer(State(app): State<Arc<App>>, Payload(body): Payload) 
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         ApiError::conflict(format!("no node would take this configuration: {first}"))
     })?;
+    let caller = match foreign {
+        Some(id) => speaker(id, &described.token_models, &snapshot),
+        None => caller,
+    };
     let sent = described.body.to_string();
     let question = Question {
         method: &described.method,
@@ -160,6 +176,15 @@ pub(crate) async fn answer(State(app): State<Arc<App>>, Payload(body): Payload) 
     };
     let told = caller.and_then(|caller| explain::answer(&snapshot, &question, &caller, Instant::now()));
     Ok(Json(Told::new(revision, told)))
+}
+
+/// Somebody with a token of another system that is good, or what nodes tell them: their issuer has to be there, and so have team and user.
+fn speaker(id: &str, models: &[String], snapshot: &Snapshot) -> Result<Arc<Caller>, Box<Failure>> {
+    let every = ["*".to_owned()];
+    let models = if models.is_empty() { &every } else { models };
+    let caller = issuers::revived(id, models, snapshot.settings.issuers.as_deref())?;
+    snapshot.tenants.standing(&caller)?;
+    Ok(caller)
 }
 
 /// The key as nodes have it, or what they tell those who show it.

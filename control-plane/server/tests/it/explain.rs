@@ -93,3 +93,35 @@ async fn what_is_chosen_for_a_client_is_told() {
     assert!(["a", "b"].map(Value::from).contains(&answer["experiment"]["variant"]));
     assert_eq!(answer["model"], "m");
 }
+
+/// Somebody whose token is good, as records call them: no key of ours, and told the same as a node would tell them.
+#[tokio::test]
+async fn who_comes_with_a_token_of_another_system_is_explained() {
+    let world = world().await;
+    for (kind, document) in [
+        ("teams", json!({"name": "search"})),
+        ("teams", json!({"name": "shut", "enabled": false})),
+        ("users", json!({"name": "ada"})),
+    ] {
+        world.call("POST", &format!("/admin/{kind}"), document).await.expect(201);
+    }
+    let issuer = json!({"name": "id", "issuer": "https://id.example.com", "audience": ["gateway"],
+        "jwks_url": "https://id.example.com/keys", "claims": {"user": "sub", "team": "team", "models": "models"}});
+    world.call("PATCH", "/admin/settings", json!({"jwt": [issuer]})).await.expect(201);
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    for (key, models, expected) in [
+        ("jwt:id?user=ada", None, "- m: p/small-one, p/other null"),
+        ("jwt:id?team=search&user=ada", Some(["m"]), "- m: p/small-one, p/other null"),
+        ("jwt:id?user=ada", Some(["another"]), "- -:  403"),
+        ("jwt:id?user=eve", None, "- -:  401"),
+        ("jwt:id?team=shut", None, "- -:  401"),
+        ("jwt:other?user=ada", None, "- -:  401"),
+    ] {
+        let models = models.map_or_else(Vec::new, |models: [&str; 1]| models.to_vec());
+        let described = json!({"body": body, "key": key, "token_models": models});
+        let answer = world.call("POST", "/admin/explain", described).await.expect(200);
+        assert_eq!(told(&answer), expected, "{key} {models:?} {answer}");
+    }
+    let described = json!({"body": body, "key": "searcher", "token_models": ["m"]});
+    world.call("POST", "/admin/explain", described).await.expect(400);
+}

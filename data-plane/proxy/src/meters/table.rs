@@ -29,6 +29,8 @@ pub const METRICS: &[Metric] = &[
     Metric::counter("gateway_cost_nano_usd_total", PROVIDER, "cost in billionths of a US dollar"),
     Metric::counter("gateway_unpriced_requests_total", PROVIDER, "requests whose cost nobody knows"),
     Metric::counter("gateway_failures_total", &["code"], "requests that ended with a failure, refused ones among them: limits, budgets, permissions, upstreams"),
+    Metric::counter("gateway_foreign_tokens_refused_total", &["issuer", "code"], "requests with a token of another system that were refused for it, by whoever speaks for it (`jwt`, `introspection`): `token_unverified` where its keys, or it, could not be asked"),
+    Metric::counter("gateway_key_set_fetches_total", &["issuer", "outcome"], "key sets of systems that sign tokens: `fetched` or `failed`"),
     Metric::counter("gateway_upstream_attempts_total", &["provider", "outcome"], "attempts at upstreams"),
     Metric::counter("gateway_retries_total", &["provider", "kind"], "attempts after a request's first: `retry` at the same target, `fallback` at another, `hedge` beside one that has not answered, `continuation` of a stream that broke off"),
     Metric::counter("gateway_passed_over_total", &["provider", "reason"], "targets that were not asked although it was their turn"),

@@ -162,6 +162,34 @@ async fn jwks_rotation() {
     gateway.stop().await;
 }
 
+/// An issuer that cannot be asked for its keys says nothing of any token: that is no fault of whoever shows one.
+#[tokio::test]
+async fn a_token_is_unverified_while_no_keys_are_there() {
+    let (upstream, issuer) = (Upstream::start().await, Issuer::start().await);
+    upstream.respond_with(|received| openai::answer(received, "hello"));
+    let broken = Upstream::start().await;
+    broken.respond_with(|_| Script::text(500, "text/plain", "out of order"));
+    let gateway =
+        Gateway::start_with(&config(&upstream.url(), &broken.url()), |options| options.workers = Some(1)).await;
+    for n_asked in 0..3 {
+        let token = issuer.token(json!({"sub": "ada", "models": "m", "jti": n_asked}));
+        let answer = ask(&gateway, &token, "m").await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("token_unverified")));
+        assert_eq!(answer.header("retry-after"), Some("10"));
+        assert!(answer.text.contains("the keys of `id` cannot be fetched: it answers 500"), "{}", answer.text);
+    }
+    assert_eq!(broken.requests().len(), 1, "it is not asked for every token");
+    assert_eq!(ask(&gateway, KEY, "m").await.status, 200, "keys work as ever");
+    let metrics = read(client().get(gateway.url("/metrics"))).await.text;
+    for line in [
+        "gateway_foreign_tokens_refused_total{issuer=\"id\",code=\"token_unverified\"} 3",
+        "gateway_key_set_fetches_total{issuer=\"id\",outcome=\"failed\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    gateway.stop().await;
+}
+
 /// One issuer speaks for many: what is kept for one of them is not there for another, and is for the same one with another token.
 #[tokio::test]
 async fn callers_of_one_issuer_are_apart() {

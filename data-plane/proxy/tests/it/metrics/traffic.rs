@@ -1,5 +1,7 @@
 //! Nodes that are asked everything there is a number of: each scrape is taken when its numbers stand.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use gateway_fake::reply::openai;
 use gateway_fake::{Gate, Received, Script, Upstream};
 use serde_json::{Value, json};
@@ -56,7 +58,16 @@ async fn routed() -> String {
         provider("cut", &cut, ", breaker: {enabled: false}"),
         provider("odd", &odd, ""),
     );
-    let gateway = Gateway::start(&yaml).await;
+    let issuer = format!(
+        "settings: {{jwt: [{{name: id, issuer: \"https://id.example.com\", audience: [gateway], jwks_url: \"{}/keys\", \
+         allow_private_networks: true, claims: {{user: sub}}}}]}}\n",
+        ill.url()
+    );
+    let gateway = Gateway::start(&(yaml + &issuer)).await;
+    let claims = BASE64.encode(r#"{"iss":"https://id.example.com","aud":"gateway","sub":"ada","exp":4000000000}"#);
+    let token = format!("{}.{claims}.AAAA", BASE64.encode(r#"{"alg":"ES256","kid":"1"}"#));
+    let unverified = client().post(gateway.url("/v1/chat/completions")).bearer_auth(token);
+    assert_eq!(read(unverified.json(&question("m", false))).await.status, 503, "its keys cannot be fetched");
     for (model, stream) in [("m", false), ("m", true), ("again", false), ("again", false), ("on", true)] {
         let answer = gateway.chat(&question(model, stream)).await;
         assert_eq!(answer.status, 200, "{model}: {}", answer.text);
