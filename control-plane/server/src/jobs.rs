@@ -69,7 +69,7 @@ pub(crate) fn start(store: &Store, meters: &Arc<Meters>, replica: &str) -> Vec<J
     let (store, replica) = (store.clone(), replica.to_owned());
     vec![
         Job::spawn(LOGS.run(store.clone(), replica.clone(), Arc::clone(meters), prune_logs)),
-        Job::spawn(REAP.run(store.clone(), replica.clone(), Arc::clone(meters), reap)),
+        Job::spawn(REAP.run(store.clone(), replica.clone(), Arc::clone(meters), |store| reap(store, clock::unix_ms()))),
         Job::spawn(TIDY.run(store.clone(), replica, Arc::clone(meters), tidy)),
         Job::spawn(keep_meters(store, Arc::clone(meters))),
     ]
@@ -130,8 +130,7 @@ async fn settings(store: &Store) -> Result<Settings, Error> {
 }
 
 /// What nodes that were revoked hold of budgets goes back.
-async fn reap(store: Store) {
-    let now = clock::unix_ms();
+async fn reap(store: Store, now: i64) {
     match store.reap_leases(now - REAP_AFTER_MS, now).await {
         Ok(reaped) => {
             for (node, boot, freed) in reaped {
@@ -220,3 +219,6 @@ fn complain(what: &'static str, error: &Error) {
         "what is to be done from time to time cannot be done now; trying again later"
     );
 }
+
+#[cfg(test)]
+mod tests;
