@@ -63,7 +63,7 @@ pub(crate) struct SpendParams {
 pub(crate) enum Format {
     Json,
     Csv,
-    /// CSV with the columns of FOCUS 1.1 (FinOps Open Cost and Usage Specification), one row per day, account, key, provider and model.
+    /// CSV with the columns of FOCUS 1.2 (FinOps Open Cost and Usage Specification), one row per day, account, key, provider and model.
     Focus,
 }
 

@@ -1,5 +1,5 @@
-//! `format=focus`: the columns of FOCUS (FinOps Open Cost and Usage Specification, 1.1), one row per day, account, key, provider and
-//! model. What has no column there is in columns of our own, which the specification wants to begin with `x_`.
+//! `format=focus`: the columns of FOCUS (FinOps Open Cost and Usage Specification, 1.2), one row per day, account, key, provider and
+//! model. What has no column there is in columns of our own, which the specification wants to begin with `x_`. An empty cell is its null.
 
 use std::collections::HashMap;
 
@@ -29,6 +29,11 @@ struct Charge<'a> {
     totals: &'a Totals,
 }
 
+/// The version of the specification that the columns are of.
+const VERSION: &str = "1.2";
+/// Where a name is missing of which the specification allows no null: what nobody served, for one.
+const UNKNOWN: &str = "unknown";
+
 type Column = (&'static str, fn(&Charge<'_>) -> String);
 
 const COLUMNS: &[Column] = &[
@@ -40,7 +45,7 @@ const COLUMNS: &[Column] = &[
     ("BillingPeriodEnd", |charge| moment(clock::month(charge.day).1)),
     ("ChargeCategory", |_| "Usage".to_owned()),
     ("ChargeClass", |_| String::new()),
-    ("ChargeDescription", |charge| format!("{} requests to {}", charge.totals.requests, charge.name("model"))),
+    ("ChargeDescription", |charge| format!("{} requests to {}", charge.totals.requests, charge.known("model"))),
     ("ChargeFrequency", |_| "Usage-Based".to_owned()),
     ("ChargePeriodStart", |charge| moment(charge.day)),
     ("ChargePeriodEnd", |charge| moment(charge.day + 1)),
@@ -48,22 +53,23 @@ const COLUMNS: &[Column] = &[
     ("ConsumedUnit", |charge| charge.quantity().1.to_owned()),
     ("ContractedCost", |charge| charge.cost()),
     ("EffectiveCost", |charge| charge.cost()),
-    ("InvoiceIssuerName", |charge| charge.name("provider")),
+    ("InvoiceIssuerName", |charge| charge.known("provider")),
     ("ListCost", |charge| charge.cost()),
     ("PricingCategory", |_| "Standard".to_owned()),
     ("PricingQuantity", |charge| charge.quantity().0.to_string()),
     ("PricingUnit", |charge| charge.quantity().1.to_owned()),
-    ("ProviderName", |charge| charge.name("provider")),
-    ("PublisherName", |charge| charge.name("provider")),
+    ("ProviderName", |charge| charge.known("provider")),
+    ("PublisherName", |charge| charge.known("provider")),
     ("ResourceId", |charge| charge.name("key_id")),
-    ("ResourceName", |charge| charge.name("key")),
-    ("ResourceType", |_| "Virtual key".to_owned()),
+    ("ResourceName", |charge| charge.of_resource(charge.name("key"))),
+    ("ResourceType", |charge| charge.of_resource("Virtual key".to_owned())),
     ("ServiceCategory", |_| "AI and Machine Learning".to_owned()),
-    ("ServiceName", |charge| charge.name("model")),
+    ("ServiceName", |charge| charge.known("model")),
     ("ServiceSubcategory", |_| "Generative AI".to_owned()),
-    ("SkuId", |charge| format!("{}/{}", charge.name("provider"), charge.name("model"))),
+    ("SkuId", |charge| format!("{}/{}", charge.known("provider"), charge.known("model"))),
     ("SubAccountId", |charge| charge.name("team")),
     ("SubAccountName", |charge| charge.name("team")),
+    ("x_FocusVersion", |_| VERSION.to_owned()),
     ("x_User", |charge| charge.name("user")),
     ("x_Requests", |charge| charge.totals.requests.to_string()),
     ("x_UnpricedRequests", |charge| charge.totals.unpriced.to_string()),
@@ -100,6 +106,16 @@ impl Charge<'_> {
         self.names.get(word).cloned().unwrap_or_default()
     }
 
+    fn known(&self, word: &str) -> String {
+        let name = self.name(word);
+        if name.is_empty() { UNKNOWN.to_owned() } else { name }
+    }
+
+    /// Null where there is no resource: of requests without a key.
+    fn of_resource(&self, value: String) -> String {
+        if self.name("key_id").is_empty() { String::new() } else { value }
+    }
+
     /// The specification has no row without an account.
     fn account(&self) -> String {
         let account = self.name("organization");
@@ -130,5 +146,86 @@ impl Charge<'_> {
         let tokens = &self.totals.tokens;
         let classes = [tokens.input, tokens.cache_read, tokens.cache_write, tokens.cache_write_1h, tokens.output];
         classes.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(names: &[(&'static str, &str)], totals: &Totals) -> HashMap<&'static str, String> {
+        let names = names.iter().map(|(word, name)| (*word, (*name).to_owned())).collect();
+        let charge = Charge { day: 20_833, names, totals };
+        COLUMNS.iter().map(|(name, value)| (*name, value(&charge))).collect()
+    }
+
+    /// Columns in which the specification allows no null, of a row that is neither a correction nor a tax.
+    const NEVER_NULL: [&str; 24] = [
+        "BilledCost",
+        "BillingAccountId",
+        "BillingCurrency",
+        "BillingPeriodEnd",
+        "BillingPeriodStart",
+        "ChargeCategory",
+        "ChargeFrequency",
+        "ChargePeriodEnd",
+        "ChargePeriodStart",
+        "ConsumedQuantity",
+        "ConsumedUnit",
+        "ContractedCost",
+        "EffectiveCost",
+        "InvoiceIssuerName",
+        "ListCost",
+        "PricingCategory",
+        "PricingQuantity",
+        "PricingUnit",
+        "ProviderName",
+        "PublisherName",
+        "ServiceCategory",
+        "ServiceName",
+        "ServiceSubcategory",
+        "SkuId",
+    ];
+
+    #[test]
+    fn nulls_are_where_the_specification_allows_them() {
+        // Somebody without a key asked for a model, and nobody served.
+        let nobody = cells(&[], &Totals::default());
+        let somebody = cells(
+            &[
+                ("key_id", "vk_1"),
+                ("key", "ci"),
+                ("provider", "p"),
+                ("model", "m"),
+                ("organization", "o"),
+                ("team", "t"),
+            ],
+            &Totals { requests: 1, cost_nano_usd: 1, ..Totals::default() },
+        );
+        for row in [&nobody, &somebody] {
+            for name in NEVER_NULL {
+                assert!(!row[name].is_empty(), "{name}");
+            }
+            // Of corrections alone.
+            assert_eq!(row["ChargeClass"], "");
+            for (id, name) in
+                [("ResourceId", "ResourceName"), ("ResourceId", "ResourceType"), ("SubAccountId", "SubAccountName")]
+            {
+                assert_eq!(row[id].is_empty(), row[name].is_empty(), "{name} is null where {id} is");
+            }
+        }
+        assert_eq!((nobody["ProviderName"].as_str(), nobody["SkuId"].as_str()), ("unknown", "unknown/unknown"));
+        assert_eq!((somebody["ResourceType"].as_str(), somebody["ResourceName"].as_str()), ("Virtual key", "ci"));
+        assert_eq!((somebody["BilledCost"].as_str(), somebody["x_FocusVersion"].as_str()), ("0.000000001", "1.2"));
+    }
+
+    #[test]
+    fn columns_are_named_as_the_specification_wants() {
+        for (at, (name, _)) in COLUMNS.iter().enumerate() {
+            assert!(COLUMNS[..at].iter().all(|(other, _)| other != name), "{name} twice");
+            let rest = name.strip_prefix("x_").unwrap_or(name);
+            assert!(rest.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
+            assert!(rest.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{name}");
+        }
     }
 }
