@@ -94,6 +94,7 @@ const VARIABLES: &[(&str, &str)] = &[
     (variable::CONTEXT, "saved gateway to talk to, `local` for the one on this machine"),
     (variable::DATA_DIR, "data directory of a local gateway"),
     (variable::KEK_FILE, "file with the key-encryption key of `up` and `control-plane`"),
+    (variable::LOGS_DATABASE, "address of the ClickHouse for the logs of requests, of `up` and `control-plane`"),
     (variable::JOIN_TOKEN, "with what a `data-plane` joins its fleet"),
     (variable::STATE_KEY, "seals `snapshot export`; a node opens the file with the same"),
     (variable::VISUAL, "editor for `edit`; `EDITOR` if unset, `vi` if that is unset too"),

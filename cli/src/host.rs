@@ -18,6 +18,7 @@ pub(crate) mod variable {
     pub(crate) const CONTEXT: &str = "GATEWAY_CONTEXT";
     pub(crate) const DATA_DIR: &str = "GATEWAY_DATA_DIR";
     pub(crate) const KEK_FILE: &str = "GATEWAY_KEK_FILE";
+    pub(crate) const LOGS_DATABASE: &str = "GATEWAY_LOGS_DATABASE";
     /// Read by nodes, in their own crate.
     pub(crate) const JOIN_TOKEN: &str = "GATEWAY_JOIN_TOKEN";
     /// Read by `snapshot export`, and by nodes in their own crate.

@@ -16,6 +16,7 @@ need() {
 }
 need postgresql /usr/lib/postgresql/*/bin/initdb "$(command -v initdb || true)"
 need haproxy /usr/sbin/haproxy
+need clickhouse-server /usr/sbin/clickhouse-server "$(command -v clickhouse || true)"
 need redis-server "$(command -v valkey-server || true)"
 need chromium-headless-shell "$(command -v chromium || command -v google-chrome || true)"
 need curl /usr/bin/curl

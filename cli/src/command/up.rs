@@ -86,6 +86,9 @@ pub(crate) struct Up {
     /// Database of the control plane [default: SQLite in the data directory]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// ClickHouse for the logs of requests, http://user:password@host:8123/database [default: they are in the database]
+    #[arg(long, env = variable::LOGS_DATABASE, hide_env_values = true, value_name = "URL")]
+    logs_database: Option<String>,
     /// Key-encryption key, 32 bytes in base64 [default: `kek.key` in the data directory]
     #[arg(long, env = variable::KEK_FILE, hide_env_values = true, value_name = "FILE")]
     kek_file: Option<PathBuf>,
@@ -169,6 +172,7 @@ fn options(up: &Up, source: Option<&Source>) -> anyhow::Result<Options> {
         kek_file: up.kek_file.clone(),
         master_key_file: up.master_key_file.clone(),
         database_url: up.database_url.clone(),
+        logs_database: up.logs_database.clone().map(Secret::new),
         workers: up.workers,
         otlp: up.otlp.clone().asked()?,
         seed,

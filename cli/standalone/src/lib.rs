@@ -41,6 +41,8 @@ pub struct Options {
     /// Names or addresses under which nodes reach it; the first one stands in its URL.
     pub fleet_hosts: Vec<String>,
     pub database_url: Option<String>,
+    /// ClickHouse for the records of requests. `None`: they are in the database.
+    pub logs_database: Option<Secret>,
     pub kek_file: Option<PathBuf>,
     pub master_key_file: Option<PathBuf>,
     pub workers: Option<usize>,
@@ -244,6 +246,7 @@ async fn control(options: &Options) -> anyhow::Result<ControlPlane> {
     let start = |fleet_listen| {
         gateway_server::start(gateway_server::config::Options {
             database_url: options.database_url.clone(),
+            logs_database: options.logs_database.clone(),
             admin_tls: options.admin_tls.clone(),
             fleet_listen,
             fleet_hosts: options.fleet_hosts.clone(),

@@ -43,6 +43,12 @@ pub struct ControlPlane {
     /// Read that URL from a file: one with a password in it does not belong on a command line
     #[arg(long, value_name = "FILE", conflicts_with = "database_url")]
     pub database_url_file: Option<PathBuf>,
+    /// ClickHouse for the logs of requests, http://user:password@host:8123/database [default: they are in the database]
+    #[arg(long, value_name = "URL", env = config::LOGS_DATABASE, hide_env_values = true)]
+    pub logs_database: Option<String>,
+    /// Read that URL from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "logs_database")]
+    pub logs_database_file: Option<PathBuf>,
     /// Address of the admin API. One that is not loopback is consent to be reached from outside.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_ADMIN_LISTEN)]
     pub admin_listen: SocketAddr,
@@ -139,6 +145,10 @@ impl ControlPlane {
             database_url: self
                 .database_url
                 .map_or_else(|| url_in(self.database_url_file.as_deref()), |url| Ok(Some(url)))?,
+            logs_database: match self.logs_database {
+                Some(url) => Some(Secret::new(url)),
+                None => self.logs_database_file.as_deref().map(secret_in).transpose()?,
+            },
             admin_listen: self.admin_listen,
             admin_hosts: self.admin_hosts,
             admin_tls: tls_files(self.admin_tls_cert, self.admin_tls_key),

@@ -14,6 +14,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// `sqlite://path`. `None`: `gateway.db` in the data directory.
     pub database_url: Option<String>,
+    /// ClickHouse for the records of requests: `http://user:password@host:8123/database`. `None`: they are in the database.
+    pub logs_database: Option<Secret>,
     /// Address of the admin API. One that is not loopback is the operator's consent to be reached from outside.
     pub admin_listen: SocketAddr,
     /// Host names under which the admin API is reached, beside loopback and the listen address.
@@ -40,6 +42,9 @@ pub const MASTER_KEY: &str = "GATEWAY_MASTER_KEY";
 /// Environment variable that names the file of the key-encryption key.
 pub const KEK_FILE: &str = "GATEWAY_KEK_FILE";
 
+/// Environment variable that brings the address of the ClickHouse for the records of requests.
+pub const LOGS_DATABASE: &str = "GATEWAY_LOGS_DATABASE";
+
 pub const DEFAULT_FLEET_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 pub const DEFAULT_ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 
@@ -54,6 +59,7 @@ impl Options {
         Self {
             data_dir,
             database_url: None,
+            logs_database: None,
             admin_listen,
             admin_hosts: Vec::new(),
             admin_tls: None,

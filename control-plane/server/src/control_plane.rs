@@ -9,7 +9,7 @@ use gateway_model::document::Resource;
 use gateway_model::kind::key::Key;
 use gateway_model::secret::Secret;
 use gateway_model::token::Prefix;
-use gateway_store::{Heads, Store};
+use gateway_store::{Error as StoreError, Heads, Store};
 use gateway_tls::{Certificate, Door};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -281,13 +281,33 @@ fn master_key(options: &Options, data_dir: &DataDir) -> anyhow::Result<Secret> {
 }
 
 async fn open_store(options: &Options, data_dir: &DataDir) -> anyhow::Result<Store> {
-    match &options.database_url {
-        Some(url) => Store::open(url).await.context("cannot open the database that --database-url names"),
+    let store = match &options.database_url {
+        Some(url) => Store::open(url).await.context("cannot open the database that --database-url names")?,
         None => {
             let path = data_dir.database()?;
-            Store::open_file(&path).await.with_context(|| format!("cannot open the database `{}`", path.display()))
+            let opened = Store::open_file(&path).await;
+            opened.with_context(|| format!("cannot open the database `{}`", path.display()))?
         }
+    };
+    match &options.logs_database {
+        Some(url) => with_logs_in(store, url).await.context("cannot use the database that --logs-database names"),
+        None => Ok(store),
     }
+}
+
+/// One that is away is waited for: nodes keep their records meanwhile, and nothing else needs it.
+async fn with_logs_in(store: Store, url: &Secret) -> Result<Store, StoreError> {
+    let store = store.with_logs_in(url)?;
+    match store.prepare_logs().await {
+        Err(error) if error.is_transient() => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "logs of requests cannot be stored yet; nodes keep theirs until they can"
+            );
+        }
+        prepared => prepared?,
+    }
+    Ok(store)
 }
 
 /// The key-encryption key of an empty database may be made; that of any other must be there.

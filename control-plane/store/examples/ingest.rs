@@ -1,5 +1,5 @@
 //! How many usage records a second go into Postgres, as nodes send them: batches of 500 on two connections, with sums by day, a budget
-//! of each key and one for all; then how many log records of 1 KB, with what they are found by. By hand:
+//! of each key and one for all; then how many log records of 1 KB, with what they are found by, there and into a ClickHouse. By hand:
 //! `cargo run --release -p gateway-store --example ingest`. Ends with 1 below 10,000 and 5,000.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop where it is")]
@@ -7,12 +7,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use gateway_model::secret::Secret;
 use gateway_store::Store;
 use gateway_store::ledger::Charge;
-use gateway_store::logs::{LogRow, Terms};
+use gateway_store::logs::{Filter, LogRow, Terms};
 use gateway_store::traffic::Sample;
 use gateway_store::usage::{Sender, Tokens, UsageRow};
-use gateway_testing::Postgres;
+use gateway_testing::{ClickHouse, Postgres};
 
 const LEAST: f64 = 10_000.0;
 const LEAST_LOGS: f64 = 5_000.0;
@@ -40,7 +41,28 @@ async fn main() -> ExitCode {
     tokio::join!(send_logs(&store, 0), send_logs(&store, 1));
     let took_logs = began.elapsed().as_secs_f64();
     println!("{n_rows} log records in {took_logs:.2} s: {:.0} a second (at least {LEAST_LOGS})", n_rows / took_logs);
-    let is_enough = n_rows / took >= LEAST && n_rows / took_logs >= LEAST_LOGS;
+    let mut is_enough = n_rows / took >= LEAST && n_rows / took_logs >= LEAST_LOGS;
+    if let Some(clickhouse) = tokio::task::block_in_place(ClickHouse::launch) {
+        let url = tokio::task::block_in_place(|| clickhouse.database());
+        let store = store.with_logs_in(&Secret::new(url)).unwrap();
+        store.prepare_logs().await.unwrap();
+        let began = Instant::now();
+        tokio::join!(send_logs(&store, 2), send_logs(&store, 3));
+        let took_there = began.elapsed().as_secs_f64();
+        let rate = n_rows / took_there;
+        println!(
+            "{n_rows} log records into ClickHouse in {took_there:.2} s: {rate:.0} a second (at least {LEAST_LOGS})"
+        );
+        let began = Instant::now();
+        let needle = Filter { texts: vec!["zebra".to_owned()], ..Filter::default() };
+        let found = store.search(&needle, None, 100, AT_MS).await.unwrap();
+        println!(
+            "a word that nobody says: {:.0} ms, {} found",
+            began.elapsed().as_secs_f64() * 1000.0,
+            found.rows.len()
+        );
+        is_enough &= rate >= LEAST_LOGS;
+    }
     if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

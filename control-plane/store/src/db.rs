@@ -23,8 +23,8 @@ use crate::error::Error;
 use address::Address;
 
 pub(crate) use address::file_url;
-pub(crate) use days::Daily;
-pub(crate) use find::{Condition, HEAD, Value, Wanted};
+pub(crate) use days::{DAY_MS, Daily};
+pub(crate) use find::{Condition, HEAD, Value, Wanted, columns};
 pub(crate) use listener::{Announcement, Listener};
 
 pub(crate) type Tx = Transaction<'static, Any>;

@@ -46,6 +46,19 @@ pub enum Error {
     NoRevision { class: Class, revision: u64, oldest: u64, newest: u64 },
     #[error("the search took too long; ask for a shorter time, or name a field that few requests share")]
     Slow,
+    #[error("the address of the logs' database cannot be used: {0}; write http://user:password@host:8123/database")]
+    LogsAddress(&'static str),
+    #[error(
+        "the ClickHouse that keeps the logs of requests does not answer; check that it runs and can be reached, then try again"
+    )]
+    LogsAway(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "the ClickHouse that keeps the logs of requests lets nobody in with this user, password or database name; correct its \
+         address or create what is missing"
+    )]
+    LogsRefused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the ClickHouse that keeps the logs of requests failed")]
+    LogsFailed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row says something this version cannot mean.
     #[error("the database holds {0} that this version cannot read; restore a backup or use the version that wrote it")]
     Unreadable(String),
@@ -58,22 +71,30 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later, with nobody changing it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Locked | Self::Away(_) | Self::ReadOnly(_) | Self::Database(_))
+        matches!(
+            self,
+            Self::Locked
+                | Self::Away(_)
+                | Self::ReadOnly(_)
+                | Self::Database(_)
+                | Self::LogsAway(_)
+                | Self::LogsFailed(_)
+        )
     }
 
     /// One word for what is amiss with the database; `None` for what it rightly said no to.
     pub fn failure(&self) -> Option<&'static str> {
         Some(match self {
             Self::Conflict { .. } | Self::Exists { .. } | Self::NoRevision { .. } | Self::Slow => return None,
-            Self::Address(_) | Self::Parameter { .. } => "address",
+            Self::Address(_) | Self::Parameter { .. } | Self::LogsAddress(_) => "address",
             Self::OldServer { .. } | Self::NewerSchema { .. } => "version",
             Self::Locked => "locked",
-            Self::Away(_) => "away",
-            Self::Refused(_) => "refused",
+            Self::Away(_) | Self::LogsAway(_) => "away",
+            Self::Refused(_) | Self::LogsRefused(_) => "refused",
             Self::ReadOnly(_) => "read_only",
             Self::NotADatabase => "damaged",
             Self::Unreadable(_) => "unreadable",
-            Self::Database(_) => "failed",
+            Self::Database(_) | Self::LogsFailed(_) => "failed",
         })
     }
 

@@ -4,9 +4,10 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use crate::clickhouse::ClickHouse;
 use crate::db::{Tx, key, signed, text, unsigned};
 use crate::error::Error;
-use crate::logs::LogRow;
+use crate::logs::{LogRow, clickhouse};
 use crate::store::Store;
 
 /// Where a record stands in the order in which they were stored.
@@ -68,6 +69,9 @@ pub struct Backlog {
 /// Beyond it, it is "at least as many".
 pub const MOST_COUNTED: u64 = 100_000;
 
+/// After all places.
+const END: (i64, &str) = (i64::MAX, "");
+
 const COLUMNS: &str = "exporter, stored_ms, id, until_ms, until_id, batch, n_attempts, due_ms, n_delivered, n_failed, n_dropped, \
                        error, error_ms, delivered_ms";
 
@@ -123,7 +127,13 @@ impl Store {
         before_ms: i64,
         limit: usize,
     ) -> Result<Vec<Stored>, Error> {
-        let (until_ms, until_id) = until.map_or((i64::MAX, ""), |until| (until.stored_ms, until.id.as_str()));
+        let (until_ms, until_id) = until.map_or((i64::MAX, ""), Place::parts);
+        if let Some(place) = &self.clickhouse {
+            let rows = clickhouse::stored_after(place, after.parts(), (until_ms, until_id), before_ms, limit).await?;
+            let stored =
+                rows.into_iter().map(|(stored_ms, row)| Stored { place: Place { stored_ms, id: row.id.clone() }, row });
+            return Ok(stored.collect());
+        }
         let rows = sqlx::query(
             "SELECT id, started_ms, key_id, key_name, model, provider, status, record, stored_ms FROM log_record \
              WHERE (stored_ms, id) > ($1, $2) AND (stored_ms, id) <= ($3, $4) AND stored_ms < $5 \
@@ -141,6 +151,13 @@ impl Store {
 
     /// What is to be sent after a place.
     pub async fn export_backlog(&self, after: &Place) -> Result<Backlog, Error> {
+        if let Some(place) = &self.clickhouse {
+            let (n_records, oldest_ms) = clickhouse::count_stored(place, after.parts(), END).await?;
+            return Ok(Backlog {
+                n_records: n_records.min(MOST_COUNTED),
+                oldest_ms: (oldest_ms > 0).then_some(oldest_ms),
+            });
+        }
         let row = sqlx::query(
             "SELECT CAST(COUNT(*) AS BIGINT) AS n_records, COALESCE(MIN(stored_ms), 0) AS oldest_ms FROM \
              (SELECT stored_ms FROM log_record WHERE (stored_ms, id) > ($1, $2) ORDER BY stored_ms, id LIMIT $3) AS waiting",
@@ -210,8 +227,9 @@ impl Store {
     }
 }
 
-/// Records up to there are about to be deleted: who has not sent them has lost them.
-pub(crate) async fn lose(tx: &mut Tx, up_to: &Place) -> Result<(), Error> {
+/// Records up to there are about to be deleted, in the database or in the ClickHouse that keeps them: who has not sent them has
+/// lost them.
+pub(crate) async fn lose(tx: &mut Tx, kept_in: Option<&ClickHouse>, up_to: &Place) -> Result<(), Error> {
     // Nobody moves until this is over.
     sqlx::query("UPDATE export_cursor SET n_dropped = n_dropped").execute(&mut **tx).await?;
     let statement = format!("SELECT {COLUMNS} FROM export_cursor");
@@ -223,12 +241,10 @@ pub(crate) async fn lose(tx: &mut Tx, up_to: &Place) -> Result<(), Error> {
         if progress.at >= *up_to {
             continue;
         }
-        let lost = sqlx::query(
-            "SELECT CAST(COUNT(*) AS BIGINT) AS n_lost FROM log_record WHERE (stored_ms, id) > ($1, $2) AND (stored_ms, id) <= ($3, $4)",
-        );
-        let lost =
-            lost.bind(progress.at.stored_ms).bind(text(&progress.at.id)).bind(up_to.stored_ms).bind(text(&up_to.id));
-        let n_lost = unsigned(&lost.fetch_one(&mut **tx).await?, "n_lost")?;
+        let n_lost = match kept_in {
+            Some(place) => clickhouse::count_stored(place, progress.at.parts(), up_to.parts()).await?.0,
+            None => count_stored(tx, &progress.at, up_to).await?,
+        };
         let until = progress.until.filter(|until| until > up_to).unwrap_or_default();
         let moved = sqlx::query(
             "UPDATE export_cursor SET n_dropped = n_dropped + $2, stored_ms = $3, id = $4, until_ms = $5, until_id = $6 \
@@ -238,6 +254,22 @@ pub(crate) async fn lose(tx: &mut Tx, up_to: &Place) -> Result<(), Error> {
         moved.bind(until.stored_ms).bind(until.id).execute(&mut **tx).await?;
     }
     Ok(())
+}
+
+async fn count_stored(tx: &mut Tx, after: &Place, up_to: &Place) -> Result<u64, Error> {
+    let stored = sqlx::query(
+        "SELECT CAST(COUNT(*) AS BIGINT) AS n_stored FROM log_record WHERE (stored_ms, id) > ($1, $2) AND (stored_ms, id) <= ($3, $4)",
+    );
+    let stored = stored.bind(after.stored_ms).bind(text(&after.id)).bind(up_to.stored_ms).bind(text(&up_to.id));
+    unsigned(&stored.fetch_one(&mut **tx).await?, "n_stored")
+}
+
+// === impl Place ===
+
+impl Place {
+    fn parts(&self) -> (i64, &str) {
+        (self.stored_ms, &self.id)
+    }
 }
 
 // === impl Progress ===

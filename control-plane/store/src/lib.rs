@@ -4,6 +4,7 @@
 
 pub mod error;
 mod db;
+mod clickhouse;
 mod migrate;
 pub mod item;
 mod heads;

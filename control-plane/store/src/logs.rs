@@ -2,13 +2,14 @@
 
 mod terms;
 mod filter;
+pub(crate) mod clickhouse;
 mod search;
 pub(crate) mod watermark;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, key, signed, text, unsigned};
+use crate::db::{MAX_PARAMETERS, Tx, key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 use crate::traffic::{self, Sample};
@@ -53,10 +54,35 @@ impl Store {
         rows: &[LogRow],
         dropped_total: u64,
     ) -> Result<u64, Error> {
-        let mut tx = self.db.begin().await?;
         let mut fresh: Vec<LogRow> = rows.iter().map(LogRow::storable).collect();
         // Two who write the same rows write them in one order, or they would wait for each other.
         fresh.sort_by(|one, other| one.id.cmp(&other.id));
+        if let Some(clickhouse) = &self.clickhouse {
+            // First, so that what is counted and acknowledged is there. What comes again is there twice and read once.
+            clickhouse::write(clickhouse, from, &fresh).await?;
+        }
+        let mut tx = self.db.begin().await?;
+        let in_database =
+            if self.clickhouse.is_none() { Some(self.insert(&mut tx, from, &fresh).await?) } else { None };
+        let known = sqlx::query("SELECT up_to_seq FROM log_watermark WHERE node_id = $1 AND boot_id = $2");
+        let known = known.bind(from.node).bind(from.boot).fetch_optional(&mut *tx).await?;
+        let known = known.map_or(Ok(0), |row| unsigned(&row, "up_to_seq"))?;
+        // What has been stored before has been counted before.
+        let n_known = usize::try_from(known.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
+        let uncounted = rows
+            .iter()
+            .skip(n_known)
+            .filter_map(|row| Some((row.started_ms, row.provider.as_str(), row.sample.as_ref()?)));
+        traffic::count(&self.db, &mut tx, uncounted, from.at_ms).await?;
+        let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
+        let up_to_seq = watermark::advance(&mut tx, "log_watermark", from, last, dropped_total).await?;
+        tx.commit().await?;
+        self.tally.logs(rows.len(), in_database.unwrap_or(rows.len().saturating_sub(n_known) as u64));
+        Ok(up_to_seq)
+    }
+
+    /// Returns how many were not there.
+    async fn insert(&self, tx: &mut Tx, from: Sender<'_>, fresh: &[LogRow]) -> Result<u64, Error> {
         let mut n_new = 0;
         for chunk in fresh.chunks(MAX_PARAMETERS / N_COLUMNS) {
             let statement = self.db.bulk(
@@ -83,27 +109,16 @@ impl Store {
                     .bind(row.cost_nano_usd)
                     .bind(from.at_ms);
             }
-            n_new += query.execute(&mut *tx).await?.rows_affected();
+            n_new += query.execute(&mut **tx).await?.rows_affected();
         }
-        let known = sqlx::query("SELECT up_to_seq FROM log_watermark WHERE node_id = $1 AND boot_id = $2");
-        let known = known.bind(from.node).bind(from.boot).fetch_optional(&mut *tx).await?;
-        let known = known.map_or(Ok(0), |row| unsigned(&row, "up_to_seq"))?;
-        // What has been stored before has been counted before.
-        let n_known = usize::try_from(known.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
-        let uncounted = rows
-            .iter()
-            .skip(n_known)
-            .filter_map(|row| Some((row.started_ms, row.provider.as_str(), row.sample.as_ref()?)));
-        traffic::count(&self.db, &mut tx, uncounted, from.at_ms).await?;
-        let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
-        let up_to_seq = watermark::advance(&mut tx, "log_watermark", from, last, dropped_total).await?;
-        tx.commit().await?;
-        self.tally.logs(rows.len(), n_new);
-        Ok(up_to_seq)
+        Ok(n_new)
     }
 
     /// One record by its request id.
     pub async fn log(&self, id: &str) -> Result<Option<LogRow>, Error> {
+        if let Some(clickhouse) = &self.clickhouse {
+            return clickhouse::one(clickhouse, &text(id)).await;
+        }
         let row = sqlx::query(
             "SELECT id, started_ms, key_id, key_name, model, provider, status, record FROM log_record WHERE id = $1",
         )

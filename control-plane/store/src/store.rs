@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gateway_model::kind::Class;
+use gateway_model::secret::Secret;
 use tokio::sync::watch;
 
+use crate::clickhouse::ClickHouse;
 use crate::db::{self, Db, Engine};
 use crate::error::Error;
 use crate::follow::Follower;
@@ -22,6 +24,17 @@ pub struct Store {
     /// Ends with the last clone of the store, if not before.
     follower: Option<Arc<Follower>>,
     pub(crate) tally: Tally,
+    /// Where the records of requests are, if not in the database.
+    pub(crate) clickhouse: Option<ClickHouse>,
+}
+
+/// Where the records of requests are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsPlace {
+    /// `sqlite`, `postgres` or `clickhouse`.
+    pub engine: &'static str,
+    /// Why the last call of a ClickHouse failed; `None` where it did not.
+    pub trouble: Option<String>,
 }
 
 // === impl Store ===
@@ -52,12 +65,37 @@ impl Store {
         tx.commit().await?;
         let watch = watch::Sender::new(heads);
         let follower = db.announces().then(|| Arc::new(Follower::spawn(db.clone(), watch.clone())));
-        Ok(Self { db, watch, follower, tally: Tally::default() })
+        Ok(Self { db, watch, follower, tally: Tally::default(), clickhouse: None })
     }
 
     /// As [`Store::open`], by path.
     pub async fn open_file(path: &Path) -> Result<Self, Error> {
         Self::open(&db::file_url(path)).await
+    }
+
+    /// The same, with the records of requests in a ClickHouse: `http://user:password@host:8123/database`. It need not be there yet.
+    /// Records that are in the database already stay there until they are old, and are not shown.
+    pub fn with_logs_in(self, url: &Secret) -> Result<Self, Error> {
+        Ok(Self { clickhouse: Some(ClickHouse::new(url)?), ..self })
+    }
+
+    /// Makes what the records of requests need, where that is not in the database.
+    pub async fn prepare_logs(&self) -> Result<(), Error> {
+        match &self.clickhouse {
+            Some(clickhouse) => Ok(clickhouse.make().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// As the last call found it; nobody is asked.
+    pub fn logs_place(&self) -> LogsPlace {
+        let engine = match (&self.clickhouse, self.db.engine()) {
+            (Some(_), _) => "clickhouse",
+            (None, Engine::Sqlite) => "sqlite",
+            (None, Engine::Postgres) => "postgres",
+        };
+        let trouble = self.clickhouse.as_ref().and_then(ClickHouse::trouble).map(|fault| fault.to_string());
+        LogsPlace { engine, trouble }
     }
 
     /// Where the database is now, whoever wrote it.
@@ -77,9 +115,9 @@ impl Store {
         Ok(())
     }
 
-    /// Whether what is kept for a while is in parts by day, so that much of it goes at once.
+    /// Whether the records of requests are in parts by day, so that many of them go at once.
     pub fn has_days(&self) -> bool {
-        self.db.engine() == Engine::Postgres
+        self.clickhouse.is_some() || self.db.engine() == Engine::Postgres
     }
 
     pub fn duplicates(&self) -> Duplicates {

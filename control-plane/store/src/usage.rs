@@ -103,7 +103,7 @@ pub struct Sender<'a> {
 }
 
 /// Where a page of requests goes on: the last one's start and id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     pub started_ms: i64,
     pub id: String,

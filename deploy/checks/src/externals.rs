@@ -14,7 +14,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("tonic-prost", &["gateway-wire"]),
     ("prost", &["gateway-wire", "gateway-server", "gateway-proxy", "gateway-fleet-tests"]),
     ("clap", &["gatewayctl", "gateway-server", "gateway-proxy", "gateway-bench", "gateway-fleet-tests"]),
-    ("reqwest", &["gatewayctl", "gateway-standalone", "gateway-server"]),
+    ("reqwest", &["gatewayctl", "gateway-standalone", "gateway-server", "gateway-store"]),
 ];
 
 /// Code that needs a program or the network while building.

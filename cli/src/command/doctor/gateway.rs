@@ -36,6 +36,11 @@ pub(super) async fn check(report: &mut Report, client: &Client) -> bool {
     };
     report.ok("master key", "accepted");
     version(report, &status);
+    if let Some(trouble) = status["logs"]["trouble"].as_str() {
+        let advice =
+            "requests are served and nodes keep their logs for a while; look at the ClickHouse and at --logs-database";
+        report.fail("logs", trouble, advice);
+    }
     let revision = change::revision(&status["revision"]);
     report.ok("revisions", format!("{revision}; epoch {}", text(&status, "/epoch")));
     match client.list(&path(&[Kind::Provider.plural()]), &Query::new(), MAX_ITEMS).await {

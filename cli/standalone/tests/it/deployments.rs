@@ -54,6 +54,7 @@ impl World {
             fleet_listen: Some(any),
             fleet_hosts: Vec::new(),
             database_url: None,
+            logs_database: None,
             kek_file: None,
             master_key_file: None,
             otlp: None,

@@ -106,6 +106,7 @@ async fn up(data_dir: &Path, fleet_listen: Option<SocketAddr>) -> anyhow::Result
         fleet_listen,
         fleet_hosts: Vec::new(),
         database_url: None,
+        logs_database: None,
         kek_file: None,
         master_key_file: None,
         workers: Some(1),

@@ -17,12 +17,14 @@ use crate::clock::{rfc3339, unix_ms};
 pub(crate) async fn get(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
     let heads = app.store.heads().await?;
     let nodes = app.fleet.nodes().await?;
+    let logs = app.store.logs_place();
     let n_connected = nodes.iter().filter(|node| node.connected).count();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "epoch": heads.epoch,
         "revision": {"topology": heads.topology, "identity": heads.identity},
         "nodes": {"connected": n_connected, "known": nodes.len()},
+        "logs": {"engine": logs.engine, "trouble": logs.trouble},
         "started_at": rfc3339(app.started_at_ms),
     })))
 }

@@ -111,6 +111,11 @@ async fn a_database_that_cannot_be_used_says_why() {
     elsewhere.database_url = Some("postgres://user:hush@localhost/gateway".to_owned());
     let said = format!("{:#}", start(elsewhere).await.map(drop).unwrap_err());
     assert!(said.contains("--database-url") && !said.contains("hush"), "{said}");
+    let directory = tempfile::tempdir().unwrap();
+    let mut elsewhere = options(directory.path());
+    elsewhere.logs_database = Some(Secret::new("clickhouse://user:hush@localhost:9000/logs"));
+    let said = format!("{:#}", start(elsewhere).await.map(drop).unwrap_err());
+    assert!(said.contains("--logs-database") && said.contains("http://") && !said.contains("hush"), "{said}");
 }
 
 /// Over a real socket: the listener's limits, and its end.

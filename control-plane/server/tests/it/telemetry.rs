@@ -2,6 +2,7 @@
 
 use gateway_store::logs::LogRow;
 use gateway_store::usage::{Sender, Tokens, Units, UsageRow};
+use gateway_testing::ClickHouse;
 use gateway_wire::v1::fleet_client::FleetClient;
 use gateway_wire::v1::{CacheUse, LogBatch, LogRecord};
 use http_body_util::BodyExt as _;
@@ -31,6 +32,33 @@ fn sender() -> Sender<'static> {
 
 fn ids(answer: &Value) -> Vec<String> {
     answer["data"].as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_in_a_clickhouse_are_found_and_its_absence_is_told() {
+    // Starting a server blocks.
+    let url = tokio::task::block_in_place(|| ClickHouse::shared().map(ClickHouse::database));
+    if let Some(url) = url {
+        let world = World::with_logs_in(&url).await;
+        let rows: Vec<LogRow> = (1..=3).map(record).collect();
+        world.control.app().store.ingest_logs(sender(), 1, &rows, 0).await.unwrap();
+        assert_eq!(ids(&world.get("/admin/logs?search=status:%3C400+key:demo").await.expect(200)), ["r3", "r1"]);
+        assert_eq!(world.get("/admin/logs/r2").await.expect(200)["id"], "r2");
+        let status = world.get("/admin/status").await.expect(200);
+        assert_eq!(status["logs"], json!({"engine": "clickhouse", "trouble": null}));
+    }
+    let nobody = format!("http://u:hush@127.0.0.1:{}/logs", gateway_testing::free_port());
+    let world = World::with_logs_in(&nobody).await;
+    world.get("/ready").await.expect(200);
+    let refused = world.get("/admin/logs").await;
+    assert_eq!(refused.status, 503, "{}", refused.text);
+    let status = world.get("/admin/status").await.expect(200);
+    let trouble = status["logs"]["trouble"].as_str().unwrap();
+    assert!(trouble.contains("does not answer"), "{trouble}");
+    assert!(!format!("{}{status}", refused.text).contains("hush"), "{status}");
+    let rows = [record(1)];
+    let refused = world.control.app().store.ingest_logs(sender(), 1, &rows, 0).await.unwrap_err();
+    assert!(refused.is_transient(), "{refused:?}");
 }
 
 #[tokio::test]
@@ -250,6 +278,7 @@ async fn status_and_nodes_answer_without_any() {
         (&status["revision"], &status["nodes"]),
         (&json!({"topology": 0, "identity": 2}), &json!({"connected": 0, "known": 0}))
     );
+    assert_eq!(status["logs"], json!({"engine": "sqlite", "trouble": null}));
     assert_eq!(status["epoch"].as_str().unwrap().len(), 36);
     assert_eq!(world.get("/admin/nodes").await.expect(200), json!({"data": [], "next": null}));
     world.get("/admin/nodes/node_x").await.refused(404, "not_found");

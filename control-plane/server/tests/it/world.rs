@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use gateway_model::secret::Secret;
 use gateway_server::{ControlPlane, Options, admin, start};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -43,6 +44,12 @@ impl World {
     pub(crate) async fn with_fleet() -> Self {
         let listen = Some("127.0.0.1:0".parse().unwrap());
         Self::started(|data_dir| Options { fleet_listen: listen, ..options(data_dir) }).await
+    }
+
+    /// With the records of requests in a ClickHouse.
+    pub(crate) async fn with_logs_in(url: &str) -> Self {
+        let logs_database = Some(Secret::new(url));
+        Self::started(|data_dir| Options { logs_database, ..options(data_dir) }).await
     }
 
     async fn started(options: impl FnOnce(&Path) -> Options) -> Self {

@@ -8,7 +8,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use super::{Db, Engine};
 use crate::error::Error;
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A table that is kept by days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

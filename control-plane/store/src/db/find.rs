@@ -147,7 +147,7 @@ impl Wanted {
 }
 
 /// The columns that a name stands for.
-fn columns(name: &str) -> &'static [&'static str] {
+pub(crate) fn columns(name: &str) -> &'static [&'static str] {
     match name {
         "key" => &["key_id", "key_name"],
         "model" => &["model"],

@@ -72,7 +72,7 @@ impl Filter {
         condition
     }
 
-    fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
         let columns = [("key", &self.key), ("model", &self.model), ("provider", &self.provider)];
         let columns = columns.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         let mut wanted: Vec<Wanted> = columns.map(|(name, value)| Wanted::Column(name, head(value))).collect();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{Filter, LogRow};
+use super::{Filter, LogRow, clickhouse};
+use crate::clickhouse::ClickHouse;
 use crate::db::{Engine, Value, signed, text};
 use crate::error::Error;
 use crate::store::Store;
@@ -44,6 +45,17 @@ enum Order {
     Sorted,
 }
 
+/// How far is looked at once.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    first_ms: i64,
+    /// By how much each is longer than the one before.
+    factor: i64,
+}
+
+/// Records that are looked at without taking them apart.
+const FEW: u64 = 10_000;
+
 // === impl Store ===
 
 impl Store {
@@ -58,17 +70,16 @@ impl Store {
         let until = before(filter.until_ms.unwrap_or(i64::MAX));
         let top = after.filter(|after| after.started_ms < until.started_ms).unwrap_or(&until);
         let floor = filter.since_ms.unwrap_or(i64::MIN);
+        if let Some(clickhouse) = &self.clickhouse {
+            return self.in_clickhouse(clickhouse, filter, top, floor, limit, now_ms).await;
+        }
         if !filter.is_search() {
             let rows = self.stretch(filter, top, &before(floor), Order::Walked, limit + 1).await?;
             return Ok(Found::default().filled(rows, limit));
         }
         // Where nothing was for a while, the day is one that has something.
         let Some(newest) = self.newest(top, floor).await? else { return Ok(Found::default()) };
-        let from = filter.since_ms.unwrap_or_else(|| match filter.id {
-            // Ids have an index and few that begin alike; who has one in hand does not know from when it is.
-            Some(_) => 0,
-            None => newest.min(now_ms).saturating_sub(WINDOW_MS),
-        });
+        let from = begins(filter, newest, now_ms);
         let mut found = match self.db.engine() {
             Engine::Sqlite => self.by_slices(filter, top, from, limit).await?,
             Engine::Postgres => self.by_index(filter, top, from, limit).await?,
@@ -82,6 +93,9 @@ impl Store {
 
     /// Up to `limit` records that follow the cursor in time, oldest first: what a reader missed who was away.
     pub async fn logs_since(&self, filter: &Filter, after: &Cursor, limit: usize) -> Result<Vec<LogRow>, Error> {
+        if let Some(clickhouse) = &self.clickhouse {
+            return clickhouse::missed(clickhouse, filter, after, limit).await;
+        }
         let until = before(filter.until_ms.unwrap_or(i64::MAX));
         let since = filter.since_ms.unwrap_or(i64::MIN);
         let values = [Value::Number(after.started_ms), Value::Text(text(&after.id)), Value::Number(since)];
@@ -89,6 +103,31 @@ impl Store {
         let times = "(started_ms, id) > ($1, $2) AND started_ms >= $3 AND started_ms < $4";
         let rows = self.read(filter, times, values, "ORDER BY started_ms, id", limit).await;
         rows.map_err(|error| if matches!(error, Error::Locked) { Error::Slow } else { error })
+    }
+
+    /// It walks through no index, so that a list is a search for anything.
+    async fn in_clickhouse(
+        &self,
+        clickhouse: &ClickHouse,
+        filter: &Filter,
+        top: &Cursor,
+        floor: i64,
+        limit: usize,
+        now_ms: i64,
+    ) -> Result<Found, Error> {
+        let Some(ends) = clickhouse::ends(clickhouse, top, floor).await? else { return Ok(Found::default()) };
+        let top = top.clone().min(before(ends.newest.saturating_add(1)));
+        let reach = if ends.n_records <= FEW { Reach::ALL } else { Reach::READ };
+        if !filter.is_search() {
+            let found = self.by_spans(filter, top, ends.oldest, limit, Vec::new(), reach).await?;
+            return Ok(Found { since_ms: found.since_ms.filter(|_| found.stopped), ..found });
+        }
+        let from = begins(filter, ends.newest, now_ms);
+        let mut found = self.by_spans(filter, top, from, limit, Vec::new(), reach).await?;
+        if found.next.is_none() && ends.oldest < from {
+            found.next = Some(before(from));
+        }
+        Ok(found)
     }
 
     /// In pieces that take a moment each, because SQLite does not stop in the middle.
@@ -110,26 +149,40 @@ impl Store {
         }
     }
 
-    /// What is near first, then by the index: a day, two, four, so that what was found lately does not wait for what is old.
+    /// What is near first, then by the index.
     async fn by_index(&self, filter: &Filter, top: &Cursor, from: i64, limit: usize) -> Result<Found, Error> {
-        let began = Instant::now();
-        let mut found = Found { since_ms: Some(from), ..Found::default() };
         let near = self.after_slice(top, from, NEAR).await?;
         let bottom = near.clone().unwrap_or_else(|| before(from));
-        let mut rows = self.stretch(filter, top, &bottom, Order::Walked, limit + 1).await?;
-        let Some(mut top) = near else { return Ok(found.filled(rows, limit)) };
+        let rows = self.stretch(filter, top, &bottom, Order::Walked, limit + 1).await?;
+        let found = Found { since_ms: Some(from), ..Found::default() };
+        let Some(top) = near else { return Ok(found.filled(rows, limit)) };
+        self.by_spans(filter, top, from, limit, rows, Reach::INDEXED).await
+    }
+
+    /// What follows `rows`: a span of time, then a longer one, so that what was found lately does not wait for what is old.
+    async fn by_spans(
+        &self,
+        filter: &Filter,
+        mut top: Cursor,
+        from: i64,
+        limit: usize,
+        mut rows: Vec<LogRow>,
+        reach: Reach,
+    ) -> Result<Found, Error> {
+        let began = Instant::now();
+        let mut found = Found { since_ms: Some(from), ..Found::default() };
         let order = if filter.has_index() { Order::Sorted } else { Order::Walked };
-        let mut span_ms = if filter.id.is_some() { i64::MAX } else { WINDOW_MS };
+        let mut span_ms = if filter.id.is_some() { i64::MAX } else { reach.first_ms };
         while rows.len() <= limit && (top.started_ms, top.id.as_str()) > (from, "") {
             let bottom = before(top.started_ms.saturating_sub(span_ms).max(from));
             match self.stretch(filter, &top, &bottom, order, limit + 1 - rows.len()).await {
                 Ok(more) => {
                     rows.extend(more);
                     top = bottom;
-                    span_ms = span_ms.saturating_mul(2);
+                    span_ms = span_ms.saturating_mul(reach.factor);
                 }
-                Err(Error::Locked) if span_ms > HOUR_MS => span_ms = HOUR_MS,
-                Err(Error::Locked) => found.stopped = true,
+                Err(Error::Locked | Error::Slow) if span_ms > HOUR_MS => span_ms = HOUR_MS,
+                Err(Error::Locked | Error::Slow) => found.stopped = true,
                 Err(error) => return Err(error),
             }
             let is_over = found.stopped || began.elapsed() > PATIENCE && top.started_ms > from;
@@ -149,6 +202,9 @@ impl Store {
         order: Order,
         limit: usize,
     ) -> Result<Vec<LogRow>, Error> {
+        if let Some(clickhouse) = &self.clickhouse {
+            return clickhouse::stretch(clickhouse, filter, top, bottom, limit).await;
+        }
         let values = [top, bottom].map(|cursor| [Value::Number(cursor.started_ms), Value::Text(text(&cursor.id))]);
         let times = "(started_ms, id) < ($1, $2) AND (started_ms, id) >= ($3, $4)";
         let order = match order {
@@ -211,9 +267,27 @@ impl Store {
     }
 }
 
+/// From when on a search looks, where the newest record is one of `newest`.
+fn begins(filter: &Filter, newest: i64, now_ms: i64) -> i64 {
+    filter.since_ms.unwrap_or_else(|| match filter.id {
+        // Few begin alike; who has one in hand does not know from when it is.
+        Some(_) => 0,
+        None => newest.min(now_ms).saturating_sub(WINDOW_MS),
+    })
+}
+
 /// What is before it started earlier; what is not, then or later.
 fn before(started_ms: i64) -> Cursor {
     Cursor { started_ms, id: String::new() }
+}
+
+// === impl Reach ===
+
+impl Reach {
+    const INDEXED: Self = Self { first_ms: WINDOW_MS, factor: 2 };
+    /// A ClickHouse reads a span as a whole, whatever it finds at its end; each question costs it some milliseconds.
+    const READ: Self = Self { first_ms: 4 * 60 * 1000, factor: 8 };
+    const ALL: Self = Self { first_ms: i64::MAX, factor: 1 };
 }
 
 // === impl Found ===

@@ -4,7 +4,8 @@ use gateway_model::kind::Kind;
 use gateway_store::revisions::{Commit, Edit, Op};
 use gateway_store::{ItemKind, Store, StoredItem};
 
-use gateway_testing::Postgres;
+use gateway_model::secret::Secret;
+use gateway_testing::{ClickHouse, Postgres};
 
 /// An open store, and the directory that lives as long as it.
 pub(crate) struct World {
@@ -37,6 +38,23 @@ pub(crate) async fn file() -> Option<World> {
 pub(crate) async fn postgres() -> Option<World> {
     let url = postgres_url()?;
     Some(World { store: Store::open(&url).await.unwrap(), _directory: None })
+}
+
+/// A new database of the shared server; `None` where there is none, which has been said then.
+pub(crate) fn clickhouse_url() -> Option<String> {
+    // Starting a server blocks, and so does asking it.
+    tokio::task::block_in_place(|| ClickHouse::shared().map(ClickHouse::database))
+}
+
+/// Records of requests in a ClickHouse, all else in memory.
+pub(crate) async fn clickhouse() -> Option<World> {
+    let url = clickhouse_url()?;
+    Some(World { store: beside(&url).await, _directory: None })
+}
+
+/// A new store in memory, with the records of requests there.
+pub(crate) async fn beside(clickhouse: &str) -> Store {
+    Store::open("sqlite::memory:").await.unwrap().with_logs_in(&Secret::new(clickhouse)).unwrap()
 }
 
 pub(crate) fn item(kind: Kind, name: &str) -> StoredItem {

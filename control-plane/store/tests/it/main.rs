@@ -12,6 +12,7 @@ mod ledger;
 mod alerts;
 mod exports;
 mod logs;
+mod logs_elsewhere;
 mod membership;
 mod nodes;
 mod opening;
@@ -120,4 +121,18 @@ engines!(memory, file, postgres; {
         a_new_epoch_is_announced,
         replicas_know_of_each_other,
     }
+});
+
+engines!(clickhouse; {
+    logs::{
+        records_are_filtered_and_paged,
+        a_record_counts_once_and_losses_are_kept,
+        whatever_a_record_says_can_be_stored,
+        a_reader_that_was_away_catches_up,
+        records_are_found_by_what_they_say,
+        a_search_looks_at_a_day_and_says_where_to_go_on,
+        a_needle_is_found_among_many,
+    }
+    exports::{each_record_is_behind_the_cursor_or_before_it}
+    traffic::{minutes_are_summed_up_once}
 });
