@@ -153,9 +153,15 @@ impl Alerts {
         let spent = self.store.balance(budget, terms.window.counted_from(now_ms)).await?.spent;
         let standing = Standing { kind, name: &item.name, terms, spent, now_ms };
         for percent in terms.alert_at().reached(spent, terms.amount_at(now_ms).0) {
-            let alert =
-                Alert { budget: budget.to_owned(), window_ms: window(terms.window, now_ms), percent, at_ms: now_ms };
             let id = new_id();
+            let acknowledged = match window_before(terms.window, now_ms) {
+                Some(before_ms) => self.store.acknowledged(budget, before_ms, percent).await?,
+                None => None,
+            };
+            let is_seen_to = acknowledged.is_some();
+            let window_ms = window(terms.window, now_ms);
+            let alert =
+                Alert { id: id.clone(), budget: budget.to_owned(), window_ms, percent, at_ms: now_ms, acknowledged };
             let content = message::content(&id, standing, percent);
             let delivery = |destination: &Destination| Delivery {
                 id: format!("{id}.{}", destination.name),
@@ -164,7 +170,8 @@ impl Alerts {
                 made_ms: now_ms,
                 n_attempts: 0,
             };
-            let deliveries: Vec<Delivery> = destinations.iter().map(delivery).collect();
+            let told = if is_seen_to { &[] } else { destinations };
+            let deliveries: Vec<Delivery> = told.iter().map(delivery).collect();
             if self.store.raise_alert(&alert, &deliveries).await? {
                 tracing::warn!(budget, percent, spent_nano_usd = spent, "a budget has reached a part of its amount");
             }
@@ -215,6 +222,18 @@ impl Alerts {
 fn new_id() -> String {
     let millis = u64::try_from(clock::unix_ms()).unwrap_or(0);
     format!("alert_{}", Ulid::from_parts(millis, rand::random()))
+}
+
+/// Of a window that rolls, the stretch before: spending that has stayed above a mark since is what somebody sees to already. A new day
+/// or month begins at nothing, and is told of anew.
+fn window_before(window: Window, now_ms: i64) -> Option<i64> {
+    match window {
+        Window::Rolling(span) => {
+            let length = i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX).max(1);
+            Some(self::window(window, now_ms).saturating_sub(length))
+        }
+        Window::Daily | Window::Weekly | Window::Monthly | Window::Once => None,
+    }
 }
 
 /// What is once: the calendar's window; of one that rolls, a stretch of its length.

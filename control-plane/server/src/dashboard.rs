@@ -62,6 +62,7 @@ const FILES: &[File] = files![
     "pages/requests.js",
     "pages/resources.js",
     "pages/routes.js",
+    "pages/sessions.js",
     "pages/settings.js",
     "pages/setup.js",
     "pages/signin.js",

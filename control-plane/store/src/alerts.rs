@@ -1,21 +1,35 @@
 //! What people are told of budgets: once for each part of an amount and window, and to everybody who is to hear of it, however long
 //! that takes. What is sent is written in the transaction that says that it was told, so that neither is without the other.
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row as _};
 
+use crate::audit::{self, AuditRow};
 use crate::db::{key, signed, text};
 use crate::error::Error;
+use crate::heads::lock_heads;
 use crate::store::Store;
 
 /// A budget has reached a part of its amount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
+    /// As its messages have it.
+    pub id: String,
     /// By its name in the ledger.
     pub budget: String,
     /// Names the window.
     pub window_ms: i64,
     pub percent: u16,
+    pub at_ms: i64,
+    /// `None` where nobody has said that they see to it.
+    pub acknowledged: Option<Acknowledged>,
+}
+
+/// Somebody sees to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// As the audit log calls them.
+    pub by: String,
     pub at_ms: i64,
 }
 
@@ -45,6 +59,7 @@ pub struct DeliveryHealth {
 /// What waits beyond this pushes out the oldest.
 const MOST_WAITING: u64 = 1000;
 const PUSHED_OUT: &str = "too many others waited";
+const ALERT: &str = "SELECT id, budget, window_ms, percent, at_ms, acknowledged_ms, acknowledged_by FROM budget_alert";
 
 // === impl Store ===
 
@@ -63,9 +78,12 @@ impl Store {
     pub async fn raise_alert(&self, alert: &Alert, deliveries: &[Delivery]) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;
         let told = sqlx::query(
-            "INSERT INTO budget_alert (budget, window_ms, percent, at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO budget_alert (budget, window_ms, percent, at_ms, id, acknowledged_ms, acknowledged_by) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
         );
         let told = told.bind(key(&alert.budget)).bind(alert.window_ms).bind(i64::from(alert.percent)).bind(alert.at_ms);
+        let (by, at_ms) = alert.acknowledged.as_ref().map_or(("", 0), |one| (one.by.as_str(), one.at_ms));
+        let told = told.bind(text(&alert.id)).bind(at_ms).bind(text(by));
         if told.execute(&mut *tx).await?.rows_affected() == 0 {
             return Ok(false);
         }
@@ -162,19 +180,53 @@ impl Store {
 
     /// Alerts, newest first.
     pub async fn alerts(&self, limit: usize) -> Result<Vec<Alert>, Error> {
-        let rows = sqlx::query(
-            "SELECT budget, window_ms, percent, at_ms FROM budget_alert ORDER BY at_ms DESC, budget, percent DESC LIMIT $1",
+        let statement = format!("{ALERT} ORDER BY at_ms DESC, budget, percent DESC LIMIT $1");
+        let rows = sqlx::query(AssertSqlSafe(statement)).bind(signed(limit as u64));
+        rows.fetch_all(self.db.readers()).await?.iter().map(Alert::read).collect()
+    }
+
+    /// By its id.
+    pub async fn alert(&self, id: &str) -> Result<Option<Alert>, Error> {
+        let row = sqlx::query(AssertSqlSafe(format!("{ALERT} WHERE id = $1"))).bind(text(id));
+        row.fetch_optional(self.db.readers()).await?.as_ref().map(Alert::read).transpose()
+    }
+
+    /// Whether somebody sees to this part of a budget in that window.
+    pub async fn acknowledged(
+        &self,
+        budget: &str,
+        window_ms: i64,
+        percent: u16,
+    ) -> Result<Option<Acknowledged>, Error> {
+        let statement = format!("{ALERT} WHERE budget = $1 AND window_ms = $2 AND percent = $3");
+        let row = sqlx::query(AssertSqlSafe(statement)).bind(key(budget)).bind(window_ms).bind(i64::from(percent));
+        let alert = row.fetch_optional(self.db.readers()).await?.as_ref().map(Alert::read).transpose()?;
+        Ok(alert.and_then(|alert| alert.acknowledged))
+    }
+
+    /// Somebody sees to it: what waits to be sent of it is not sent any more. `None` where there is no such alert; one that somebody
+    /// has acknowledged before stays theirs, and nothing is written.
+    pub async fn acknowledge_alert(&self, id: &str, by: &Acknowledged, row: AuditRow) -> Result<Option<Alert>, Error> {
+        let mut tx = self.db.begin().await?;
+        // The audit's chain has one writer at a time.
+        lock_heads(&mut tx).await?;
+        let id = text(id);
+        let taken = sqlx::query(
+            "UPDATE budget_alert SET acknowledged_ms = $2, acknowledged_by = $3 WHERE id = $1 AND acknowledged_ms = 0",
         );
-        let rows = rows.bind(signed(limit as u64)).fetch_all(self.db.readers()).await?;
-        let alert = |row: &AnyRow| {
-            Ok(Alert {
-                budget: row.try_get("budget")?,
-                window_ms: row.try_get("window_ms")?,
-                percent: u16::try_from(row.try_get::<i64, _>("percent")?).unwrap_or(u16::MAX),
-                at_ms: row.try_get("at_ms")?,
-            })
-        };
-        rows.iter().map(alert).collect()
+        let taken = taken.bind(id.as_str()).bind(by.at_ms).bind(text(&by.by)).execute(&mut *tx).await?;
+        if taken.rows_affected() > 0 {
+            // Messages are called like the alert, with whom they are for.
+            let head = format!("{id}.");
+            let length = head.chars().count();
+            let waiting = format!("DELETE FROM alert_delivery WHERE done_ms = 0 AND substr(id, 1, {length}) = $1");
+            sqlx::query(AssertSqlSafe(waiting)).bind(head).execute(&mut *tx).await?;
+            audit::append(&mut tx, &[row]).await?;
+        }
+        let alert = sqlx::query(AssertSqlSafe(format!("{ALERT} WHERE id = $1"))).bind(id.as_str());
+        let alert = alert.fetch_optional(&mut *tx).await?.as_ref().map(Alert::read).transpose()?;
+        tx.commit().await?;
+        Ok(alert)
     }
 
     /// Forgets what was sent, or given up, before then; and what was told so long ago that its window is over.
@@ -187,6 +239,23 @@ impl Store {
         let n_told = told.execute(&mut *tx).await?.rows_affected();
         tx.commit().await?;
         Ok(n_sent + n_told)
+    }
+}
+
+// === impl Alert ===
+
+impl Alert {
+    fn read(row: &AnyRow) -> Result<Self, Error> {
+        let acknowledged_ms: i64 = row.try_get("acknowledged_ms")?;
+        let by = row.try_get("acknowledged_by")?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            budget: row.try_get("budget")?,
+            window_ms: row.try_get("window_ms")?,
+            percent: u16::try_from(row.try_get::<i64, _>("percent")?).unwrap_or(u16::MAX),
+            at_ms: row.try_get("at_ms")?,
+            acknowledged: (acknowledged_ms > 0).then_some(Acknowledged { by, at_ms: acknowledged_ms }),
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use address::Address;
 
 pub(crate) use address::file_url;
 pub(crate) use days::{DAY_MS, Daily};
-pub(crate) use find::{Condition, HEAD, Value, Wanted, columns};
+pub(crate) use find::{Condition, HEAD, Value, Wanted, columns, line};
 pub(crate) use listener::{Announcement, Listener};
 
 pub(crate) type Tx = Transaction<'static, Any>;

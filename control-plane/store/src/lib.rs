@@ -21,6 +21,7 @@ mod last_used;
 pub mod usage;
 pub mod spend;
 pub mod traffic;
+pub mod log_sessions;
 pub mod logs;
 pub mod bodies;
 pub mod exports;

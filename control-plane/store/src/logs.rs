@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 
 use crate::db::{MAX_PARAMETERS, Tx, key, signed, text, unsigned};
 use crate::error::Error;
+use crate::log_sessions::{self, Entry};
 use crate::store::Store;
 use crate::traffic::{self, Sample};
 use crate::usage::Sender;
@@ -36,11 +37,15 @@ pub struct LogRow {
     pub terms: String,
     pub total_us: u64,
     pub cost_nano_usd: i64,
-    /// What it adds to the minute's sums; not read back.
+    /// What it adds to the minute's sums; not read back, nor are the two that follow.
     pub sample: Option<Sample>,
+    /// Empty where the client named none.
+    pub session: String,
+    pub user: String,
 }
 
 const N_COLUMNS: usize = 13;
+const UNAUTHORIZED: u32 = 401;
 
 // === impl Store ===
 
@@ -69,11 +74,11 @@ impl Store {
         let known = known.map_or(Ok(0), |row| unsigned(&row, "up_to_seq"))?;
         // What has been stored before has been counted before.
         let n_known = usize::try_from(known.saturating_add(1).saturating_sub(first_seq)).unwrap_or(usize::MAX);
-        let uncounted = rows
-            .iter()
-            .skip(n_known)
-            .filter_map(|row| Some((row.started_ms, row.provider.as_str(), row.sample.as_ref()?)));
-        traffic::count(&self.db, &mut tx, uncounted, from.at_ms).await?;
+        let uncounted = rows.iter().skip(n_known).filter_map(|row| Some((row, row.sample.as_ref()?)));
+        let samples = uncounted.clone().map(|(row, sample)| (row.started_ms, row.provider.as_str(), sample));
+        traffic::count(&self.db, &mut tx, samples, from.at_ms).await?;
+        log_sessions::count(&self.db, &mut tx, uncounted.filter_map(|(row, sample)| row.entry(sample)), from.at_ms)
+            .await?;
         let last = first_seq.saturating_add(rows.len() as u64).saturating_sub(1);
         let up_to_seq = watermark::advance(&mut tx, "log_watermark", from, last, dropped_total).await?;
         tx.commit().await?;
@@ -150,6 +155,19 @@ impl LogRow {
             terms: text(&self.terms),
             ..self.clone()
         }
+    }
+
+    /// What it adds to its session. Who was refused for want of a key belongs to none: anybody may name one.
+    fn entry<'a>(&'a self, sample: &'a Sample) -> Option<Entry<'a>> {
+        let is_of_one = !self.session.is_empty() && self.status != UNAUTHORIZED;
+        is_of_one.then_some(Entry {
+            session: &self.session,
+            started_ms: self.started_ms,
+            key: &self.key_name,
+            user: &self.user,
+            model: &self.model,
+            sample,
+        })
     }
 
     pub(crate) fn read(row: &AnyRow) -> Result<Self, Error> {

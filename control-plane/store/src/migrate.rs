@@ -38,6 +38,10 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/0016_search.sqlite.sql"),
         postgres: include_str!("../../../migrations/0016_search.postgres.sql"),
     },
+    Step {
+        sqlite: include_str!("../../../migrations/0017_log_session.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0017_log_session.postgres.sql"),
+    },
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

@@ -8,6 +8,7 @@ use crate::db::{DAY_MS, Daily, Db, Tx, signed};
 use crate::error::Error;
 use crate::exports::{self, Place};
 use crate::last_used;
+use crate::log_sessions;
 use crate::logs::clickhouse;
 use crate::store::Store;
 
@@ -53,7 +54,7 @@ impl Store {
     }
 
     /// Deletes records that were stored before `older_than_ms`, whole days that had ended before, and beyond `keep` those that
-    /// were stored first; in a ClickHouse, whole days only.
+    /// were stored first; in a ClickHouse, whole days only. Sessions of which no record is left go with them, and are not counted.
     pub async fn prune_logs(&self, older_than_ms: i64, keep: Option<u64>) -> Result<Pruned, Error> {
         let mut n_elsewhere = 0;
         if let Some(place) = &self.clickhouse {
@@ -65,6 +66,7 @@ impl Store {
         let n_days = self.db.drop_days(Daily::Logs, older_than_ms).await?;
         let mut tx = self.db.begin().await?;
         let mut n_rows = prune_aged(&self.db, &mut tx, Daily::Logs, older_than_ms).await?;
+        log_sessions::prune(&mut tx, older_than_ms).await?;
         if let Some(keep) = keep {
             n_rows += prune_beyond(&mut tx, keep, self.clickhouse.is_none()).await?;
         }
@@ -98,6 +100,7 @@ async fn prune_beyond(tx: &mut Tx, keep: u64, is_exported: bool) -> Result<u64, 
     if is_exported {
         exports::lose(tx, None, &Place { stored_ms, id: id.clone() }).await?;
     }
+    log_sessions::prune(tx, stored_ms).await?;
     let deleted = sqlx::query("DELETE FROM log_record WHERE (stored_ms, id) <= ($1, $2)");
     Ok(deleted.bind(stored_ms).bind(id).execute(&mut **tx).await?.rows_affected())
 }

@@ -100,6 +100,13 @@ impl Store {
         rows.fetch_all(self.db.readers()).await?.iter().map(SessionRow::read).collect()
     }
 
+    /// As [`Store::sessions`], of one who acts.
+    pub async fn sessions_of(&self, actor: &str, now_ms: i64, limit: usize) -> Result<Vec<SessionRow>, Error> {
+        let statement = format!("{EVERY} AND actor = $2 ORDER BY created_at_ms DESC, digest LIMIT $3");
+        let rows = sqlx::query(AssertSqlSafe(statement)).bind(now_ms).bind(text(actor)).bind(signed(limit as u64));
+        rows.fetch_all(self.db.readers()).await?.iter().map(SessionRow::read).collect()
+    }
+
     /// Ends a session and writes that down. False where it had ended already.
     pub async fn end_session(&self, digest: &[u8], row: AuditRow) -> Result<bool, Error> {
         let mut tx = self.db.begin().await?;

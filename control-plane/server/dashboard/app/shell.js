@@ -8,6 +8,7 @@ import { ago } from "./format.js";
 import { Button, Card, Dialog, Empty, Icon, Page } from "./ui.js";
 import { Overview } from "../pages/overview.js";
 import { Requests } from "../pages/requests.js";
+import { Sessions } from "../pages/sessions.js";
 import { Keys } from "../pages/keys.js";
 import { Budgets } from "../pages/budgets.js";
 import { Alerts } from "../pages/alerts.js";
@@ -29,7 +30,7 @@ import { Start } from "../pages/start.js";
 import { Resources } from "../pages/resources.js";
 
 const NAVIGATION = [
-  ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"]]],
+  ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"], ["sessions", "Sessions", "session", Sessions, "requests:read"]]],
   ["Money", [["cost", "Usage & cost", "cost", Cost, "spend:read"], ["budgets", "Budgets", "budget", Budgets, "money:read"], ["alerts", "Alerts", "bell", Alerts, "money:read"]]],
   ["Route", [["providers", "Providers", "provider", Providers, "config:read"], ["models", "Models", "model", Models, "config:read"], ["routes", "Routes", "route", Routes, "config:read"]]],
   ["Access", [["keys", "Keys", "key", Keys, "keys:read"], ["people", "People", "people", People, "accounts:read"], ["teams", "Teams", "team", Teams, "accounts:read"]]],

@@ -1,7 +1,7 @@
 // Keys: `/` to search, `j` and `k` through a table, `g` and a letter to a page, `?` for this list, Esc to close or leave.
 import { go } from "./router.js";
 
-export const JUMPS = { o: "overview", r: "requests", k: "keys", p: "providers", m: "models", t: "routes", f: "fleet", c: "config", u: "cost", l: "playground", s: "setup", a: "audit", b: "budgets", w: "people" };
+export const JUMPS = { o: "overview", r: "requests", k: "keys", p: "providers", m: "models", t: "routes", f: "fleet", c: "config", u: "cost", l: "playground", s: "setup", a: "audit", b: "budgets", w: "people", e: "sessions" };
 const JUMP_MS = 1200;
 
 export function listen(onHelp) {

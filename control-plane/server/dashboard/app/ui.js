@@ -5,6 +5,7 @@ import { may, notify } from "./state.js";
 const PATHS = {
   overview: "M4 19V9m5 10V5m5 14v-7m5 7V8",
   requests: "M4 6h16M4 12h16M4 18h10",
+  session: "M4 5h12v8H9l-4 3v-3H4zM19 9h1v8h-1v3l-4-3h-5",
   key: "M14 10a4 4 0 1 0-3.5 4L12 15.5h2v2h2v2h3v-3.5L13.9 11",
   provider: "M5 17a4 4 0 0 1 .6-7.9A6 6 0 0 1 17 8.6 4.3 4.3 0 0 1 18 17z",
   model: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5",

@@ -2,7 +2,7 @@
 import { html, useState } from "../app/lib.js";
 import { get, put, signOut, useLoad } from "../app/api.js";
 import { ago, exact } from "../app/format.js";
-import { may, notify, session, setTheme, theme } from "../app/state.js";
+import { notify, session, setTheme, theme } from "../app/state.js";
 import { Badge, Button, Card, Cli, Loaded, Page, Segments, Text, Wrong } from "../app/ui.js";
 import { useApi } from "../app/form.js";
 import { Role, Sessions, roles } from "./people.js";
@@ -30,16 +30,16 @@ export function Account() {
         <${Card} title="What you may do"><ul class="row tight wrap">${permissions?.map((one) => html`<li><${Badge} tone=${one.endsWith(":read") ? "" : "accent"}>${one}<//></li>`)}</ul><//>
       </div>
     </div>
-    ${may("people:read") && html`<${Own} actor=${actor} />`}
+    <${Own} />
   <//>`;
 }
 
 const way = (actor) => (actor?.startsWith("user:") ? "a password" : actor?.startsWith("oidc:") ? "single sign-on" : "the master key, which is no person");
 
-/** Where one else is signed in. The API shows sessions to who may see those of all. */
-function Own({ actor }) {
-  const state = useLoad("sessions", async () => (await get("/admin/sessions")).data);
-  return html`<${Loaded} state=${state}>${(rows) => html`<${Sessions} rows=${rows.filter((row) => row.actor === actor)} onEnd=${state.reload} short />`}<//>`;
+/** Where one else is signed in. */
+function Own() {
+  const state = useLoad("own sessions", async () => (await get("/admin/session/own")).data);
+  return html`<${Loaded} state=${state}>${(rows) => html`<${Sessions} rows=${rows} onEnd=${state.reload} own />`}<//>`;
 }
 
 function Password({ name }) {

@@ -15,8 +15,8 @@ export function Alerts() {
   const state = useLoad("alerts", () => get("/admin/alerts"), EVERY_MS);
   const [making, setMaking] = useState(false);
   const add = html`<${Button} needs="config:write" tone="main" icon="plus" onClick=${() => setMaking(true)}>New destination<//>`;
-  return html`<${Page} title="Alerts" about="A budget that reaches a part of its amount (80 % and 100 %, where it says nothing else) is told of once in each window." actions=${html`<a class="button" href=${link("budgets")}>Budgets</a>${add}`} cli="gatewayctl alerts">
-    <${Loaded} state=${state}>${({ destinations, alerts }) => html`<${Destinations} rows=${destinations} add=${add} onChange=${state.reload} /><${Told} rows=${alerts} hasDestinations=${destinations.length > 0} />`}<//>
+  return html`<${Page} title="Alerts" about="A budget that reaches a part of its amount (80 % and 100 %, where it says nothing else) is told of once in each window. Who acknowledges one sees to it: what still waits to be sent of it is not sent." actions=${html`<a class="button" href=${link("budgets")}>Budgets</a>${add}`} cli="gatewayctl alerts">
+    <${Loaded} state=${state}>${({ destinations, alerts }) => html`<${Destinations} rows=${destinations} add=${add} onChange=${state.reload} /><${Told} rows=${alerts} hasDestinations=${destinations.length > 0} onChange=${state.reload} />`}<//>
     ${making && html`<${NewDestination} onClose=${() => (setMaking(false), state.reload())} />`}
   <//>`;
 }
@@ -98,15 +98,29 @@ function NewDestination({ onClose }) {
 /** `kind/name` of a budget, as alerts write it. */
 const owner = (budget) => [budget.slice(0, budget.indexOf("/")), budget.slice(budget.indexOf("/") + 1)];
 
-function Told({ rows, hasDestinations }) {
+function Told({ rows, hasDestinations, onChange }) {
   const budgets = useBudgets();
+  const [state, setState] = useState({ busy: null, error: null });
+  const acknowledge = async (row) => {
+    setState({ busy: row.id, error: null });
+    try {
+      await post(`/admin/alerts/${encodeURIComponent(row.id)}/acknowledge`, {});
+      setState({ busy: null, error: null });
+      onChange();
+    } catch (error) {
+      setState({ busy: null, error });
+    }
+  };
   const columns = [
     { name: "Budget", cell: (row) => html`<a class="strong" href=${home(...owner(row.budget))}>${owner(row.budget)[1]}</a><span class="sub">${owner(row.budget)[0] === "budget" ? "shared" : owner(row.budget)[0]}</span>` },
     { name: "Reached", cell: (row) => html`<${Badge} tone=${row.percent >= 100 ? "bad" : "warn"}>${row.percent} %<//>` },
     { name: "When", cell: (row) => html`<span title=${exact(row.at)}>${ago(row.at)}</span>` },
     { name: "Now", className: "wide", cell: (row) => html`<${Now} use=${budgets.data?.find((one) => `${one.kind}/${one.name}` === row.budget)} />` },
+    { name: "Seen to by", className: "nowrap", cell: (row) => (row.acknowledged_by
+      ? html`<span class="strong">${row.acknowledged_by.replace(/^(user|oidc):/, "")}</span><span class="sub" title=${exact(row.acknowledged_at)}>${ago(row.acknowledged_at)}</span>`
+      : html`<${Button} needs="money:write" tone="small" busy=${state.busy === row.id} onClick=${() => acknowledge(row)} aria-label=${`Acknowledge ${row.percent} % of ${owner(row.budget)[1]}`}>Acknowledge<//>`) },
   ];
-  return html`<${Card} flush title="What was told"><${Table} label="Alerts" rows=${rows} id=${(row) => `${row.budget} ${row.percent} ${row.at}`} columns=${columns}
+  return html`<${Wrong} error=${state.error} /><${Card} flush title="What was told"><${Table} label="Alerts" rows=${rows} id=${(row) => row.id} columns=${columns}
     empty=${html`<${Empty} title="No budget has reached its marks">${hasDestinations ? "The last 50 alerts stand here. Whether a destination takes them, a test tells." : "Give a key, a team or a person a budget, and it is watched from then on."}<//>`} /><//>`;
 }
 

@@ -66,22 +66,23 @@ export function Standing({ item, n }) {
   return html`<${Badge} dot>${item.spec.service_account ? "program" : "active"}<//>`;
 }
 
-export function Sessions({ rows, onEnd, short }) {
+/** `own`: those of who looks, which takes no permission to end. */
+export function Sessions({ rows, onEnd, short, own }) {
   const [ending, setEnding] = useState(null);
   const isThis = (row) => row.began_at === session.value?.began_at && row.actor === session.value?.actor;
   const columns = [
     { name: "Who", cell: (row) => html`<span class="strong">${row.actor.replace(/^user:/, "")}</span>${isThis(row) && html` <${Badge} tone="accent">this browser<//>`}` },
     { name: "Signed in", cell: (row) => html`<span title=${exact(row.began_at)}>${ago(row.began_at)}</span>` },
     { name: "Ends", cell: (row) => html`<span title=${exact(row.expires_at)}>${ago(row.expires_at)}</span>` },
-    ...(short ? [] : [{ name: "Session", cell: (row) => html`<span class="mono small quiet">${row.id}</span>` }]),
-    { name: "", num: true, className: "plain", cell: (row) => !isThis(row) && html`<${Button} needs="people:write" tone="small" label=${`Sign out ${row.actor}, ${row.id}`} onClick=${() => setEnding(row)}>Sign out<//>` },
+    ...(short || own ? [] : [{ name: "Session", cell: (row) => html`<span class="mono small quiet">${row.id}</span>` }]),
+    { name: "", num: true, className: "plain", cell: (row) => !isThis(row) && html`<${Button} needs=${own ? undefined : "people:write"} tone="small" label=${`Sign out ${row.actor}, ${row.id}`} onClick=${() => setEnding(row)}>Sign out<//>` },
   ];
-  return html`<${Card} flush title=${short ? "Signed in" : undefined}><${Table} label="Sessions" rows=${rows} id=${(row) => row.id} columns=${columns} empty=${html`<${Empty} title="Nobody is signed in">A session begins with a sign-in, lasts 12 hours, and ends at once when it is ended here.<//>`} /><//>
+  return html`<${Card} flush title=${own ? "Where you are signed in" : short ? "Signed in" : undefined}><${Table} label="Sessions" rows=${rows} id=${(row) => row.id} columns=${columns} empty=${html`<${Empty} title="Nobody is signed in">A session begins with a sign-in, lasts 12 hours, and ends at once when it is ended here.<//>`} /><//>
     ${ending && html`<${Confirm} title=${`Sign out ${ending.actor.replace(/^user:/, "")}?`} verb="Sign out" onClose=${() => setEnding(null)} act=${async () => {
-      await remove(`/admin/sessions/${ending.id}`);
+      await remove(`/admin/session${own ? "/own" : "s"}/${ending.id}`);
       notify("That session has ended, on every replica");
       onEnd();
-    }}><p>Their next click asks them to sign in again. To keep them out, disable the account or give it another password.</p><//>`}`;
+    }}><p>${own ? "The next click there asks to sign in again. If it was not you, change your password." : "Their next click asks them to sign in again. To keep them out, disable the account or give it another password."}</p><//>`}`;
 }
 
 function Roles({ api, people }) {

@@ -34,7 +34,7 @@ function Detail({ record }) {
         <${Fact} name="Key" value=${record.key_name && html`<a href=${link("keys", record.key_name)}>${record.key_name}</a>`} />
         <${Fact} name="Node" value=${html`<a class="mono small" href=${link("fleet", record.node_id)}>${record.node_id}</a>`} />
         <${Fact} name="Revision" value=${record.topology_revision} />
-        <${Fact} name="Session" value=${record.session_id} />
+        <${Fact} name="Session" value=${record.session_id && html`<a class="mono small" href=${link("sessions", [...record.session_id].slice(0, 200).join(""))}>${record.session_id}</a>`} />
         <${Fact} name="Tags" value=${record.tags.join(", ")} />
         <${Fact} name="Body" value=${`${bytes(record.request_bytes)} in, ${bytes(record.response_bytes)} out`} />
       </dl><//>

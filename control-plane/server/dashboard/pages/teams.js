@@ -1,9 +1,9 @@
 // Teams and organizations: who leads them, what they spend, which keys are on their account.
 import { html, useState } from "../app/lib.js";
-import { all, spending, useLoad } from "../app/api.js";
+import { all, get, spending, useLoad } from "../app/api.js";
 import { go, link, place } from "../app/router.js";
 import { ago, count, exact, limits, money } from "../app/format.js";
-import { may } from "../app/state.js";
+import { may, session } from "../app/state.js";
 import { Badge, Button, Card, Cli, Drawer, Empty, Loaded, Page } from "../app/ui.js";
 import { kinds, useApi } from "../app/form.js";
 import { Table } from "../app/table.js";
@@ -31,12 +31,15 @@ export function Teams({ parts }) {
   <//>`;
 }
 
+/** A team-admin sees no people, and is told who leads the teams. */
+const leaders = async (teams) => (await Promise.all(teams.map(async ({ name }) => (await get(`/admin/teams/${encodeURIComponent(name)}/leaders`)).data.map((user) => ({ name: user, spec: { leads: [name] } }))))).flat();
+
 function List({ of, items, name, api, kind, add, onChange }) {
   const { title, none, empty } = KINDS[of];
   const budgets = useBudgets();
   const used = useLoad(`month by ${of}`, () => (may("spend:read") ? spending(of, 30) : null));
   const keys = useLoad("keys", () => (may("keys:read") ? all("/admin/keys") : []));
-  const users = useLoad("all users", () => all("/admin/users"));
+  const users = useLoad(`people of ${of}`, () => (session.value?.role === "team-admin" ? leaders(items) : all("/admin/users")));
   const teams = useLoad("all teams", () => all("/admin/teams"));
   const facts = (item) => {
     const rows = used.data?.data.filter((row) => row.name === item.name) ?? [];
@@ -73,7 +76,7 @@ function One({ of, item, facts, api, kind, onChange, onClose }) {
     <${Card} title="What it is"><dl class="facts">
       ${of === "team" && html`<dt>Organization</dt><dd>${item.spec.organization ? html`<a href=${link("teams", item.spec.organization, { kind: "organization" })}>${item.spec.organization}</a>` : "–"}</dd>`}
       ${of === "organization" && html`<dt>Teams</dt><dd>${facts.teams.map((team, at) => html`${at > 0 && ", "}<a href=${link("teams", team)}>${team}</a>`)}${facts.teams.length === 0 && "–"}</dd>`}
-      <dt>${of === "team" ? "Led by" : "People"}</dt><dd>${facts.people.map((user, at) => html`${at > 0 && ", "}<a href=${link("people", user.name)}>${user.name}</a>`)}${facts.people.length === 0 && "–"}</dd>
+      <dt>${of === "team" ? "Led by" : "People"}</dt><dd>${facts.people.map((user, at) => html`${at > 0 && ", "}${user.id ? html`<a href=${link("people", user.name)}>${user.name}</a>` : user.name}`)}${facts.people.length === 0 && "–"}</dd>
       <dt>Limits</dt><dd>${limits(item.spec.limits) || "none"}</dd>
       <dt>Made</dt><dd>${exact(item.created_at)}</dd><dt>Changed</dt><dd>${ago(item.updated_at)}</dd></dl><//>
     ${may("keys:read") && html`<${Card} title="Keys">${facts.keys.length === 0 ? html`<p class="quiet note">None is on this account. It is chosen when <a href=${link("keys")}>a key is made</a>.</p>` : html`<ul class="stack tight">${facts.keys.map((key) => html`<li class="row"><a class="grow" href=${link("keys", key.name)}>${key.name}</a>${!key.enabled && html`<${Badge} tone="warn">disabled<//>`}<span class="quiet note">${key.last_used_at ? `used ${ago(key.last_used_at)}` : "never used"}</span></li>`)}</ul>`}<//>`}

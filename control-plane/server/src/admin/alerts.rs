@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use gateway_model::kind::settings::alerts::{Destination, DestinationKind};
-use gateway_store::alerts::{Alert, DeliveryHealth};
+use gateway_store::alerts::{Acknowledged, Alert, DeliveryHealth};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::access::Caller;
 use super::error::ApiError;
 use super::extract::{Payload, typed};
 use crate::alerts::Trial;
 use crate::app::App;
-use crate::clock::rfc3339;
+use crate::clock::{rfc3339, unix_ms};
+use crate::members::audit;
 
 const LATELY: usize = 50;
 
@@ -44,10 +47,16 @@ pub(crate) struct DestinationState {
 /// A budget that has reached a part of its amount.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct AlertTold {
+    /// As in what is sent of it.
+    id: String,
     budget: String,
     percent: u16,
     /// RFC 3339.
     at: String,
+    /// Who sees to it.
+    acknowledged_by: Option<String>,
+    /// RFC 3339.
+    acknowledged_at: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -100,6 +109,24 @@ pub(crate) async fn test(State(app): State<Arc<App>>, Payload(body): Payload) ->
     Ok(Json(AlertTrials { data: tried.into_iter().map(AlertTrial::new).collect() }))
 }
 
+/// What waits to be sent of it is not sent any more.
+pub(crate) async fn acknowledge(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<AlertTold>, ApiError> {
+    let missing = || {
+        ApiError::not_found(format!("there is no alert `{id}`; they are kept for as long as their budgets' windows"))
+    };
+    let (actor, now_ms) = (&caller.0, unix_ms());
+    let alert = app.store.alert(&id).await?.ok_or_else(missing)?;
+    let about = json!({"budget": alert.budget, "percent": alert.percent});
+    let row = audit(actor, "acknowledge", "alert", &id, &about, now_ms);
+    let by = Acknowledged { by: actor.name.clone(), at_ms: now_ms };
+    let alert = app.store.acknowledge_alert(&id, &by, row).await?.ok_or_else(missing)?;
+    Ok(Json(AlertTold::new(alert)))
+}
+
 // === impl DestinationState ===
 
 impl DestinationState {
@@ -120,7 +147,15 @@ impl DestinationState {
 
 impl AlertTold {
     fn new(alert: Alert) -> Self {
-        Self { budget: alert.budget, percent: alert.percent, at: rfc3339(alert.at_ms) }
+        let (by, at_ms) = alert.acknowledged.map(|one| (one.by, one.at_ms)).unzip();
+        Self {
+            id: alert.id,
+            budget: alert.budget,
+            percent: alert.percent,
+            at: rfc3339(alert.at_ms),
+            acknowledged_by: by,
+            acknowledged_at: at_ms.map(rfc3339),
+        }
     }
 }
 

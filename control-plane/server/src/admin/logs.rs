@@ -1,6 +1,7 @@
 //! `/admin/logs`: requests as they went, found by any field. Never a prompt, never an answer: see [`super::bodies`].
 
 mod question;
+pub(crate) mod sessions;
 
 use std::convert::Infallible;
 use std::sync::Arc;

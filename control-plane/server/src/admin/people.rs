@@ -8,19 +8,21 @@ use gateway_model::kind::Kind;
 use gateway_model::person::PersonRole;
 use gateway_model::secret::Secret;
 use gateway_store::people::{Invitation, Password};
-use gateway_store::sessions::Whose;
+use gateway_store::sessions::{SessionRow, Whose};
 use gateway_store::{ItemKind, StoredItem};
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::access::{Caller, Identity, Peer, actor};
 use super::cookie;
 use super::error::ApiError;
 use super::extract::{Payload, small};
+use super::scope;
 use super::session::name;
 use crate::app::App;
+use crate::change::Actor;
 use crate::clock::{rfc3339, unix_ms};
 use crate::members::audit;
 use crate::passwords::LENGTHS;
@@ -51,13 +53,33 @@ pub(crate) struct AcceptBody {
     password: Secret,
 }
 
+/// Who leads a team.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Leaders {
+    /// Names of users, in their order.
+    data: Vec<String>,
+}
+
 const INVITED_FOR_MS: i64 = 72 * 60 * 60 * 1000;
 /// Sessions in one list.
 const MAX_SESSIONS: usize = 1000;
+/// Users read at once.
+const STRIDE: usize = 500;
 
 /// Everybody who is signed in, the newest first.
 pub(crate) async fn sessions(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
-    let rows = app.store.sessions(unix_ms(), MAX_SESSIONS).await?;
+    Ok(Json(listed(&app.store.sessions(unix_ms(), MAX_SESSIONS).await?)))
+}
+
+/// Where who asks is signed in, the newest first.
+pub(crate) async fn own_sessions(
+    State(app): State<Arc<App>>,
+    Extension(identity): Extension<Identity>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(listed(&app.store.sessions_of(&identity.name, unix_ms(), MAX_SESSIONS).await?)))
+}
+
+fn listed(rows: &[SessionRow]) -> Value {
     let shown = rows.iter().map(|row| {
         json!({
             "id": name(row),
@@ -67,7 +89,7 @@ pub(crate) async fn sessions(State(app): State<Arc<App>>) -> Result<Json<Value>,
             "expires_at": rfc3339(row.expires_at_ms),
         })
     });
-    Ok(Json(json!({"data": shown.collect::<Vec<_>>()})))
+    json!({"data": shown.collect::<Vec<_>>()})
 }
 
 /// Dead on every replica when this is answered.
@@ -76,13 +98,50 @@ pub(crate) async fn end_session(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let rows = app.store.sessions(unix_ms(), MAX_SESSIONS).await?;
+    ended(&app, &caller.0, &id, &app.store.sessions(unix_ms(), MAX_SESSIONS).await?).await
+}
+
+/// As [`end_session`], one's own. Those of others are not there.
+pub(crate) async fn end_own_session(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Extension(identity): Extension<Identity>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    ended(&app, &caller.0, &id, &app.store.sessions_of(&identity.name, unix_ms(), MAX_SESSIONS).await?).await
+}
+
+async fn ended(app: &App, actor: &Actor, id: &str, rows: &[SessionRow]) -> Result<StatusCode, ApiError> {
     let row = rows.iter().find(|row| name(row) == id);
     let row = row.ok_or_else(|| ApiError::not_found(format!("there is no session `{id}`")))?;
-    let written = audit(&caller.0, "revoke", "session", &id, &json!({"actor": row.actor}), unix_ms());
+    let written = audit(actor, "revoke", "session", id, &json!({"actor": row.actor}), unix_ms());
     app.store.end_session(&row.digest, written).await?;
     app.sessions.forget(&row.digest);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who leads a team, by name: what a team-admin is told of people, who sees none of them otherwise. Whom an identity provider makes
+/// one is known to it alone.
+pub(crate) async fn leaders(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(team): Path<String>,
+) -> Result<Json<Leaders>, ApiError> {
+    let found = scope::find(&app, &caller.0.grant, Kind::Team, &team).await?;
+    let team = found.ok_or_else(|| ApiError::not_found(format!("there is no team named `{team}`")))?;
+    let (mut data, mut after) = (Vec::new(), String::new());
+    loop {
+        let read = app.store.items(ItemKind::Resource(Kind::User), &after, STRIDE).await?;
+        let leading = read
+            .iter()
+            .filter_map(may_sign_in)
+            .filter(|(user, role)| *role == PersonRole::TeamAdmin && user.leads.iter().any(|led| *led == team.name));
+        data.extend(leading.map(|(user, _)| user.name));
+        match read.into_iter().nth(STRIDE - 1) {
+            Some(last) => after = last.name,
+            None => return Ok(Json(Leaders { data })),
+        }
+    }
 }
 
 /// What was begun with the password before ends.

@@ -56,6 +56,8 @@ pub(super) fn log(record: &LogRecord) -> LogRow {
         total_us: record.total_us,
         cost_nano_usd: record.cost_nano_usd,
         sample: Some(sample(record)),
+        session: record.session_id.clone(),
+        user: record.user.clone(),
     }
 }
 

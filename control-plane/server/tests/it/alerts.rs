@@ -130,3 +130,30 @@ async fn a_destination_can_be_tried() {
     let tried = world.call("POST", "/admin/alerts/test", json!({"destination": "ops"})).await.expect(200);
     assert_eq!(tried["data"][0]["delivered"], true, "{tried}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_somebody_sees_to_is_sent_no_more() {
+    let (world, upstream) = (World::new().await, Upstream::start().await);
+    upstream.respond_with(|_| Script::text(503, "text/plain", "not now"));
+    world.call("PUT", "/admin/settings", json!({"alerts": [webhook("ops", &upstream)]})).await.expect(201);
+    let budget = json!({"name": "all", "amount_usd": 100, "window": "once", "match": {"models": ["*"]}, "alert_at": [50]});
+    world.call("POST", "/admin/budgets", budget).await.expect(201);
+    spend(&world, 1, "budget/all", 60).await;
+    let waiting = world.eventually("/admin/alerts", |told| told["destinations"][0]["waiting"] == 1).await;
+    let alert = &waiting["alerts"][0];
+    assert_eq!((&alert["acknowledged_by"], &alert["acknowledged_at"]), (&Value::Null, &Value::Null));
+    world.eventually("/admin/alerts", |told| told["destinations"][0]["error"].is_string()).await;
+    assert_eq!(told(&upstream, "/ops")[0]["id"], alert["id"], "it is called as in its message");
+    let path = format!("/admin/alerts/{}/acknowledge", alert["id"].as_str().expect("an id"));
+    let seen = world.call("POST", &path, Value::Null).await.expect(200);
+    assert_eq!((&seen["acknowledged_by"], seen["acknowledged_at"].is_string()), (&json!("master"), true));
+    assert_eq!(world.call("POST", &path, Value::Null).await.expect(200), seen, "again changes nothing");
+    let health = world.get("/admin/alerts").await.expect(200);
+    let ops = &health["destinations"][0];
+    assert_eq!((&health["alerts"][0], &ops["waiting"], &ops["lost"]), (&seen, &json!(0), &json!(0)), "{health}");
+    let audit = world.get("/admin/audit").await.expect(200);
+    let written: Vec<&Value> =
+        audit["data"].as_array().unwrap().iter().filter(|row| row["action"] == "acknowledge").collect();
+    assert_eq!((written.len(), &written[0]["kind"]), (1, &json!("alert")));
+    world.call("POST", "/admin/alerts/alert_none/acknowledge", Value::Null).await.refused(404, "not_found");
+}

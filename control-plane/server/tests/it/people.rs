@@ -293,6 +293,53 @@ async fn passwords_and_invitations() {
     world.call("POST", "/admin/keys", json!({"name": "ci-key", "user": "ci"})).await.expect(201);
 }
 
+/// It takes no permission; those of others are not there, whatever their ids.
+#[tokio::test]
+async fn people_see_and_end_their_own_sessions() {
+    let world = World::new().await;
+    user(&world, "ada", "viewer", &[]).await;
+    user(&world, "bob", "billing", &[]).await;
+    let (here, bob) = (sign_in(&world, "ada").await, sign_in(&world, "bob").await);
+    let ids = |answer: Value| -> Vec<String> {
+        let rows = answer["data"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = ids(here.get("/admin/session/own").await.expect(200));
+    assert_eq!(first.len(), 1);
+    let there = sign_in(&world, "ada").await;
+    let own = ids(here.get("/admin/session/own").await.expect(200));
+    let second = own.iter().find(|id| **id != first[0]).expect("where they signed in after");
+    let of_bob = ids(bob.get("/admin/session/own").await.expect(200));
+    assert_eq!(of_bob.len(), 1);
+    let path = |id: &str| format!("/admin/session/own/{id}");
+    here.call("DELETE", &path(&of_bob[0]), Value::Null).await.refused(404, "not_found");
+    for other in [&bob, &sign_in(&world, "bob").await] {
+        other.call("DELETE", &path(second), Value::Null).await.refused(404, "not_found");
+    }
+    world.call("DELETE", &path(second), Value::Null).await.refused(404, "not_found");
+    here.call("DELETE", &path(second), Value::Null).await.expect(204);
+    assert_eq!(ids(here.get("/admin/session/own").await.expect(200)), first);
+    there.get("/admin/session").await.refused(401, "unauthorized");
+    bob.get("/admin/session").await.expect(200);
+    let told = world.get("/admin/audit").await.expect(200);
+    assert!(told["data"].as_array().unwrap().iter().any(|row| row["action"] == "revoke" && row["actor"] == "user:ada"));
+}
+
+#[tokio::test]
+async fn a_team_admin_is_told_who_leads_their_team() {
+    let world = World::new().await;
+    two_tenants(&world).await;
+    user(&world, "lead", "team-admin", &["own-team"]).await;
+    user(&world, "second", "team-admin", &["foreign-team", "own-team"]).await;
+    user(&world, "other", "team-admin", &["foreign-team"]).await;
+    world.call("PATCH", "/admin/users/other", json!({"enabled": false})).await.expect(200);
+    let lead = sign_in(&world, "lead").await;
+    assert_eq!(lead.get("/admin/teams/own-team/leaders").await.expect(200)["data"], json!(["lead", "second"]));
+    lead.get("/admin/teams/foreign-team/leaders").await.refused(404, "not_found");
+    assert_eq!(world.get("/admin/teams/foreign-team/leaders").await.expect(200)["data"], json!(["second"]));
+    world.get("/admin/teams/nobody/leaders").await.refused(404, "not_found");
+}
+
 /// With the password before; every other session of theirs ends, and nobody else's.
 #[tokio::test]
 async fn people_change_their_own_password() {

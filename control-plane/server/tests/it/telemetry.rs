@@ -4,7 +4,7 @@ use gateway_store::logs::LogRow;
 use gateway_store::usage::{Sender, Tokens, Units, UsageRow};
 use gateway_testing::ClickHouse;
 use gateway_wire::v1::fleet_client::FleetClient;
-use gateway_wire::v1::{CacheUse, LogBatch, LogRecord};
+use gateway_wire::v1::{CacheUse, LogBatch, LogRecord, TokenUsage};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
@@ -173,6 +173,69 @@ async fn what_a_node_sends_is_found_by_every_field() {
     assert_eq!(ids(&answer), [id]);
     assert_eq!(answer["searched_since"], "1970-01-01T00:00:00.000Z");
     world.get(&format!("/admin/logs?since={}", i64::MIN)).await.refused(400, "malformed");
+}
+
+/// Whatever clients call their sessions, they are told as sums, and their requests are found by what they are told as.
+#[tokio::test]
+async fn requests_of_a_session_are_summed_up() {
+    let world = World::new().await;
+    let hostile = "<script>alert(1)</script>".repeat(400);
+    let named = |number: i64, session: &str, status| LogRecord {
+        id: format!("r{number}"),
+        started_unix_ms: 1_700_000_000_000 + number,
+        key_id: "vk_1".to_owned(),
+        key_name: "demo".to_owned(),
+        user: "ann".to_owned(),
+        model: format!("m{number}"),
+        status,
+        ending: "finished".to_owned(),
+        session_id: session.to_owned(),
+        cost_nano_usd: 5,
+        tokens: Some(TokenUsage { input: 10, output: 2, ..TokenUsage::default() }),
+        ..LogRecord::default()
+    };
+    let records =
+        vec![named(1, "chat", 200), named(2, "chat", 503), named(3, &hostile, 200), named(4, "", 200), named(5, "chat", 429)];
+    let batch =
+        LogBatch { node_id: "node_1".to_owned(), boot_id: "b".to_owned(), first_seq: 1, records, ..LogBatch::default() };
+    let mut client = FleetClient::new(channel(&world.control).await);
+    // It comes twice, as after an answer that was lost.
+    let mut acks = client.logs(tokio_stream::iter([batch.clone(), batch])).await.unwrap().into_inner();
+    for _ in 0..2 {
+        assert_eq!(acks.message().await.unwrap().unwrap().up_to_seq, 5);
+    }
+    let told = world.get("/admin/logs/sessions").await.expect(200);
+    assert_eq!((told["data"].as_array().map(Vec::len), &told["next"]), (Some(2), &Value::Null));
+    let chat = json!({
+        "session": "chat",
+        "first_request_at": "2023-11-14T22:13:20.001Z", "last_request_at": "2023-11-14T22:13:20.005Z",
+        "requests": 3, "failed": 1, "refused": 1, "input_tokens": 30, "output_tokens": 6, "cost_nano_usd": 15,
+        "models": {"total": 3, "most": [{"name": "m1", "requests": 1}, {"name": "m2", "requests": 1}, {"name": "m5", "requests": 1}]},
+        "keys": {"total": 1, "most": [{"name": "demo", "requests": 3}]},
+        "users": {"total": 1, "most": [{"name": "ann", "requests": 3}]},
+    });
+    assert_eq!(told["data"][0], chat);
+    let shown = told["data"][1]["session"].as_str().unwrap();
+    assert_eq!(shown.len(), 200);
+    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    assert_eq!(ids(&world.get(&format!("/admin/logs?session={}", percent(shown))).await.expect(200)), ["r3"]);
+    for (query, expected) in [
+        (format!("session={}", percent(&hostile[..900])), 1),
+        ("session=cha".to_owned(), 0),
+        ("search=cha&user=ann&key=demo&model=m2".to_owned(), 1),
+        ("model=m4".to_owned(), 0),
+        ("since=2023-11-14T22:13:20.004Z".to_owned(), 1),
+        ("until=1700000000004".to_owned(), 1),
+    ] {
+        let told = world.get(&format!("/admin/logs/sessions?{query}")).await.expect(200);
+        assert_eq!(told["data"].as_array().map(Vec::len), Some(expected), "{query}");
+    }
+    let page = world.get("/admin/logs/sessions?limit=1").await.expect(200);
+    let rest = world.get(&format!("/admin/logs/sessions?after={}", page["next"].as_str().unwrap())).await.expect(200);
+    assert_eq!((&page["data"][0]["session"], &rest["data"][0]["session"]), (&json!("chat"), &json!(shown)));
+    for query in ["since=soon", "limit=0", "after=x", "colour=red", &format!("search={}", "x".repeat(1001))] {
+        world.get(&format!("/admin/logs/sessions?{query}")).await.refused(400, "malformed");
+    }
 }
 
 /// Reads events until `n_events` have come.

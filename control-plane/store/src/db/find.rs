@@ -146,6 +146,11 @@ impl Wanted {
     }
 }
 
+/// As much of a value as counts, on one line.
+pub(crate) fn line(value: &str) -> String {
+    value.chars().take(HEAD).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
 /// The columns that a name stands for.
 pub(crate) fn columns(name: &str) -> &'static [&'static str] {
     match name {

@@ -1,6 +1,6 @@
 //! What a record is found by beside its columns: terms (`team=core`) and the words of its texts, a line each.
 
-use crate::db::HEAD;
+use crate::db::line;
 
 /// Of one record; what is beyond is not found by it.
 const MAX_TERMS: usize = 64;
@@ -43,8 +43,7 @@ impl Terms {
 
 /// A term is one line.
 pub(super) fn term(field: &str, value: &str) -> String {
-    let value = value.chars().take(HEAD).map(|letter| if letter.is_control() { ' ' } else { letter });
-    format!("{field}={}", value.collect::<String>())
+    format!("{field}={}", line(value))
 }
 
 /// Letters and digits that stand together, in small letters.

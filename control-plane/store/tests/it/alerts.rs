@@ -1,10 +1,12 @@
 //! What people are told of budgets: once, and as often as it takes.
 
 use gateway_store::Store;
-use gateway_store::alerts::{Alert, Delivery};
+use gateway_store::alerts::{Acknowledged, Alert, Delivery};
+use gateway_store::audit::AuditRow;
 
 fn alert(percent: u16, window_ms: i64) -> Alert {
-    Alert { budget: "team/search".to_owned(), window_ms, percent, at_ms: 5 }
+    let id = format!("alert_{window_ms}_{percent}");
+    Alert { id, budget: "team/search".to_owned(), window_ms, percent, at_ms: 5, acknowledged: None }
 }
 
 fn delivery(id: &str, made_ms: i64) -> Delivery {
@@ -63,4 +65,29 @@ pub(crate) async fn no_more_than_so_many_wait(store: &Store) {
     let waiting = due(store, 5000).await;
     assert_eq!((waiting.len(), waiting[0].as_str()), (1000, "d0002"), "the oldest give way");
     assert_eq!(store.delivery_health().await.unwrap()[0].n_lost, 2);
+}
+
+pub(crate) async fn an_alert_that_somebody_sees_to_is_sent_no_more(store: &Store) {
+    let (eighty, hundred) = (alert(80, 100), alert(100, 100));
+    let of = |alert: &Alert, destination: &str| delivery(&format!("{}.{destination}", alert.id), 5);
+    store.raise_alert(&eighty, &[of(&eighty, "ops"), of(&eighty, "people")]).await.unwrap();
+    store.raise_alert(&hundred, &[of(&hundred, "ops")]).await.unwrap();
+    store.delivered(&format!("{}.people", eighty.id), 9).await.unwrap();
+    let by = |name: &str, at_ms| Acknowledged { by: format!("user:{name}"), at_ms };
+    let row = || AuditRow { action: "acknowledge".to_owned(), kind: "alert".to_owned(), ..AuditRow::default() };
+    let seen = store.acknowledge_alert(&eighty.id, &by("ada", 20), row()).await.unwrap();
+    assert_eq!(seen, Some(Alert { acknowledged: Some(by("ada", 20)), ..eighty.clone() }));
+    assert_eq!(due(store, 50).await, [format!("{}.ops", hundred.id)], "of the other part it is");
+    let health = store.delivery_health().await.unwrap().remove(0);
+    assert_eq!((health.n_delivered, health.n_lost), (1, 0), "what was sent was sent, and nothing is lost");
+    // Who comes after changes nothing, and what is not there is not.
+    let again = store.acknowledge_alert(&eighty.id, &by("bob", 30), row()).await.unwrap();
+    assert_eq!(again, seen);
+    for id in ["", "alert_", "alert_100_8", "\0"] {
+        assert_eq!(store.acknowledge_alert(id, &by("ada", 40), row()).await.unwrap(), None, "{id}");
+    }
+    assert_eq!(store.audit(None, 10).await.unwrap().len(), 1, "it is written down once");
+    assert_eq!(store.acknowledged("team/search", 100, 80).await.unwrap(), Some(by("ada", 20)));
+    assert_eq!(store.acknowledged("team/search", 100, 100).await.unwrap(), None);
+    assert_eq!(store.alerts(1).await.unwrap()[0].acknowledged, None);
 }

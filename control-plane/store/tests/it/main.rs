@@ -12,6 +12,7 @@ mod ledger;
 mod alerts;
 mod exports;
 mod logs;
+mod log_sessions;
 mod logs_elsewhere;
 mod membership;
 mod nodes;
@@ -95,6 +96,13 @@ engines!(memory, file, postgres; {
         a_search_looks_at_a_day_and_says_where_to_go_on,
         a_needle_is_found_among_many,
     }
+    log_sessions::{
+        a_session_is_the_sum_of_its_requests,
+        sessions_are_found_and_paged,
+        whatever_a_session_is_called_is_bounded,
+        nobody_makes_sessions_large_or_late,
+        sessions_go_with_their_records,
+    }
     bodies::{a_body_is_stored_once_and_losses_are_kept, bodies_are_kept_for_a_while}
     nodes::{a_node_keeps_its_first_sight, nodes_that_are_gone_are_forgotten, watermarks_of_boots_that_are_over_are_forgotten}
     ledger::{
@@ -108,7 +116,7 @@ engines!(memory, file, postgres; {
         clock_jumps,
         nodes_at_once_never_share_a_dollar,
     }
-    alerts::{a_part_of_a_window_is_told_once, what_was_not_taken_is_sent_again, no_more_than_so_many_wait}
+    alerts::{a_part_of_a_window_is_told_once, what_was_not_taken_is_sent_again, no_more_than_so_many_wait, an_alert_that_somebody_sees_to_is_sent_no_more}
     sessions::{a_session_lasts_until_its_end}
     traffic::{minutes_are_summed_up_once}
     leases::{a_lease_has_one_holder, a_lease_that_is_over_goes_on_with_a_higher_number}

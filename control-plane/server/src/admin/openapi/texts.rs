@@ -115,6 +115,24 @@ pub(super) const TEXTS: &[Text] = &[
     text("GET", "/admin/oidc/callback", "endOidc", PEOPLE, "Where the identity provider sends it back to")
         .query(of::<oidc::CallbackParams>)
         .answers(&[raw("text/html")]),
+    text("GET", "/admin/session/own", "listOwnSessions", PEOPLE, "Where who asks is signed in, the newest first")
+        .answers(&[given("200", Named("Sessions"))]),
+    text(
+        "DELETE",
+        "/admin/session/own/{id}",
+        "endOwnSession",
+        PEOPLE,
+        "End one's own session, on every replica at once",
+    )
+    .answers(&[GONE]),
+    text(
+        "GET",
+        "/admin/teams/{name}/leaders",
+        "listLeaders",
+        PEOPLE,
+        "Who leads a team; a team-admin is told of the teams that they lead",
+    )
+    .answers(&[given("200", Of(of::<people::Leaders>))]),
     text("GET", "/admin/sessions", "listSessions", PEOPLE, "Who is signed in, the newest first")
         .answers(&[given("200", Named("Sessions"))]),
     text("DELETE", "/admin/sessions/{id}", "endSession", PEOPLE, "End somebody's session, on every replica at once")
@@ -195,6 +213,15 @@ pub(super) const TEXTS: &[Text] = &[
     )
     .query(of::<logs::LogParams>)
     .answers(&[raw("text/event-stream")]),
+    text(
+        "GET",
+        "/admin/logs/sessions",
+        "listLogSessions",
+        RECORDS,
+        "Requests summed up by the session that their clients named, those first that were used last",
+    )
+    .query(of::<logs::sessions::SessionParams>)
+    .answers(&[given("200", Of(of::<logs::sessions::SessionPage>))]),
     text("GET", "/admin/logs/{id}", "getLog", RECORDS, "One request").answers(&[given("200", Named("LogRecord"))]),
     text(
         "GET",
@@ -249,6 +276,14 @@ pub(super) const TEXTS: &[Text] = &[
     text("POST", "/admin/alerts/test", "testAlerts", RECORDS, "Sends a message to those whom alerts are sent to")
         .body(Of(of::<alerts::AlertTest>))
         .answers(&[given("200", Of(of::<alerts::AlertTrials>))]),
+    text(
+        "POST",
+        "/admin/alerts/{id}/acknowledge",
+        "acknowledgeAlert",
+        RECORDS,
+        "Somebody sees to it: what waits to be sent of this alert is not sent any more; again, it changes nothing",
+    )
+    .answers(&[given("200", Of(of::<alerts::AlertTold>))]),
     text("GET", "/admin/spend", "getSpend", RECORDS, "What was spent, by any of its dimensions together; days are UTC")
         .query(of::<spend::SpendParams>)
         .answers(&[given("200", Named("Spend"))]),
