@@ -11,10 +11,12 @@ mod keys;
 mod user;
 mod node;
 mod logs;
+mod sessions;
 mod explain;
 mod usage;
 mod budgets;
 mod alerts;
+mod exporters;
 mod spend;
 mod receipts;
 mod experiments;
@@ -84,10 +86,12 @@ enum Command {
     Nodes(node::Nodes),
     Node(node::Node),
     Logs(logs::Logs),
+    Sessions(sessions::Sessions),
     Explain(explain::Explain),
     Usage(usage::Usage),
     Budgets(budgets::Budgets),
     Alerts(alerts::Alerts),
+    Exporters(exporters::Exporters),
     Spend(spend::Spend),
     Receipts(receipts::Receipts),
     Experiments(experiments::Experiments),
@@ -138,10 +142,12 @@ impl Cli {
             Command::Nodes(command) => wait_for(node::list_or_one(command)),
             Command::Node(command) => wait_for(node::run(command)),
             Command::Logs(command) => wait_for(logs::run(command)),
+            Command::Sessions(command) => wait_for(sessions::run(command)),
             Command::Explain(command) => wait_for(explain::run(command)),
             Command::Usage(command) => wait_for(usage::run(command)),
             Command::Budgets(command) => wait_for(budgets::run(command)),
             Command::Alerts(command) => wait_for(alerts::run(command)),
+            Command::Exporters(command) => wait_for(exporters::run(command)),
             Command::Spend(command) => wait_for(spend::run(command)),
             Command::Receipts(command) => receipts::run(command),
             Command::Experiments(command) => wait_for(experiments::run(command)),

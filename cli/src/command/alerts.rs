@@ -18,6 +18,7 @@ use crate::output::{dash, items, number, text, when};
 
 Examples:
   gatewayctl alerts
+  gatewayctl alerts acknowledge ID
   gatewayctl alerts test ops"
 )]
 pub(crate) struct Alerts {
@@ -31,7 +32,24 @@ pub(crate) struct Alerts {
 
 #[derive(Subcommand, Debug)]
 enum Action {
+    Acknowledge(Acknowledge),
     Test(Test),
+}
+
+/// Say that you see to an alert
+///
+/// What waits to be sent of it is not sent any more. The audit log says who it was.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  gatewayctl alerts acknowledge alert_01JHM6Z1X2Y3Z4A5B6C7D8E9F0")]
+struct Acknowledge {
+    /// As `gatewayctl alerts` and the message show it
+    #[arg(value_name = "ID")]
+    alert: String,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    gateway: Gateway,
 }
 
 /// Send a message to try a destination, or all of them
@@ -53,6 +71,7 @@ struct Test {
 
 pub(crate) async fn run(alerts: Alerts) -> Result<Exit, Failure> {
     match alerts.action {
+        Some(Action::Acknowledge(action)) => acknowledge(action).await,
         Some(Action::Test(action)) => test(action).await,
         None => list(alerts).await,
     }
@@ -76,6 +95,17 @@ async fn list(alerts: Alerts) -> Result<Exit, Failure> {
             shown += &table::render(&LATELY, lately.iter().map(alert), width);
         }
         shown
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn acknowledge(action: Acknowledge) -> Result<Exit, Failure> {
+    let client = Client::new(&action.gateway)?;
+    client.say_target();
+    let told = client.post(&path(&["alerts", &action.alert, "acknowledge"]), Some(&json!({}))).await?;
+    action.output.format.print(&told, |told| {
+        let (budget, percent) = (text(told, "/budget"), number(told, "/percent"));
+        format!("{budget} at {percent}%: seen to by {}\n", text(told, "/acknowledged_by"))
     })?;
     Ok(Exit::Done)
 }
@@ -110,7 +140,13 @@ const DESTINATIONS: [Column; 7] = [
     Column::Text("ERROR"),
 ];
 
-const LATELY: [Column; 3] = [Column::Text("BUDGET"), Column::Number("REACHED"), Column::Text("WHEN")];
+const LATELY: [Column; 5] = [
+    Column::Text("BUDGET"),
+    Column::Number("REACHED"),
+    Column::Text("WHEN"),
+    Column::Text("SEEN TO BY"),
+    Column::Spare("ID"),
+];
 
 fn destination(row: &Value) -> Vec<String> {
     vec![
@@ -125,7 +161,13 @@ fn destination(row: &Value) -> Vec<String> {
 }
 
 fn alert(row: &Value) -> Vec<String> {
-    vec![text(row, "/budget"), format!("{}%", number(row, "/percent")), when(row, "/at")]
+    vec![
+        text(row, "/budget"),
+        format!("{}%", number(row, "/percent")),
+        when(row, "/at"),
+        dash(text(row, "/acknowledged_by")),
+        text(row, "/id"),
+    ]
 }
 
 #[cfg(test)]
@@ -137,7 +179,9 @@ mod tests {
         let row = json!({"name": "ops", "kind": "webhook", "waiting": 2, "delivered": 5, "lost": 0,
             "last_delivered_at": null, "error": "it answers 503 Service Unavailable"});
         assert_eq!(destination(&row), ["ops", "webhook", "2", "5", "0", "-", "it answers 503 Service Unavailable"]);
-        let row = json!({"budget": "team/search", "percent": 80, "at": "2027-01-15T10:00:00.000Z"});
+        let row = json!({"id": "alert_1", "budget": "team/search", "percent": 80, "at": "2027-01-15T10:00:00.000Z",
+            "acknowledged_by": "user:ada"});
         assert_eq!(alert(&row)[..2], ["team/search", "80%"]);
+        assert_eq!(alert(&row)[3..], ["user:ada", "alert_1"]);
     }
 }
