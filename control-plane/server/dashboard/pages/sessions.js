@@ -27,7 +27,7 @@ function Ends({ row }) {
 }
 
 const COLUMNS = [
-  { name: "Session", className: "wide", cell: (row) => html`<span class="strong mono small block">${row.session}</span>` },
+  { name: "Session", className: "wide", cell: (row) => html`<span class="mono small block">${row.session}</span>` },
   { name: "Last request", className: "nowrap", cell: (row) => html`<span title=${exact(row.last_request_at)}>${ago(row.last_request_at)}</span><span class="sub">over ${length(row)}</span>` },
   { name: "Requests", num: true, cell: (row) => count(row.requests) },
   { name: "Outcome", className: "nowrap", cell: (row) => html`<${Ends} row=${row} />` },

@@ -136,7 +136,8 @@ async fn an_alert_that_somebody_sees_to_is_sent_no_more() {
     let (world, upstream) = (World::new().await, Upstream::start().await);
     upstream.respond_with(|_| Script::text(503, "text/plain", "not now"));
     world.call("PUT", "/admin/settings", json!({"alerts": [webhook("ops", &upstream)]})).await.expect(201);
-    let budget = json!({"name": "all", "amount_usd": 100, "window": "once", "match": {"models": ["*"]}, "alert_at": [50]});
+    let budget =
+        json!({"name": "all", "amount_usd": 100, "window": "once", "match": {"models": ["*"]}, "alert_at": [50]});
     world.call("POST", "/admin/budgets", budget).await.expect(201);
     spend(&world, 1, "budget/all", 60).await;
     let waiting = world.eventually("/admin/alerts", |told| told["destinations"][0]["waiting"] == 1).await;

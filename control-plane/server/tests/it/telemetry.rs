@@ -194,10 +194,20 @@ async fn requests_of_a_session_are_summed_up() {
         tokens: Some(TokenUsage { input: 10, output: 2, ..TokenUsage::default() }),
         ..LogRecord::default()
     };
-    let records =
-        vec![named(1, "chat", 200), named(2, "chat", 503), named(3, &hostile, 200), named(4, "", 200), named(5, "chat", 429)];
-    let batch =
-        LogBatch { node_id: "node_1".to_owned(), boot_id: "b".to_owned(), first_seq: 1, records, ..LogBatch::default() };
+    let records = vec![
+        named(1, "chat", 200),
+        named(2, "chat", 503),
+        named(3, &hostile, 200),
+        named(4, "", 200),
+        named(5, "chat", 429),
+    ];
+    let batch = LogBatch {
+        node_id: "node_1".to_owned(),
+        boot_id: "b".to_owned(),
+        first_seq: 1,
+        records,
+        ..LogBatch::default()
+    };
     let mut client = FleetClient::new(channel(&world.control).await);
     // It comes twice, as after an answer that was lost.
     let mut acks = client.logs(tokio_stream::iter([batch.clone(), batch])).await.unwrap().into_inner();
