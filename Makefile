@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 # $(call skip,WHAT): told loudly on a desk, an error where CI is set.
 skip = { echo "SKIPPED: $(1)" >&2; test -z "$$CI"; }
 
-.PHONY: help run test conformance openapi packages clients bench fuzz fmt lint check clean
+.PHONY: help run test conformance openapi packages clients release bench fuzz fmt lint check clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,10 @@ clients: .venv/ready .node/ready
 packages:
 	@deploy/checks/packages.sh
 
-bench: ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
-	cargo build --release --package gatewayctl --package gateway-bench --bins
+release: ## target/release/gatewayctl as it is released: two builds, and traffic between them by which the second is laid out
+	deploy/release.sh
+
+bench: release ## Speed and memory against a plain proxy, in one run; BENCH=--quick for a minute's worth
 	$(TARGET_DIR)/release/bench $(BENCH)
 	cargo run --release --package gateway-engine --example decide
 	cargo run --release --package gateway-engine --example admit

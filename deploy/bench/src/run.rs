@@ -82,6 +82,10 @@ pub fn run(
             }
         }
     }
+    // As people end them: a program that counts what it does writes that down then.
+    for process in targets.into_iter().filter_map(|target| target.process) {
+        process.stop()?;
+    }
     Ok(results)
 }
 
