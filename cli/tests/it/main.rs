@@ -8,6 +8,7 @@ mod offline;
 mod reference;
 mod contexts;
 mod fleet;
+mod views;
 #[cfg(feature = "server")]
 mod local;
 #[cfg(feature = "server")]
