@@ -1,7 +1,5 @@
 """The first minutes: signing in, a first key and request, a key's life, the playground; and the end of them."""
 
-import json
-
 from steps import chat
 
 
