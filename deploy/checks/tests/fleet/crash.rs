@@ -49,6 +49,8 @@ async fn sigkill_mid_stream() {
     .await;
 
     figure::note(TEST, "failed requests", (tally.failures.len() + again.failures.len()) as f64, "requests", 0.0);
+    fleet.note_usage(TEST, n_requests);
+    figure::note(TEST, "open streams not charged by estimate", N_STREAMS.abs_diff(n_recovered) as f64, "streams", 0.0);
     figure::note(TEST, "log records lost and counted", n_dropped as f64, "records", MAX_LOST);
     figure::note(TEST, "usage stored after the control plane is back", drained.as_secs_f64(), "s", 60.0);
     assert!(tally.failures.is_empty() && again.failures.is_empty(), "{tally:?} {again:?}");

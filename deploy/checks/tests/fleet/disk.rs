@@ -12,7 +12,7 @@ use crate::world::Fleet;
 
 /// A small file system of its own, in memory. Dropped, it is gone.
 #[derive(Debug)]
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: PathBuf,
 }
 
@@ -20,7 +20,7 @@ struct SmallDisk {
 async fn disk_full() {
     const TEST: &str = "disk_full";
     let Some(mut fleet) = Fleet::control_planes(1).await else { return };
-    let Some(disk) = SmallDisk::mount(&fleet.path("node1")) else { return };
+    let Some(disk) = SmallDisk::mount(&fleet.path("node1"), 4) else { return };
     let mut node = fleet.node(&[]);
     node.start().await;
     fleet.nodes.push(node);
@@ -57,7 +57,13 @@ async fn disk_full() {
     })
     .await;
 
-    figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);
+    figure::note(
+        TEST,
+        "failed requests, the node's disk a tmpfs of 4 MiB that is full",
+        tally.failures.len() as f64,
+        "requests",
+        0.0,
+    );
     figure::note(TEST, "usage records lost and counted", n_dropped as f64, "records", 0.0);
     figure::note(TEST, "well again after there is room", recovered.as_secs_f64(), "s", 60.0);
     assert!(tally.failures.is_empty(), "{tally:?}");
@@ -69,7 +75,7 @@ async fn disk_full() {
 async fn read_only_disk() {
     const TEST: &str = "read_only_disk";
     let Some(mut fleet) = Fleet::control_planes(1).await else { return };
-    let Some(disk) = SmallDisk::mount(&fleet.path("node1")) else { return };
+    let Some(disk) = SmallDisk::mount(&fleet.path("node1"), 4) else { return };
     let mut node = fleet.node(&[]);
     node.start().await;
     fleet.nodes.push(node);
@@ -84,8 +90,17 @@ async fn read_only_disk() {
     assert!(tally.failures.is_empty(), "{tally:?}");
     fleet.usage_is(tally.n_answered).await;
     let seen = fleet.seen(0).await;
+    let n_warnings = seen["warnings"].as_array().map_or(0, Vec::len);
+    figure::note(
+        TEST,
+        "failed requests, the node's disk a tmpfs mounted read-only",
+        tally.failures.len() as f64,
+        "requests",
+        0.0,
+    );
+    fleet.note_usage(TEST, tally.n_answered);
+    figure::note_at_least(TEST, "warnings in the fleet view", n_warnings as f64, "warnings", 1.0);
     assert!(seen["warnings"].to_string().contains("disk"), "the fleet view says it: {seen}");
-    figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,11 +162,11 @@ fn copy(from: &Path, to: &Path) {
 // === impl SmallDisk ===
 
 impl SmallDisk {
-    /// `None`, said, where this process may not mount.
-    fn mount(folder: &Path) -> Option<Self> {
+    /// Of so many MiB. `None`, said, where this process may not mount.
+    pub(crate) fn mount(folder: &Path, mib: u32) -> Option<Self> {
         fs::create_dir(folder).expect("it is not there yet");
         let folder = folder.to_owned();
-        let mounted = mount(&["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"], &folder);
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0700"), "tmpfs"], &folder);
         if !mounted {
             eprintln!("SKIPPED: a small disk cannot be mounted here (root with CAP_SYS_ADMIN is needed)");
         }

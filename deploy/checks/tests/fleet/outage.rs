@@ -51,7 +51,9 @@ async fn cp_kill_under_load() {
     for streams in streams {
         cut.extend(streams.cut(WORDS).await);
     }
-    let drained = fleet.usage_is(tally.n_answered + tally.failures.len() + N_STREAMS).await;
+    let n_requests = tally.n_answered + tally.failures.len() + N_STREAMS;
+    let drained = fleet.usage_is(n_requests).await;
+    fleet.note_usage(TEST, n_requests);
 
     figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);
     figure::note(TEST, "cut streams", cut.len() as f64, "streams", 0.0);
@@ -81,7 +83,9 @@ async fn postgres_restart() {
     let (_, writes) =
         eventually("a write", || async { write(&fleet, "after").await.ok().filter(|&status| status < 300) }).await;
     let tally = load.finish().await;
-    let drained = fleet.usage_is(tally.n_answered + tally.failures.len()).await;
+    let n_requests = tally.n_answered + tally.failures.len();
+    let drained = fleet.usage_is(n_requests).await;
+    fleet.note_usage(TEST, n_requests);
     fleet.in_step().await;
 
     figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);
@@ -114,7 +118,9 @@ async fn postgres_down() {
     let (_, writes) =
         eventually("a write", || async { write(&fleet, "after").await.ok().filter(|&status| status < 300) }).await;
     let tally = load.finish().await;
-    let drained = fleet.usage_is(tally.n_answered + tally.failures.len()).await;
+    let n_requests = tally.n_answered + tally.failures.len();
+    let drained = fleet.usage_is(n_requests).await;
+    fleet.note_usage(TEST, n_requests);
     fleet.in_step().await;
 
     figure::note(TEST, "failed requests", tally.failures.len() as f64, "requests", 0.0);

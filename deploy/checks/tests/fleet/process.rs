@@ -103,6 +103,33 @@ impl Process {
         assert!(status.success(), "after SIGTERM {} ended with {status}:\n{}", self.name, self.log());
     }
 
+    /// Resident memory in MiB: now, and the most that it was since the start.
+    pub(crate) fn memory(&self) -> (f64, f64) {
+        let status = read(&self.of_kernel("status"));
+        let mib = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+            kib.unwrap_or_else(|| panic!("no {field} of {}: {status}", self.name)) / 1024.0
+        };
+        (mib("VmRSS:"), mib("VmHWM:"))
+    }
+
+    /// Seconds on processors so far, the kernel's for it included.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        /// What Linux tells programs, whatever it counts in itself: `USER_HZ`.
+        const TICKS: f64 = 100.0;
+        let stat = read(&self.of_kernel("stat"));
+        // After the name, which may hold anything, `utime` and `stime` are the twelfth and the thirteenth.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        let ticks: f64 = after.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+        ticks / TICKS
+    }
+
+    fn of_kernel(&self, file: &str) -> PathBuf {
+        let pid = self.child.as_ref().and_then(Child::id).unwrap_or_else(|| panic!("{} does not run", self.name));
+        Path::new("/proc").join(pid.to_string()).join(file)
+    }
+
     /// All that it said, in all its starts.
     pub(crate) fn log(&self) -> String {
         read(&self.log_file())

@@ -7,7 +7,7 @@ use std::process::Output;
 
 use gateway_fake::{Gate, Upstream};
 use gateway_testing::postgres::Stop;
-use gateway_testing::{Postgres, free_port, gatewayctl};
+use gateway_testing::{Postgres, figure, free_port, gatewayctl};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -206,9 +206,14 @@ impl Fleet {
         tokio::task::block_in_place(|| self.postgres.restore(self.database_name(), copy));
     }
 
+    /// Statements of somebody who may do everything in the database; what they print comes back.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        tokio::task::block_in_place(|| self.postgres.psql(self.database_name(), statements))
+    }
+
     /// One number out of the database itself.
     pub(crate) fn count(&self, statement: &str) -> usize {
-        let printed = tokio::task::block_in_place(|| self.postgres.psql(self.database_name(), statement));
+        let printed = self.sql(statement);
         printed.parse().unwrap_or_else(|_| panic!("not a number: {printed}"))
     }
 
@@ -229,6 +234,13 @@ impl Fleet {
             "stored, different, counted"
         );
         took
+    }
+
+    /// Notes how far what is stored is from one usage record for each request.
+    pub(crate) fn note_usage(&self, test: &str, n_requests: usize) {
+        let n_stored = self.count("SELECT count(*) FROM usage_event");
+        let what = format!("usage records lost or doubled of {n_requests}");
+        figure::note(test, &what, n_stored.abs_diff(n_requests) as f64, "records", 0.0);
     }
 }
 
