@@ -7,7 +7,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gateway_wire::v1::LogRecord;
 use papaya::HashMap;
 
-use super::{SECONDS, seconds};
+use super::{OVERHEAD_SECONDS, SECONDS, course, seconds};
+
+/// The families that have exemplars, with their bounds: those that measure a request and are told by nothing but its provider, so that the
+/// trace behind a bucket is of a request in it.
+const FAMILIES: [(&str, &[f64]); 6] = [
+    ("gateway_request_duration_seconds", SECONDS),
+    ("gateway_overhead_seconds", OVERHEAD_SECONDS),
+    ("gateway_time_to_first_byte_seconds", SECONDS),
+    ("gateway_time_to_first_token_seconds", SECONDS),
+    ("gateway_inter_token_seconds", SECONDS),
+    ("gateway_queue_seconds", SECONDS),
+];
+const QUEUE: usize = 5;
 
 /// By provider. As many as the configuration has had, for the provider is one of its names.
 #[derive(Default)]
@@ -15,11 +27,8 @@ pub(super) struct Exemplars {
     rows: HashMap<Option<Arc<str>>, Arc<Row>, ahash::RandomState>,
 }
 
-/// Of the two families that have exemplars.
-struct Row {
-    duration: [Slot; SECONDS.len() + 1],
-    first_token: [Slot; SECONDS.len() + 1],
-}
+/// One slot for each bucket of each family.
+struct Row([Box<[Slot]>; FAMILIES.len()]);
 
 /// Written and read without a lock; who reads while somebody writes sees that by the last number and takes nothing.
 #[derive(Default)]
@@ -38,37 +47,55 @@ impl Exemplars {
     pub(super) fn note(&self, provider: &Option<Arc<str>>, log: &LogRecord) {
         let Some(trace) = halves(&log.trace_id) else { return };
         let rows = self.rows.pin();
-        let row = rows.get_or_insert_with(provider.clone(), Arc::default);
+        let row_of = |provider| rows.get_or_insert_with(provider, Arc::default);
         let unix_ms = u64::try_from(log.started_unix_ms).unwrap_or_default() + log.total_us / 1000;
-        for (slots, micros) in [(&row.duration, log.total_us), (&row.first_token, log.first_token_us)] {
-            if micros > 0 {
-                let value = seconds(micros);
-                slots[SECONDS.partition_point(|bound| *bound < value)].write(trace, value, unix_ms);
+        let row = row_of(provider.clone());
+        for (family, value) in values(log).into_iter().enumerate() {
+            if let Some(value) = value {
+                row.slot(family, value).write(trace, value, unix_ms);
             }
+        }
+        // Waiting is counted at the provider that was waited for.
+        for attempt in log.attempts.iter().filter(|attempt| attempt.queued_us > 0) {
+            let value = seconds(attempt.queued_us);
+            row_of(Some(Arc::from(&*attempt.provider))).slot(QUEUE, value).write(trace, value, unix_ms);
         }
     }
 
     /// As it stands behind a bucket with this upper bound: `{trace_id="…"} 0.03 1767225600.123`.
     pub(super) fn of(&self, family: &str, provider: &str, bound: f64) -> Option<String> {
+        let family = FAMILIES.iter().position(|(name, _)| *name == family)?;
         let rows = self.rows.pin();
         let row = rows.get(&Some(provider).filter(|name| !name.is_empty()).map(Arc::from))?;
-        let slots = match family {
-            "gateway_request_duration_seconds" => &row.duration,
-            "gateway_time_to_first_token_seconds" => &row.first_token,
-            _ => return None,
-        };
-        slots[SECONDS.partition_point(|upper| *upper < bound)].read()
+        row.slot(family, bound).read()
     }
+}
+
+/// What a request is counted as, in the order of the families; of waiting see there.
+fn values(log: &LogRecord) -> [Option<f64>; QUEUE] {
+    let some = |micros: u64| (micros > 0).then(|| seconds(micros));
+    let first_token = some(log.first_token_us);
+    [
+        Some(seconds(log.total_us)),
+        Some(seconds(log.overhead_us)),
+        some(log.first_byte_us),
+        first_token,
+        first_token.and_then(|_| course::between_tokens(log)),
+    ]
 }
 
 // === impl Row ===
 
+impl Row {
+    /// Of the bucket that a value falls into, or that has this upper bound.
+    fn slot(&self, family: usize, value: f64) -> &Slot {
+        &self.0[family][FAMILIES[family].1.partition_point(|bound| *bound < value)]
+    }
+}
+
 impl Default for Row {
     fn default() -> Self {
-        Self {
-            duration: std::array::from_fn(|_| Slot::default()),
-            first_token: std::array::from_fn(|_| Slot::default()),
-        }
+        Self(FAMILIES.map(|(_, bounds)| (0..=bounds.len()).map(|_| Slot::default()).collect()))
     }
 }
 
@@ -109,7 +136,43 @@ fn halves(trace_id: &str) -> Option<[u64; 2]> {
 
 #[cfg(test)]
 mod tests {
+    use gateway_wire::v1::{Attempt, TokenUsage};
+
     use super::*;
+
+    /// Each family by its own bounds, and waiting at whoever was waited for.
+    #[test]
+    fn each_family_has_the_trace_in_the_bucket_of_its_value() {
+        let attempt =
+            |provider: &str, queued_us| Attempt { provider: provider.to_owned(), queued_us, ..Attempt::default() };
+        let log = LogRecord {
+            trace_id: "00000000000000010000000000000002".to_owned(),
+            started_unix_ms: 1_767_225_600_000,
+            total_us: 2_000_000,
+            overhead_us: 120,
+            first_byte_us: 300_000,
+            first_token_us: 1_000_000,
+            tokens: Some(TokenUsage { output: 11, ..TokenUsage::default() }),
+            attempts: vec![attempt("busy", 3_000), attempt("p", 0)],
+            ..LogRecord::default()
+        };
+        let exemplars = Exemplars::default();
+        exemplars.note(&Some(Arc::from("p")), &log);
+        for (family, provider, bound, value) in [
+            ("gateway_request_duration_seconds", "p", 2.5, "2"),
+            ("gateway_overhead_seconds", "p", 0.000_25, "0.00012"),
+            ("gateway_time_to_first_byte_seconds", "p", 0.5, "0.3"),
+            ("gateway_time_to_first_token_seconds", "p", 1.0, "1"),
+            ("gateway_inter_token_seconds", "p", 0.1, "0.1"),
+            ("gateway_queue_seconds", "busy", 0.005, "0.003"),
+        ] {
+            let told = exemplars.of(family, provider, bound).unwrap_or_else(|| panic!("none of {family}"));
+            let expected = format!("{{trace_id=\"{}\"}} {value} 1767225602.000", log.trace_id);
+            assert_eq!(told, expected, "{family}");
+        }
+        assert_eq!(exemplars.of("gateway_queue_seconds", "p", 0.005), None, "nobody waited for it");
+        assert_eq!(exemplars.of("gateway_upstream_duration_seconds", "p", 2.56), None);
+    }
 
     #[test]
     fn a_slot_that_is_half_written_tells_nothing() {
