@@ -16,8 +16,8 @@ use crate::telemetry::segment::{Found, Name, Next, Reader, SEGMENT_BYTES};
 /// After the disk refused, it is asked again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A buffer that once was larger is given back.
-const KEPT_BUFFER: usize = 1024 * 1024;
+/// What is written at once, about. A buffer that once was larger is given back.
+const PIECE: usize = 1024 * 1024;
 
 /// Which file a batch came from.
 pub(super) type FileId = u64;
@@ -73,27 +73,13 @@ impl<R: Piece> Files<R> {
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return Err(io::Error::other("it refused a moment ago"));
         }
-        let (mut bytes, mut frame, mut n_records) = (std::mem::take(&mut self.buffer), Vec::new(), 0);
-        bytes.clear();
-        let mut n_lost = 0;
-        for (seq, record) in records {
-            let fits = frame::write(&mut frame, R::KIND, |buffer| {
-                buffer.extend_from_slice(&seq.to_le_bytes());
-                // A vector grows; there is no other way for this to fail.
-                let _ = record.encode(buffer);
-            });
-            if fits {
-                bytes.extend_from_slice(&frame);
-                n_records += 1;
-            } else {
-                n_lost += 1;
-            }
-        }
-        let written = if n_records == 0 { Ok(()) } else { self.write(&bytes, n_records) };
-        bytes.shrink_to(KEPT_BUFFER);
-        self.buffer = bytes;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let written = self.write(records, &mut buffer);
+        buffer.clear();
+        buffer.shrink_to(PIECE);
+        self.buffer = buffer;
         self.retry_at = written.is_err().then(|| Instant::now() + RETRY);
-        written.map(|()| n_lost + self.make_room())
+        written.map(|n_lost| n_lost + self.make_room())
     }
 
     pub(super) fn has_unread(&self) -> bool {
@@ -137,7 +123,43 @@ impl<R: Piece> Files<R> {
         });
     }
 
-    fn write(&mut self, bytes: &[u8], n_records: u64) -> io::Result<()> {
+    /// Returns how many can be in no file. What waits is as much as may be in memory, and is not there twice: it is written in pieces.
+    fn write<'r>(&mut self, records: impl Iterator<Item = (u64, &'r R)>, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        let (mut frame, mut n_records, mut n_bytes, mut n_lost) = (Vec::new(), 0, 0, 0);
+        buffer.clear();
+        for (seq, record) in records {
+            let fits = frame::write(&mut frame, R::KIND, |payload| {
+                payload.extend_from_slice(&seq.to_le_bytes());
+                // A vector grows; there is no other way for this to fail.
+                let _ = record.encode(payload);
+            });
+            if !fits {
+                n_lost += 1;
+                continue;
+            }
+            n_records += 1;
+            if buffer.len() + frame.len() > PIECE {
+                n_bytes += self.put(buffer)?;
+            }
+            buffer.extend_from_slice(&frame);
+        }
+        n_bytes += self.put(buffer)?;
+        if let Some(last) = self.segments.back_mut().filter(|_| n_records > 0) {
+            last.n_bytes += n_bytes;
+            last.n_records += n_records;
+            if last.n_bytes >= SEGMENT_BYTES {
+                last.writer = None;
+            }
+        }
+        Ok(n_lost)
+    }
+
+    /// To the end of the file that is written, which is made if there is none. Where that fails, all that came since a record was last counted
+    /// is taken back: the caller keeps it.
+    fn put(&mut self, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         if self.segments.back().is_none_or(|last| last.writer.is_none()) {
             let name = Name { boot: self.boot.clone(), lane: 0, number: self.n_made + 1 };
             let path = name.path(&self.dir, R::FILES);
@@ -149,19 +171,16 @@ impl<R: Piece> Files<R> {
         }
         let last = self.segments.back_mut().expect("there was one, or it was made");
         let mut file = last.writer.as_ref().expect("it was looked at, or just opened");
-        if let Err(error) = file.write_all(bytes) {
-            // The caller keeps all of them, so none may be here; if even that fails, nothing may follow.
+        if let Err(error) = file.write_all(buffer) {
+            // If even that fails, nothing may follow.
             if file.set_len(last.n_bytes).is_err() {
                 last.writer = None;
             }
             return Err(error);
         }
-        last.n_bytes += bytes.len() as u64;
-        last.n_records += n_records;
-        if last.n_bytes >= SEGMENT_BYTES {
-            last.writer = None;
-        }
-        Ok(())
+        let n_bytes = buffer.len() as u64;
+        buffer.clear();
+        Ok(n_bytes)
     }
 
     fn make_room(&mut self) -> u64 {
