@@ -96,6 +96,7 @@ impl Spool {
                     uncollected: AtomicBool::new(false),
                     owed: Mutex::new(found.iter().map(|file| file.name.boot.clone()).collect()),
                     directory_dirty: AtomicBool::new(false),
+                    synchronise: File::sync_data,
                     warnings: Arc::clone(warnings),
                 });
                 let lanes: Vec<_> = indices.map(|index| Arc::new(DiskLane::new(index, Arc::clone(&shared)))).collect();

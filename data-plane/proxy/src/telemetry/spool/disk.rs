@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) owed: Mutex<BTreeSet<String>>,
     /// A file was made since the directory was last synchronised.
     pub(super) directory_dirty: AtomicBool,
+    /// Makes what was written to a file outlive the power; tests know thereby what does.
+    pub(super) synchronise: fn(&File) -> io::Result<()>,
     pub(super) warnings: Arc<Warnings>,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct State {
     pub(super) current: Option<Current>,
     /// Closed files that are still there, oldest first.
     pub(super) sealed: VecDeque<Sealed>,
+    /// Closed since the last round, with something in them that no power cut may take.
+    closed_dirty: Vec<Arc<File>>,
     n_segments: u64,
     /// Requests that have started and not settled, with the number of the file that says so.
     pub(super) open: AHashMap<Box<str>, u64>,
@@ -78,7 +82,7 @@ pub(super) struct Current {
     pub(super) number: u64,
     n_bytes: u64,
     /// Written to since it was last synchronised.
-    pub(super) dirty: bool,
+    dirty: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -257,6 +261,9 @@ impl DiskLane {
     pub(super) fn seal(&self, state: &mut State) {
         if let Some(current) = state.current.take() {
             let last_seq = self.last_seq.load(Ordering::Relaxed);
+            if current.dirty {
+                state.closed_dirty.push(current.file);
+            }
             state.sealed.push_back(Sealed { number: current.number, n_bytes: current.n_bytes, last_seq });
         }
     }
@@ -264,8 +271,18 @@ impl DiskLane {
 
 // === impl State ===
 
-#[cfg(test)]
 impl State {
+    /// Files that were written to since this was last asked, the oldest first.
+    pub(super) fn take_dirty(&mut self) -> Vec<Arc<File>> {
+        let mut files = std::mem::take(&mut self.closed_dirty);
+        if let Some(current) = self.current.as_mut().filter(|current| current.dirty) {
+            current.dirty = false;
+            files.push(Arc::clone(&current.file));
+        }
+        files
+    }
+
+    #[cfg(test)]
     pub(super) fn held_is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -57,7 +57,7 @@ impl Keeper {
     }
 }
 
-fn keep(shared: &Shared, lanes: &[Arc<DiskLane>]) {
+pub(super) fn keep(shared: &Shared, lanes: &[Arc<DiskLane>]) {
     for lane in lanes {
         lane.write_held(&mut lane.lock());
         synchronise(lane);
@@ -71,7 +71,7 @@ fn keep(shared: &Shared, lanes: &[Arc<DiskLane>]) {
 }
 
 /// A lane that owes nothing leaves no file behind, so that the next start has nothing to read.
-fn finish(shared: &Shared, lanes: &[Arc<DiskLane>]) {
+pub(super) fn finish(shared: &Shared, lanes: &[Arc<DiskLane>]) {
     for lane in lanes {
         let mut state = lane.lock();
         if !lane.write_held(&mut state) {
@@ -86,18 +86,11 @@ fn finish(shared: &Shared, lanes: &[Arc<DiskLane>]) {
 }
 
 fn synchronise(lane: &DiskLane) {
-    let file = {
-        let mut state = lane.lock();
-        let dirty = state.current.as_mut().filter(|current| current.dirty);
-        dirty.map(|current| {
-            current.dirty = false;
-            Arc::clone(&current.file)
-        })
-    };
-    if let Some(file) = file
-        && let Err(error) = file.sync_data()
-    {
-        tracing::warn!("usage spool of lane {} cannot be synchronised: {error}", lane.index);
+    let dirty = lane.lock().take_dirty();
+    for file in dirty {
+        if let Err(error) = (lane.shared.synchronise)(&file) {
+            tracing::warn!("usage spool of lane {} cannot be synchronised: {error}", lane.index);
+        }
     }
 }
 
