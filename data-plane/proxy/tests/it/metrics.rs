@@ -125,7 +125,13 @@ async fn exemplars_name_the_trace() {
     let answer = read(client().get(gateway.url("/metrics")).header("accept", wants)).await;
     assert!(answer.header("content-type").is_some_and(|kind| kind.starts_with("application/openmetrics-text")));
     assert!(answer.text.ends_with("# EOF\n") && !answer.text.contains("\n\n"), "{}", answer.text);
-    for family in ["gateway_request_duration_seconds", "gateway_time_to_first_token_seconds"] {
+    for family in [
+        "gateway_request_duration_seconds",
+        "gateway_overhead_seconds",
+        "gateway_time_to_first_byte_seconds",
+        "gateway_time_to_first_token_seconds",
+        "gateway_inter_token_seconds",
+    ] {
         let of = |line: &&str| {
             line.starts_with(&format!("{family}_bucket")) && line.contains(&format!("# {{trace_id=\"{SAMPLED}\"}} "))
         };

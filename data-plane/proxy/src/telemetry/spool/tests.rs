@@ -1,5 +1,7 @@
 //! What was admitted is delivered once, whatever happened to the process, the file, or the one who collects.
 
+mod power;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
