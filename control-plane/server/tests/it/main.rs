@@ -18,6 +18,7 @@ mod channel;
 mod explain;
 mod exports;
 mod history;
+mod hostile;
 mod incremental;
 mod keys;
 mod membership;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gateway_server::{Options, admin, start};
+use gateway_testing::figure;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -29,11 +30,13 @@ async fn sign_in(world: &World) -> String {
 
 #[tokio::test]
 async fn csp_csrf_cookies() {
+    const TEST: &str = "csp_csrf_cookies";
     let world = World::new().await;
     let cookie = sign_in(&world).await;
     let signed_in = ("cookie", cookie.as_str());
     world.send("GET", "/admin/status", &[HOST, signed_in], Vec::new()).await.expect(200);
     let body = json!({"name": "made-by-a-page"}).to_string().into_bytes();
+    let (mut n_foreign, mut n_accepted) = (0, 0);
     for (headers, expected) in [
         // A form of another site: the browser would send the cookie were it not SameSite, and never the header.
         (vec![HOST, signed_in], 403),
@@ -47,8 +50,12 @@ async fn csp_csrf_cookies() {
         (vec![HOST, signed_in, CSRF, OWN, ("sec-fetch-site", "same-origin")], 201),
     ] {
         let answer = world.send("POST", "/admin/keys", &headers, body.clone()).await;
+        n_foreign += u32::from(expected != 201);
+        n_accepted += u32::from(expected != 201 && answer.status.is_success());
         assert_eq!(answer.status.as_u16(), expected, "{headers:?}: {}", answer.text);
     }
+    figure::note(TEST, "requests of other sites' pages that were accepted", f64::from(n_accepted), "requests", 0.0);
+    figure::note_at_least(TEST, "such requests, one for each way to send them", f64::from(n_foreign), "requests", 8.0);
     // The master key in a page's hands is no better.
     let bearer = format!("Bearer {}", world.master_key());
     let headers = [HOST, ("authorization", bearer.as_str()), ("origin", "https://evil.example.com")];

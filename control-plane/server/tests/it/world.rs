@@ -52,6 +52,11 @@ impl World {
         Self::started(|data_dir| Options { logs_database, ..options(data_dir) }).await
     }
 
+    /// With its data in this database.
+    pub(crate) async fn on(database_url: String) -> Self {
+        Self::started(|data_dir| Options { database_url: Some(database_url), ..options(data_dir) }).await
+    }
+
     async fn started(options: impl FnOnce(&Path) -> Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let control = start(options(directory.path())).await.unwrap();
