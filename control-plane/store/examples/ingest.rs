@@ -109,6 +109,9 @@ fn log(node: u64, number: u64) -> LogRow {
         status: 200,
         record: format!(r#"{{"id":"{number}","text":"{}"}}"#, "x".repeat(1000)),
         terms: terms.into_text(),
+        // Five requests each.
+        session: format!("session-{node}-{}", number / 5),
+        user: format!("user-{}", number % 5000),
         total_us: 1_000_000,
         cost_nano_usd: 1000,
         sample: Some(Sample { input: 400, output: 100, total_us: 1_000_000, ..Sample::default() }),

@@ -45,10 +45,11 @@ pub(crate) fn purses_at(
     snapshot: &Snapshot,
     account: &Account,
     models: [&str; 2],
-    account_name: &str,
+    provider: &Provider,
 ) -> Vec<Arc<Purse>> {
     let mut purses = purses(snapshot, account, models);
-    purses.extend(shared::purses_of(&snapshot.budgets.at_credentials(spender(account, models)), account_name));
+    let of_credentials = snapshot.budgets.at_credentials(spender(account, models));
+    purses.extend(shared::purses_of(&of_credentials, &provider.passing().account));
     purses
 }
 

@@ -140,8 +140,7 @@ async fn run(
     record.reads(n_read);
     record.charged_by(aim.units);
     let n_input = count::estimate(n_read, 0).input;
-    let account = &aim.provider.passing().account;
-    let purses = billing::purses_at(&config.snapshot, &caller, [&as_model, &aim.model], account);
+    let purses = billing::purses_at(&config.snapshot, &caller, [&as_model, &aim.model], &aim.provider);
     // What it will cost is known afterwards.
     let bill = billing::pay(&gateway.leases, &purses, 0).await?;
     let scopes = billing::scopes_at(&config.snapshot, &caller, [&as_model, &aim.model], &aim.provider);

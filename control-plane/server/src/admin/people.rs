@@ -135,7 +135,7 @@ pub(crate) async fn leaders(
         let leading = read
             .iter()
             .filter_map(may_sign_in)
-            .filter(|(user, role)| *role == PersonRole::TeamAdmin && user.leads.iter().any(|led| *led == team.name));
+            .filter(|(user, role)| *role == PersonRole::TeamAdmin && user.leads.contains(&team.name));
         data.extend(leading.map(|(user, _)| user.name));
         match read.into_iter().nth(STRIDE - 1) {
             Some(last) => after = last.name,

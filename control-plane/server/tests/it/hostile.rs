@@ -132,7 +132,7 @@ impl Description {
         let answers = &self.0["paths"][path]["get"]["responses"];
         let answer = answers.get(status.to_string()).or_else(|| answers.get("default").filter(|_| status >= 400));
         let Some(answer) = answer else { return Some("there is no such status".to_owned()) };
-        let Some(schema) = answer["content"]["application/json"].get("schema") else { return None };
+        let schema = answer["content"]["application/json"].get("schema")?;
         match serde_json::from_str(text) {
             Ok(value) => self.misfit(schema, &value),
             Err(_) if answer["content"].as_object().is_some_and(|media| media.len() > 1) => None,

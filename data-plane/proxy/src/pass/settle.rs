@@ -200,8 +200,7 @@ impl Owed {
             Some(client) => {
                 record.caller(&client);
                 let snapshot = &gateway.live.load().snapshot;
-                let purses =
-                    billing::purses_at(snapshot, &client, [&as_model, model], &self.provider.passing().account);
+                let purses = billing::purses_at(snapshot, &client, [&as_model, model], &self.provider);
                 record.billed(Bill::owed(&purses, clock::unix_ms()), &gateway.leases);
                 client.scopes()
             }

@@ -152,8 +152,11 @@ impl Gateway {
             record.estimated(asked.n_input);
         }
         let pays_there = !funds.is_empty();
-        let beside = billing::at_credentials(snapshot, account, models, asked);
-        resolved.within(beside.paying(funds, billing::expected(asked, units), clock::unix_ms()));
+        let mut beside = billing::at_credentials(snapshot, account, models, asked);
+        if pays_there {
+            beside = beside.paying(funds, billing::expected(asked, units), clock::unix_ms());
+        }
+        resolved.within(beside);
         if pays_there {
             billing::fund(&self.leases, resolved).await;
         }
