@@ -5,8 +5,8 @@
 
 mod ending;
 mod written;
-mod beside;
 mod billed;
+mod beside;
 mod cached;
 mod receipted;
 mod kept;

