@@ -322,7 +322,7 @@ mod tests {
             (Some("2027-01-16"), Some("2027-01-15"), None),
             (Some("2027-02-30"), None, None),
             (None, Some("soon"), None),
-            (None, Some("-9223372036854775808"), Some((None, Some(-106_751_991_168)))),
+            (None, Some("-9223372036854775808"), None),
         ] {
             assert_eq!(days(from, to).ok(), expected, "{from:?} {to:?}");
         }
