@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gateway_model::kind::settings::alerts::{Destination, DestinationKind};
 use gateway_store::alerts::{Acknowledged, Alert, DeliveryHealth};
 use schemars::JsonSchema;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::access::Caller;
 use super::error::ApiError;
-use super::extract::{Payload, typed};
+use super::extract::{Path, Payload, typed};
 use crate::alerts::Trial;
 use crate::app::App;
 use crate::clock::{rfc3339, unix_ms};

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
+use super::extract::Path;
 use crate::app::App;
 use crate::clock::unix_ms;
 use crate::ingest;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gateway_model::kind::exporter::{Exporter, ExporterType};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::extract::Path;
 use crate::app::App;
 use crate::clock::{self, rfc3339};
 use crate::exports::{Health, Trial};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{self, FromRequest, FromRequestParts, Query, Request};
 use gateway_model::kind::Kind;
 use gateway_store::usage::Cursor;
 use http::request::Parts;
@@ -23,6 +23,9 @@ const MAX_LIMIT: usize = 500;
 
 /// The query. Types name all parameters they know, so that a misspelt one is refused instead of ignored.
 pub(crate) struct Params<T>(pub(crate) T);
+
+/// What stands in the path where the route has a name for it.
+pub(crate) struct Path<T>(pub(crate) T);
 
 /// A JSON body.
 pub(crate) struct Payload(pub(crate) Value);
@@ -52,6 +55,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
+// === impl Path ===
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = extract::Path::<T>::from_request_parts(parts, state).await;
+        let path = path.map_err(|_| ApiError::malformed("the path is not UTF-8; percent-encode it"))?;
+        Ok(Self(path.0))
+    }
+}
+
 // === impl Payload ===
 
 impl<S: Sync> FromRequest<S> for Payload {
@@ -77,7 +92,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Collection {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(plural) = path::<String, S>(parts, state).await?;
+        let Path(plural) = Path::<String>::from_request_parts(parts, state).await?;
         collection(&plural).map(Self)
     }
 }
@@ -88,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path((plural, name)) = path::<(String, String), S>(parts, state).await?;
+        let Path((plural, name)) = Path::<(String, String)>::from_request_parts(parts, state).await?;
         Ok(Self(collection(&plural)?, name))
     }
 }
@@ -135,12 +150,6 @@ pub(crate) fn parse_number_cursor(text: Option<&str>) -> Result<Option<u64>, Api
 
 fn bad_cursor() -> ApiError {
     ApiError::malformed("`after` is not a cursor of this list; use what `next` of the page before says")
-}
-
-async fn path<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<T>, ApiError> {
-    Path::<T>::from_request_parts(parts, state)
-        .await
-        .map_err(|_| ApiError::malformed("the path is not UTF-8; percent-encode it"))
 }
 
 /// The kind that this is the plural of; settings are not a collection.

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use axum::{Extension, Json};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::access::Identity;
 use super::error::ApiError;
-use super::extract::{Params, limit, parse_time_cursor, time_cursor};
+use super::extract::{Params, Path, limit, parse_time_cursor, time_cursor};
 use crate::app::App;
 use crate::clock;
 use question::Question;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gateway_store::membership::MemberRow;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
-use super::extract::{Params, limit, page};
+use super::extract::{Params, Path, limit, page};
 use crate::app::App;
 use crate::clock::rfc3339;
 use crate::fleet::NodeView;

@@ -105,12 +105,12 @@ fn described(route: &Route, text: &Text, kind: Option<Kind>, generator: &mut Sch
         described["requestBody"] = json!({"required": route.need != Need::Greeting || text.id != "signIn", "content": {JSON: {"schema": schema}}});
     }
     for Answer { status, media, shape, about } in text.answers {
-        let mut answer = json!({"description": about});
+        let answer = &mut described["responses"][*status];
+        answer["description"] = json!(about);
         if !media.is_empty() {
             let schema = shape.as_ref().map(|shape| json!({"schema": shape.schema(kind, generator)}));
-            answer["content"] = json!({*media: schema.unwrap_or_else(|| json!({}))});
+            answer["content"][*media] = schema.unwrap_or_else(|| json!({}));
         }
-        described["responses"][*status] = answer;
     }
     if route.need != Need::Nothing {
         described["responses"]["default"] =

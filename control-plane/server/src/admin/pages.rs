@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 
 use super::access::authority;
 use super::error::ApiError;
+use super::extract::Path;
 use crate::app::App;
 use crate::dashboard;
 

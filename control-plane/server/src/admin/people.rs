@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::{Extension, Json};
 use gateway_model::kind::Kind;
 use gateway_model::person::PersonRole;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::access::{Caller, Identity, Peer, actor};
 use super::cookie;
 use super::error::ApiError;
-use super::extract::{Payload, small};
+use super::extract::{Path, Payload, small};
 use super::scope;
 use super::session::name;
 use crate::app::App;

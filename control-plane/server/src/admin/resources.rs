@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use gateway_model::document::SETTINGS_NAME;
 use gateway_model::kind::Kind;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
-use super::extract::{Collection, Member, Params, Payload, limit, page, typed};
+use super::extract::{Collection, Member, Params, Path, Payload, limit, page, typed};
 use super::scope;
 use super::write::{Wait, WriteParams, Written, write};
 use crate::app::App;

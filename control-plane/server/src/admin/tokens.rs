@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use gateway_model::unit::Span;
 use gateway_store::membership::TokenRow;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
-use super::extract::{Params, Payload, limit, page};
+use super::extract::{Params, Path, Payload, limit, page};
 use crate::app::App;
 use crate::clock::{rfc3339, unix_ms};
 use crate::members::NewToken;

@@ -188,6 +188,7 @@ async fn what_cannot_be_summed_up_is_refused() {
         "group_by=key,key",
         "group_by=key;DROP%20TABLE%20spend_counter",
         "from=soon",
+        "to=99999999999999999",
         "from=2027-01-16&to=2027-01-15",
         "limit=0",
         "limit=501",
@@ -199,6 +200,6 @@ async fn what_cannot_be_summed_up_is_refused() {
     ] {
         world.get(&format!("/admin/spend?{query}")).await.refused(400, "malformed");
     }
-    let nothing = world.get("/admin/spend?key=none&from=-1&to=99999999999999999").await.expect(200);
+    let nothing = world.get("/admin/spend?key=none&from=-1&to=253402200000000").await.expect(200);
     assert_eq!((&nothing["data"], &nothing["total"]["cost_usd"]), (&json!([]), &json!("0")));
 }

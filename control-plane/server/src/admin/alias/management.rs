@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use gateway_model::kind::Kind;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{APPLIED, create, delete, fields, find, members, shown, update};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::extract::{Params, Payload, collection, limit, page, parse_time_cursor, time_cursor};
+use crate::admin::extract::{Params, Path, Payload, collection, limit, page, parse_time_cursor, time_cursor};
 use crate::admin::resources::ListParams;
 use crate::admin::scope;
 use crate::admin::spend::{self, SpendParams};

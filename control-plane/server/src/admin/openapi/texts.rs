@@ -286,7 +286,7 @@ pub(super) const TEXTS: &[Text] = &[
     .answers(&[given("200", Of(of::<alerts::AlertTold>))]),
     text("GET", "/admin/spend", "getSpend", RECORDS, "What was spent, by any of its dimensions together; days are UTC")
         .query(of::<spend::SpendParams>)
-        .answers(&[given("200", Named("Spend"))]),
+        .answers(&[given("200", Named("Spend")), raw("text/csv")]),
     text(
         "POST",
         "/admin/spend/reprice",
