@@ -50,7 +50,9 @@ def alerts(page, master):
 def acknowledged(page, master, key):
     """Somebody sees to an alert, and it is sent no more; the destination that it would go to does not listen."""
     budget = {"match": {"keys": ["*"]}, "amount_usd": "0.000001", "window": "daily", "on_exhausted": "alert", "alert_at": [100]}
-    assert call(f"{page.admin_url}/admin/budgets/watched", master, budget, "PUT")[0] == 201
+    price = {"provider": "demo", "model": "watched", "input_per_1m": 1000, "output_per_1m": 1000}
+    assert call(f"{page.admin_url}/admin/prices/watched?wait=applied", master, price, "PUT")[0] == 201
+    assert call(f"{page.admin_url}/admin/budgets/watched?wait=applied", master, budget, "PUT")[0] == 201
     assert chat(page, key, "demo/watched") == 200
     page.go("alerts")
     page.see("watched")
