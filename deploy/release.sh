@@ -2,8 +2,7 @@
 # Builds `gatewayctl` (all programs in one) as it is released: laid out by a profile of its own at work (profile-guided optimisation). Three steps:
 # a program that counts, a minute of the benchmark's traffic through it, the program. Nothing counts in what comes out.
 #
-#   deploy/release.sh                                target/release/gatewayctl, and the benchmark's programs
-#   deploy/release.sh --package gateway-proxy        and target/release/gateway-data-plane
+# It comes to target/release, with the benchmark's programs, which are built alike.
 #
 # The profile is made here and not kept in the repository: it is worth something only to the same sources, compiler and target.
 set -euo pipefail
@@ -34,4 +33,4 @@ if [ "$counted/release/gatewayctl" -nt "$counted/latest" ]; then
 fi
 
 echo "3/3 the programs"
-RUSTFLAGS="-Cprofile-use=$(echo "$counted"/*.profdata)" cargo build --release --locked "${packages[@]}" "$@"
+RUSTFLAGS="-Cprofile-use=$(echo "$counted"/*.profdata)" cargo build --release --locked "${packages[@]}"
