@@ -19,7 +19,8 @@ async fn spend(world: &World, key_id: &str) {
         tags: "[]".to_owned(),
         ..UsageRow::default()
     };
-    world.control.app().store.ingest_usage(Sender { node: "n", boot: "b", at_ms: 1 }, 0, 1, &[row]).await.unwrap();
+    let from = Sender { node: "n", boot: "b", at_ms: gateway_server::clock::unix_ms() };
+    world.control.app().store.ingest_usage(from, 0, 1, &[row]).await.unwrap();
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn spent(world: &World) {
             _ => ordinary(number),
         })
         .collect();
-    let from = Sender { node: "node_1", boot: "b", at_ms: 1 };
+    let from = Sender { node: "node_1", boot: "b", at_ms: gateway_server::clock::unix_ms() };
     world.control.app().store.ingest_usage(from, 0, 1, &rows).await.unwrap();
 }
 

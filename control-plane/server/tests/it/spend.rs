@@ -29,7 +29,7 @@ async fn spent(world: &World) -> String {
         ..UsageRow::default()
     };
     let rows: Vec<UsageRow> = (0..10).map(event).collect();
-    let from = Sender { node: "node_1", boot: "b", at_ms: 1 };
+    let from = Sender { node: "node_1", boot: "b", at_ms: gateway_server::clock::unix_ms() };
     world.control.app().store.ingest_usage(from, 0, 1, &rows).await.unwrap();
     key_id
 }
