@@ -9,6 +9,7 @@ mod address;
 mod days;
 mod find;
 mod listener;
+mod rows;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) use address::file_url;
 pub(crate) use days::{DAY_MS, Daily};
 pub(crate) use find::{Condition, HEAD, Value, Wanted, columns, line};
 pub(crate) use listener::{Announcement, Listener};
+pub(crate) use rows::Rows;
 
 pub(crate) type Tx = Transaction<'static, Any>;
 

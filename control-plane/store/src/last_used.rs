@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AnyConnection, Row as _};
 
-use crate::db::{Db, MAX_PARAMETERS, Tx, text};
+use crate::db::{Db, Rows, Tx, text};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -35,20 +35,15 @@ impl Store {
 
 /// By key id, in an order that is the same for everybody who writes them.
 pub(crate) async fn note(db: &Db, connection: &mut AnyConnection, used: &BTreeMap<&str, i64>) -> Result<(), Error> {
-    let used: Vec<(&str, i64)> = used.iter().map(|(id, at_ms)| (*id, *at_ms)).collect();
-    for used in used.chunks(MAX_PARAMETERS / 2) {
-        let after = format!(
-            "ON CONFLICT (key_id) DO UPDATE SET used_ms = excluded.used_ms \
-             WHERE excluded.used_ms - key_use.used_ms >= {COARSE_MS}"
-        );
-        let mut query = sqlx::query(db.bulk("INSERT INTO key_use (key_id, used_ms) VALUES", 2, used.len(), &after));
-        query = query.persistent(false);
-        for (id, at_ms) in used {
-            query = query.bind(*id).bind(*at_ms);
-        }
-        query.execute(&mut *connection).await?;
+    let mut values = Rows::of(2);
+    for (id, at_ms) in used {
+        values.put(*id).put(*at_ms);
     }
-    Ok(())
+    let after = format!(
+        "ON CONFLICT (key_id) DO UPDATE SET used_ms = excluded.used_ms \
+         WHERE excluded.used_ms - key_use.used_ms >= {COARSE_MS}"
+    );
+    values.execute(db, connection, "INSERT INTO key_use (key_id, used_ms)", &after).await.map(drop)
 }
 
 /// Forgets keys that are gone, and those that a node made up.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::db::{Condition, Db, MAX_PARAMETERS, Tx, Value, line, short_key, signed, text, unsigned};
+use crate::db::{Condition, Db, Rows, Tx, Value, line, short_key, signed, text, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 use crate::traffic::Sample;
@@ -201,48 +201,39 @@ pub(crate) async fn count<'a>(
     }
     // In one order, whoever writes: two who write the same rows wait for each other and not in a circle.
     let sessions: Vec<(String, Added)> = sessions.into_iter().collect();
-    for chunk in sessions.chunks(MAX_PARAMETERS / N_COLUMNS) {
-        let statement = db.bulk(
-            "INSERT INTO log_session (id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd, stored_ms) VALUES",
-            N_COLUMNS,
-            chunk.len(),
-            "ON CONFLICT (id) DO UPDATE SET \
-             first_ms = CASE WHEN excluded.first_ms < log_session.first_ms THEN excluded.first_ms ELSE log_session.first_ms END, \
-             last_ms = CASE WHEN excluded.last_ms > log_session.last_ms THEN excluded.last_ms ELSE log_session.last_ms END, \
-             requests = log_session.requests + excluded.requests, failed = log_session.failed + excluded.failed, \
-             refused = log_session.refused + excluded.refused, input = log_session.input + excluded.input, \
-             output = log_session.output + excluded.output, \
-             cost_nano_usd = log_session.cost_nano_usd + excluded.cost_nano_usd, stored_ms = excluded.stored_ms",
-        );
-        let mut query = sqlx::query(statement).persistent(false);
-        for (id, added) in chunk {
-            query = query.bind(id.as_str()).bind(added.first_ms).bind(added.last_ms).bind(added.requests);
-            query = query.bind(added.failed).bind(added.refused).bind(signed(added.input)).bind(signed(added.output));
-            query = query.bind(added.cost_nano_usd).bind(now_ms);
-        }
-        query.execute(&mut **tx).await?;
+    let mut values = Rows::of(N_COLUMNS);
+    for (id, added) in &sessions {
+        values.put(id.as_str()).put(added.first_ms).put(added.last_ms).put(added.requests).put(added.failed);
+        values
+            .put(added.refused)
+            .put(signed(added.input))
+            .put(signed(added.output))
+            .put(added.cost_nano_usd)
+            .put(now_ms);
     }
+    let before = "INSERT INTO log_session (id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd, stored_ms)";
+    let after = "ON CONFLICT (id) DO UPDATE SET \
+         first_ms = CASE WHEN excluded.first_ms < log_session.first_ms THEN excluded.first_ms ELSE log_session.first_ms END, \
+         last_ms = CASE WHEN excluded.last_ms > log_session.last_ms THEN excluded.last_ms ELSE log_session.last_ms END, \
+         requests = log_session.requests + excluded.requests, failed = log_session.failed + excluded.failed, \
+         refused = log_session.refused + excluded.refused, input = log_session.input + excluded.input, \
+         output = log_session.output + excluded.output, \
+         cost_nano_usd = log_session.cost_nano_usd + excluded.cost_nano_usd, stored_ms = excluded.stored_ms";
+    values.execute(db, tx, before, after).await?;
     count_names(db, tx, &sessions, now_ms).await
 }
 
 async fn count_names(db: &Db, tx: &mut Tx, sessions: &[(String, Added)], now_ms: i64) -> Result<(), Error> {
-    let names: Vec<_> =
-        sessions.iter().flat_map(|(id, added)| added.names.iter().map(move |(name, n)| (id, name, *n))).collect();
-    for chunk in names.chunks(MAX_PARAMETERS / N_NAME) {
-        let statement = db.bulk(
-            "INSERT INTO log_session_name (session, field, name, requests, stored_ms) VALUES",
-            N_NAME,
-            chunk.len(),
-            "ON CONFLICT (session, field, name) DO UPDATE SET \
-             requests = log_session_name.requests + excluded.requests, stored_ms = excluded.stored_ms",
-        );
-        let mut query = sqlx::query(statement).persistent(false);
-        for (id, (field, name), n) in chunk {
-            query = query.bind(id.as_str()).bind(*field).bind(name.as_str()).bind(*n).bind(now_ms);
+    let mut values = Rows::of(N_NAME);
+    for (id, added) in sessions {
+        for ((field, name), n) in &added.names {
+            values.put(id.as_str()).put(*field).put(name.as_str()).put(*n).put(now_ms);
         }
-        query.execute(&mut **tx).await?;
     }
-    Ok(())
+    let before = "INSERT INTO log_session_name (session, field, name, requests, stored_ms)";
+    let after = "ON CONFLICT (session, field, name) DO UPDATE SET \
+         requests = log_session_name.requests + excluded.requests, stored_ms = excluded.stored_ms";
+    values.execute(db, tx, before, after).await.map(drop)
 }
 
 /// Forgets sessions, and names of sessions, that nothing was stored of since then.

@@ -9,7 +9,7 @@ pub(crate) mod watermark;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::db::{MAX_PARAMETERS, Tx, key, signed, text, unsigned};
+use crate::db::{Rows, Tx, key, signed, text, unsigned};
 use crate::error::Error;
 use crate::log_sessions::{self, Entry};
 use crate::store::Store;
@@ -88,35 +88,26 @@ impl Store {
 
     /// Returns how many were not there.
     async fn insert(&self, tx: &mut Tx, from: Sender<'_>, fresh: &[LogRow]) -> Result<u64, Error> {
-        let mut n_new = 0;
-        for chunk in fresh.chunks(MAX_PARAMETERS / N_COLUMNS) {
-            let statement = self.db.bulk(
-                "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, terms, total_us, cost_nano_usd, \
-                 stored_ms) VALUES",
-                N_COLUMNS,
-                chunk.len(),
-                "ON CONFLICT (id) DO NOTHING",
-            );
-            let mut query = sqlx::query(statement).persistent(false);
-            for row in chunk {
-                query = query
-                    .bind(row.id.as_str())
-                    .bind(from.node)
-                    .bind(row.started_ms)
-                    .bind(row.key_id.as_str())
-                    .bind(row.key_name.as_str())
-                    .bind(row.model.as_str())
-                    .bind(row.provider.as_str())
-                    .bind(i64::from(row.status))
-                    .bind(row.record.as_str())
-                    .bind(row.terms.as_str())
-                    .bind(signed(row.total_us))
-                    .bind(row.cost_nano_usd)
-                    .bind(from.at_ms);
-            }
-            n_new += query.execute(&mut **tx).await?.rows_affected();
+        let mut values = Rows::of(N_COLUMNS);
+        for row in fresh {
+            values
+                .put(row.id.as_str())
+                .put(from.node)
+                .put(row.started_ms)
+                .put(row.key_id.as_str())
+                .put(row.key_name.as_str())
+                .put(row.model.as_str())
+                .put(row.provider.as_str())
+                .put(i64::from(row.status))
+                .put(row.record.as_str())
+                .put(row.terms.as_str())
+                .put(signed(row.total_us))
+                .put(row.cost_nano_usd)
+                .put(from.at_ms);
         }
-        Ok(n_new)
+        let before = "INSERT INTO log_record (id, node_id, started_ms, key_id, key_name, model, provider, status, record, terms, \
+             total_us, cost_nano_usd, stored_ms)";
+        values.execute(&self.db, tx, before, "ON CONFLICT (id) DO NOTHING").await
     }
 
     /// One record by its request id.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use sqlx::Row;
 
-use crate::db::{Db, MAX_PARAMETERS, Tx, key, unsigned};
+use crate::db::{Db, Rows, Tx, key, unsigned};
 use crate::error::Error;
 use crate::store::Store;
 
@@ -153,22 +153,13 @@ pub(crate) async fn count<'a>(
         }
     }
     // In one order, whoever writes: two who write the same cells wait for each other and not in a circle.
-    let cells: Vec<_> = cells.into_iter().collect();
-    for chunk in cells.chunks(MAX_PARAMETERS / N_COLUMNS) {
-        let statement = db.bulk(
-            "INSERT INTO traffic (step, minute, scope, measure, bucket, n) VALUES",
-            N_COLUMNS,
-            chunk.len(),
-            "ON CONFLICT (step, minute, scope, measure, bucket) DO UPDATE SET n = traffic.n + excluded.n",
-        );
-        let mut query = sqlx::query(statement).persistent(false);
-        for ((step, minute, scope, measure, bucket), n) in chunk {
-            let query_of_cell = query.bind(*step).bind(*minute).bind(scope.as_str());
-            query = query_of_cell.bind(*measure).bind(i64::from(*bucket)).bind(*n);
-        }
-        query.execute(&mut **tx).await?;
+    let mut values = Rows::of(N_COLUMNS);
+    for ((step, minute, scope, measure, bucket), n) in &cells {
+        values.put(*step).put(*minute).put(scope.as_str()).put(*measure).put(i64::from(*bucket)).put(*n);
     }
-    Ok(())
+    let before = "INSERT INTO traffic (step, minute, scope, measure, bucket, n)";
+    let after = "ON CONFLICT (step, minute, scope, measure, bucket) DO UPDATE SET n = traffic.n + excluded.n";
+    values.execute(db, tx, before, after).await.map(drop)
 }
 
 /// The longest kept step of which `step` is a multiple.

@@ -1,10 +1,10 @@
-//! A ClickHouse for tests, from the installed package: its own folder, its own port on loopback, ended with the test process even
-//! when that is killed.
+//! A ClickHouse for tests, from the installed package or with the engine of a current one: its own folder, its own port on loopback,
+//! ended with the test process even when that is killed.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::{free_port, missing};
 
+/// With this in the environment, the engine of a current ClickHouse is started in place of the installed one.
+pub const CURRENT: &str = "GATEWAY_TESTS_CURRENT_CLICKHOUSE";
 const PATIENCE: Duration = Duration::from_secs(60);
 const USER: &str = "gateway";
 /// With letters that an address has to have written otherwise.
@@ -24,13 +26,19 @@ const WRITTEN_PASSWORD: &str = "p%40ss%2Fw%25rd";
 #[derive(Debug)]
 pub struct ClickHouse {
     folder: TempDir,
-    program: PathBuf,
+    /// With its first arguments.
+    program: Vec<PathBuf>,
     port: u16,
     server: Option<Child>,
 }
 
 static SHARED: OnceLock<Option<ClickHouse>> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// Whether [`CURRENT`] has something to start; said loudly where not.
+pub fn has_current() -> bool {
+    current().is_some()
+}
 
 // === impl ClickHouse ===
 
@@ -42,10 +50,7 @@ impl ClickHouse {
 
     /// A server that a test may stop and start. Takes about a second.
     pub fn launch() -> Option<Self> {
-        let Some(program) = program() else {
-            missing("ClickHouse is not installed (package clickhouse-server)");
-            return None;
-        };
+        let program = if std::env::var_os(CURRENT).is_some() { current() } else { installed() }?;
         let folder = tempfile::Builder::new().prefix("gateway-clickhouse").tempdir().expect("a temporary folder");
         let mut clickhouse = Self { folder, program, port: free_port(), server: None };
         clickhouse.configure().expect("the folder is ours");
@@ -79,10 +84,7 @@ impl ClickHouse {
         // The shell outlives this process just long enough to end the server: its standard input closes with us.
         let script = r#""$0" "$@" </dev/null & server=$!; cat >/dev/null; kill -KILL $server; wait $server"#;
         let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg(&self.program);
-        if self.program.ends_with("clickhouse") {
-            command.arg("server");
-        }
+        command.arg("-c").arg(script).args(&self.program);
         command.arg(format!("--config-file={}", self.folder.path().join("config.xml").display()));
         command.current_dir(self.folder.path()).stdin(Stdio::piped());
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
@@ -153,13 +155,29 @@ impl Drop for ClickHouse {
 }
 
 /// Debian has the server beside the programs of the system, the vendor has one program for everything.
-fn program() -> Option<PathBuf> {
+fn installed() -> Option<Vec<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).chain(["/usr/sbin".into()]).collect();
-    let mut places = ["clickhouse-server", "clickhouse"]
-        .into_iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-    places.find(|program| program.is_file())
+    let forms: [&[&str]; 2] = [&["clickhouse-server"], &["clickhouse", "server"]];
+    for form in forms {
+        if let Some(program) = folders.iter().map(|folder| folder.join(form[0])).find(|program| program.is_file()) {
+            return Some([program].into_iter().chain(form[1..].iter().map(PathBuf::from)).collect());
+        }
+    }
+    missing("ClickHouse is not installed (package clickhouse-server)");
+    None
+}
+
+/// What `make clients` installs.
+fn current() -> Option<Vec<PathBuf>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = here.join("../../.venv/bin/python");
+    let look = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('chdb'))";
+    if !Command::new(&python).args(["-c", look]).status().is_ok_and(|status| status.success()) {
+        missing("the engine of a current ClickHouse is not installed (`make clients`)");
+        return None;
+    }
+    Some(vec![python, here.join("clickhouse.py")])
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{AnyConnection, Row};
 
 use super::{Charge, Holder};
-use crate::db::{Db, MAX_PARAMETERS, key};
+use crate::db::{Db, Rows, key};
 use crate::error::Error;
 
 /// Budget and window: the order in which rows are locked.
@@ -18,7 +18,7 @@ struct Lease {
     settled: i64,
 }
 
-/// `charges` are of events that were not there before. Four statements for as many budgets as fit into one.
+/// `charges` are of events that were not there before. Four statements.
 pub(crate) async fn book<'c>(
     db: &Db,
     connection: &mut AnyConnection,
@@ -31,28 +31,22 @@ pub(crate) async fn book<'c>(
         *sum = sum.saturating_add(charge.nano_usd.max(0));
     }
     let sums: Vec<(Place, i64)> = sums.into_iter().collect();
-    for sums in sums.chunks(MAX_PARAMETERS / 7) {
-        let spent: Vec<_> =
-            sums.iter().map(|((budget, start_ms), nano)| (budget.as_str(), *start_ms, *nano, 0)).collect();
-        // First: from here on the windows are locked.
-        add(db, connection, holder.at_ms, &spent).await?;
-        let mut leases = leases(db, connection, holder, sums).await?;
-        let mut moved = Vec::with_capacity(sums.len());
-        for (place, nano) in sums {
-            let lease = leases.entry(place.clone()).or_insert(Lease { granted: 0, returned: 0, settled: 0 });
-            let held = lease.granted.saturating_sub(lease.returned).saturating_sub(lease.settled);
-            lease.settled = lease.settled.saturating_add(*nano);
-            // What was spent beyond the lease is as good as granted: it cannot be granted to others any more.
-            lease.granted = lease.granted.max(lease.settled.saturating_add(lease.returned));
-            moved.push((place.0.as_str(), place.1, 0, -held.min(*nano)));
-        }
-        moved.retain(|(.., nano)| *nano != 0);
-        write(db, connection, holder, &leases).await?;
-        if !moved.is_empty() {
-            add(db, connection, holder.at_ms, &moved).await?;
-        }
+    let spent: Vec<_> = sums.iter().map(|((budget, start_ms), nano)| (budget.as_str(), *start_ms, *nano, 0)).collect();
+    // First: from here on the windows are locked.
+    add(db, connection, holder.at_ms, &spent).await?;
+    let mut leases = leases(db, connection, holder, &sums).await?;
+    let mut moved = Vec::with_capacity(sums.len());
+    for (place, nano) in &sums {
+        let lease = leases.entry(place.clone()).or_insert(Lease { granted: 0, returned: 0, settled: 0 });
+        let held = lease.granted.saturating_sub(lease.returned).saturating_sub(lease.settled);
+        lease.settled = lease.settled.saturating_add(*nano);
+        // What was spent beyond the lease is as good as granted: it cannot be granted to others any more.
+        lease.granted = lease.granted.max(lease.settled.saturating_add(lease.returned));
+        moved.push((place.0.as_str(), place.1, 0, -held.min(*nano)));
     }
-    Ok(())
+    moved.retain(|(.., nano)| *nano != 0);
+    write(db, connection, holder, &leases).await?;
+    add(db, connection, holder.at_ms, &moved).await
 }
 
 /// Budget, window, spent, leased.
@@ -62,19 +56,14 @@ async fn add(
     now_ms: i64,
     rows: &[(&str, i64, i64, i64)],
 ) -> Result<(), Error> {
-    let statement = db.bulk(
-        "INSERT INTO budget_window (budget, start_ms, spent, leased, booked_ms) VALUES",
-        5,
-        rows.len(),
-        "ON CONFLICT (budget, start_ms) DO UPDATE SET spent = budget_window.spent + excluded.spent, \
-         leased = budget_window.leased + excluded.leased, booked_ms = excluded.booked_ms",
-    );
-    let mut query = sqlx::query(statement).persistent(false);
+    let mut values = Rows::of(5);
     for (budget, start_ms, spent, leased) in rows {
-        query = query.bind(*budget).bind(*start_ms).bind(*spent).bind(*leased).bind(now_ms);
+        values.put(*budget).put(*start_ms).put(*spent).put(*leased).put(now_ms);
     }
-    query.execute(connection).await?;
-    Ok(())
+    let before = "INSERT INTO budget_window (budget, start_ms, spent, leased, booked_ms)";
+    let after = "ON CONFLICT (budget, start_ms) DO UPDATE SET spent = budget_window.spent + excluded.spent, \
+         leased = budget_window.leased + excluded.leased, booked_ms = excluded.booked_ms";
+    values.execute(db, connection, before, after).await.map(drop)
 }
 
 async fn leases(
@@ -83,18 +72,13 @@ async fn leases(
     holder: Holder<'_>,
     sums: &[(Place, i64)],
 ) -> Result<BTreeMap<Place, Lease>, Error> {
-    let statement = db.bulk(
-        "SELECT budget, start_ms, granted, returned, settled FROM budget_lease \
-         WHERE (budget, start_ms, node_id, boot_id) IN (VALUES",
-        4,
-        sums.len(),
-        ")",
-    );
-    let mut query = sqlx::query(statement).persistent(false);
+    let mut values = Rows::of(4);
     for ((budget, start_ms), _) in sums {
-        query = query.bind(budget.as_str()).bind(*start_ms).bind(holder.node).bind(holder.boot);
+        values.put(budget.as_str()).put(*start_ms).put(holder.node).put(holder.boot);
     }
-    let rows = query.fetch_all(connection).await?;
+    let before = "SELECT budget, start_ms, granted, returned, settled FROM budget_lease \
+         WHERE (budget, start_ms, node_id, boot_id) IN (";
+    let rows = values.fetch(db, connection, before, ")").await?;
     let lease = |row: &sqlx::any::AnyRow| {
         let lease = Lease {
             granted: row.try_get("granted")?,
@@ -112,17 +96,12 @@ async fn write(
     holder: Holder<'_>,
     leases: &BTreeMap<Place, Lease>,
 ) -> Result<(), Error> {
-    let statement = db.bulk(
-        "INSERT INTO budget_lease (budget, start_ms, node_id, boot_id, granted, returned, settled) VALUES",
-        7,
-        leases.len(),
-        "ON CONFLICT (budget, start_ms, node_id, boot_id) DO UPDATE SET granted = excluded.granted, settled = excluded.settled",
-    );
-    let mut query = sqlx::query(statement).persistent(false);
+    let mut values = Rows::of(7);
     for ((budget, start_ms), lease) in leases {
-        query = query.bind(budget.as_str()).bind(*start_ms).bind(holder.node).bind(holder.boot);
-        query = query.bind(lease.granted).bind(lease.returned).bind(lease.settled);
+        values.put(budget.as_str()).put(*start_ms).put(holder.node).put(holder.boot);
+        values.put(lease.granted).put(lease.returned).put(lease.settled);
     }
-    query.execute(connection).await?;
-    Ok(())
+    let before = "INSERT INTO budget_lease (budget, start_ms, node_id, boot_id, granted, returned, settled)";
+    let after = "ON CONFLICT (budget, start_ms, node_id, boot_id) DO UPDATE SET granted = excluded.granted, settled = excluded.settled";
+    values.execute(db, connection, before, after).await.map(drop)
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use sqlx::{AnyConnection, Row};
 
 use super::{Sender, Totals, UsageRow};
-use crate::db::{Db, MAX_PARAMETERS, short_key, signed};
+use crate::db::{Db, Rows, short_key, signed};
 use crate::error::Error;
 use crate::last_used;
 use crate::ledger::{self, Holder};
@@ -49,18 +49,16 @@ pub(super) async fn events(
     rows.sort_by(|one, other| one.id.cmp(&other.id));
     let (mut counters, mut charges) = (Counters::new(), Vec::new());
     let (mut used, mut n_new) = (BTreeMap::new(), 0);
-    for rows in rows.chunks(MAX_PARAMETERS / N_EVENT) {
-        let mut inserted = insert(db, connection, from, rows).await?;
-        for row in rows {
-            // Taken out, so that one that is in the batch twice counts once.
-            if inserted.remove(&row.id) {
-                count(&mut counters, row);
-                n_new += 1;
-                // No later than now, whatever the node's clock says.
-                let last = used.entry(row.key_id.as_str()).or_insert(0);
-                *last = row.started_ms.min(from.at_ms).max(*last);
-                charges.extend(&row.charges);
-            }
+    let mut inserted = insert(db, connection, from, &rows).await?;
+    for row in &rows {
+        // Taken out, so that one that is in the batch twice counts once.
+        if inserted.remove(&row.id) {
+            count(&mut counters, row);
+            n_new += 1;
+            // No later than now, whatever the node's clock says.
+            let last = used.entry(row.key_id.as_str()).or_insert(0);
+            *last = row.started_ms.min(from.at_ms).max(*last);
+            charges.extend(&row.charges);
         }
     }
     last_used::note(db, connection, &used).await?;
@@ -77,45 +75,39 @@ async fn insert(
     from: Sender<'_>,
     rows: &[UsageRow],
 ) -> Result<HashSet<String>, Error> {
-    let statement = db.bulk(
-        "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, \
-         cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, \
-         pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, stored_ms, \
-         user_name, team, organization, price, tier) VALUES",
-        N_EVENT,
-        rows.len(),
-        "ON CONFLICT (id) DO NOTHING RETURNING id",
-    );
-    // Texts differ with the number of rows; keeping them prepared would push out the statements that repeat.
-    let mut query = sqlx::query(statement).persistent(false);
+    let mut values = Rows::of(N_EVENT);
     for row in rows {
-        query = query
-            .bind(row.id.as_str())
-            .bind(from.node)
-            .bind(row.started_ms)
-            .bind(row.key_id.as_str())
-            .bind(row.model.as_str())
-            .bind(row.provider.as_str())
-            .bind(row.upstream_model.as_str())
-            .bind(row.route.as_str());
+        values
+            .put(row.id.as_str())
+            .put(from.node)
+            .put(row.started_ms)
+            .put(row.key_id.as_str())
+            .put(row.model.as_str())
+            .put(row.provider.as_str())
+            .put(row.upstream_model.as_str())
+            .put(row.route.as_str());
         for count in row.tokens.classes().into_iter().chain(row.units.kinds()) {
-            query = query.bind(signed(count));
+            values.put(signed(count));
         }
-        query = query
-            .bind(row.settled_by.as_str())
-            .bind(row.cost_nano_usd)
-            .bind(i64::from(row.priced))
-            .bind(i64::from(row.status))
-            .bind(signed(row.topology_revision))
-            .bind(row.tags.as_str())
-            .bind(from.at_ms)
-            .bind(row.user.as_str())
-            .bind(row.team.as_str())
-            .bind(row.organization.as_str())
-            .bind(row.price.as_str())
-            .bind(row.tier.as_str());
+        values
+            .put(row.settled_by.as_str())
+            .put(row.cost_nano_usd)
+            .put(i64::from(row.priced))
+            .put(i64::from(row.status))
+            .put(signed(row.topology_revision))
+            .put(row.tags.as_str())
+            .put(from.at_ms)
+            .put(row.user.as_str())
+            .put(row.team.as_str())
+            .put(row.organization.as_str())
+            .put(row.price.as_str())
+            .put(row.tier.as_str());
     }
-    let inserted = query.fetch_all(connection).await?;
+    let statement = "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, \
+         cache_read, cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, \
+         pictures_made, pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, \
+         topology_revision, tags, stored_ms, user_name, team, organization, price, tier)";
+    let inserted = values.fetch(db, connection, statement, "ON CONFLICT (id) DO NOTHING RETURNING id").await?;
     Ok(inserted.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
 }
 
@@ -151,21 +143,23 @@ fn count<'a>(counters: &mut Counters<'a>, row: &'a UsageRow) {
 
 /// In the order of their keys, as everybody does who writes several.
 pub(super) async fn add_all(db: &Db, connection: &mut AnyConnection, counters: Counters<'_>) -> Result<(), Error> {
-    let counters: Vec<(CounterKey<'_>, Added)> = counters.into_iter().collect();
-    for counters in counters.chunks(MAX_PARAMETERS / N_COUNTER) {
-        add(db, connection, counters).await?;
+    let mut values = Rows::of(N_COUNTER);
+    for (CounterKey { day, names, tag, is_first }, Added { totals, unpriced }) in &counters {
+        values.put(*day);
+        for name in names {
+            values.put(*name);
+        }
+        values.put(tag.as_str()).put(i64::from(*is_first)).put(signed(totals.requests));
+        for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
+            values.put(signed(count));
+        }
+        values.put(totals.cost_nano_usd).put(*unpriced);
     }
-    Ok(())
-}
-
-async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_>, Added)]) -> Result<(), Error> {
-    let statement = db.bulk(
-        "INSERT INTO spend_counter (day, key_id, model, provider, user_name, team, organization, tag, is_first, requests, input, cache_read, cache_write, cache_write_1h, output, \
-         reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, characters, searches, \
-         cost_nano_usd, unpriced) VALUES",
-        N_COUNTER,
-        counters.len(),
-        "ON CONFLICT (day, key_id, model, provider, user_name, team, organization, tag, is_first) DO UPDATE SET requests = spend_counter.requests + excluded.requests, \
+    let before = "INSERT INTO spend_counter (day, key_id, model, provider, user_name, team, organization, tag, is_first, requests, \
+         input, cache_read, cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, \
+         pictures_made, pictures_read, audio_ms, characters, searches, cost_nano_usd, unpriced)";
+    let after = "ON CONFLICT (day, key_id, model, provider, user_name, team, organization, tag, is_first) DO UPDATE SET \
+         requests = spend_counter.requests + excluded.requests, \
          input = spend_counter.input + excluded.input, cache_read = spend_counter.cache_read + excluded.cache_read, \
          cache_write = spend_counter.cache_write + excluded.cache_write, \
          cache_write_1h = spend_counter.cache_write_1h + excluded.cache_write_1h, \
@@ -179,20 +173,6 @@ async fn add(db: &Db, connection: &mut AnyConnection, counters: &[(CounterKey<'_
          audio_ms = spend_counter.audio_ms + excluded.audio_ms, \
          characters = spend_counter.characters + excluded.characters, searches = spend_counter.searches + excluded.searches, \
          cost_nano_usd = spend_counter.cost_nano_usd + excluded.cost_nano_usd, \
-         unpriced = spend_counter.unpriced + excluded.unpriced",
-    );
-    let mut query = sqlx::query(statement).persistent(false);
-    for (CounterKey { day, names, tag, is_first }, Added { totals, unpriced }) in counters {
-        query = query.bind(*day);
-        for name in names {
-            query = query.bind(*name);
-        }
-        query = query.bind(tag.as_str()).bind(i64::from(*is_first)).bind(signed(totals.requests));
-        for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
-            query = query.bind(signed(count));
-        }
-        query = query.bind(totals.cost_nano_usd).bind(*unpriced);
-    }
-    query.execute(connection).await?;
-    Ok(())
+         unpriced = spend_counter.unpriced + excluded.unpriced";
+    values.execute(db, connection, before, after).await.map(drop)
 }
