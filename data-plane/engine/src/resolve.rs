@@ -28,6 +28,8 @@ use crate::snapshot::{Affinity, Model, Route, Shadow, Snapshot, Target, of_accou
 pub struct Resolved {
     pub route: Option<Arc<str>>,
     pub model: Arc<Model>,
+    /// The model that a variant of its experiment serves in place of.
+    tried: Option<Arc<Model>>,
     /// The route's level, and behind it the model's.
     overrides: Overrides,
     /// The same for requests that belong together; 0 where nobody asks.
@@ -102,7 +104,7 @@ fn resolved(
     let log_bodies = caller.log_bodies().or(route.and_then(|route| route.log_bodies.as_ref()));
     let log_bodies = log_bodies.or(snapshot.settings.log_bodies.as_ref()).cloned();
     let route = route.map(|route| Arc::clone(&route.name));
-    Resolved { route, model, overrides, affinity, only, beside, shadow, log_bodies }
+    Resolved { route, model, tried: None, overrides, affinity, only, beside, shadow, log_bodies }
 }
 
 /// Sessions are a caller's own: two callers' of the same name have nothing in common.
@@ -155,6 +157,12 @@ impl Resolved {
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let members = self.model.groups.iter().flat_map(|group| &group.members);
         members.map(AsRef::as_ref).filter(|target| self.permits(target))
+    }
+
+    /// Who would serve it if nothing were chosen: the first target of the model that was asked for, whatever variant serves.
+    pub fn first(&self) -> Option<&Arc<Target>> {
+        let model = self.tried.as_ref().unwrap_or(&self.model);
+        model.groups.iter().flat_map(|group| &group.members).find(|target| self.permits(target))
     }
 
     /// The only key that will do, where there is but one such.

@@ -8,6 +8,7 @@ mod written;
 mod billed;
 mod beside;
 mod cached;
+mod saved;
 mod receipted;
 mod kept;
 mod traced;
@@ -37,6 +38,7 @@ use self::continued::Earlier;
 pub(crate) use self::ending::Ending;
 use self::kept::Kept;
 use self::receipted::Receipted;
+use self::saved::Baseline;
 use self::written::{auto_choice, experiment, truncated};
 use crate::account::Account;
 use crate::cache::Fill;
@@ -59,6 +61,8 @@ pub(crate) struct Entry {
     growing: Option<Box<Growing>>,
     /// Charged by events of their own.
     charged_beside: i64,
+    /// What it would have cost otherwise.
+    baseline: Baseline,
     admitted: bool,
     /// Nothing is charged, whatever is answered.
     is_free: bool,
@@ -122,6 +126,7 @@ impl Record {
             due: u64::MAX,
             growing: None,
             charged_beside: 0,
+            baseline: Baseline::default(),
             admitted: false,
             is_free: false,
             flags_unpriced: false,
@@ -431,6 +436,7 @@ impl Drop for Record {
             let event = self.usage_event();
             self.sinks.spool.settled(&event);
             self.settle_bill(event.cost_nano_usd);
+            self.baseline.ended(event.baseline_nano_usd);
             self.log.provider = event.provider;
             self.log.upstream_model = event.upstream_model;
             self.log.tokens = event.tokens;

@@ -34,6 +34,7 @@ fn usage_without_units_is_read() {
     assert_eq!(read, expected);
     // And the other way: what an earlier version does not know, it does not trip over.
     let units = Some(gateway_wire::v1::Units { searches: 2, ..gateway_wire::v1::Units::default() });
-    let newer = UsageEvent { units, ..expected };
+    assert_eq!(read.baseline_nano_usd, None, "what is not said is not zero");
+    let newer = UsageEvent { units, baseline_nano_usd: Some(9), ..expected };
     assert_eq!(Earlier::decode(newer.encode_to_vec().as_slice()), Ok(earlier));
 }

@@ -46,7 +46,7 @@ impl Resolved {
         if let Some(model) = variant.model.as_ref().and_then(|name| snapshot.model(name)) {
             self.affinity = model.affinity.as_ref().map_or(0, |affinity| affinity_of(affinity, ask, caller));
             self.overrides = self.overrides.or(model.overrides);
-            self.model = model;
+            self.tried = Some(std::mem::replace(&mut self.model, model));
         }
         (self, Some(Box::new(arm)))
     }

@@ -136,8 +136,9 @@ impl Gateway {
             billing::check_priced(resolved)?;
         }
         record.flags_unpriced(unpriced == Unpriced::Flag);
+        record.held_against(resolved.first());
         if snapshot.settings.receipts {
-            record.receipted(body, resolved.targets().next().and_then(|target| target.price.clone()));
+            record.receipted(body);
         }
         let models: [&str; 2] = [&facts.model, &resolved.model.name];
         let (purses, funds) = match errand {

@@ -62,6 +62,7 @@ impl Record {
                 .map(|price| price.row(self.log.topology_revision))
                 .unwrap_or_default(),
             tier: String::new(),
+            baseline_nano_usd: self.baseline_of_lost(cost),
             // Nobody was answered.
             status: 0,
             charges: charges(&[&self.bill, &bill], cost.unwrap_or(0)),
@@ -71,5 +72,6 @@ impl Record {
         self.sinks.spool.settled(&event);
         bill.settle(event.cost_nano_usd);
         self.charged_beside(event.cost_nano_usd);
+        self.baseline.beside(event.baseline_nano_usd);
     }
 }

@@ -19,6 +19,7 @@ impl Record {
     /// The reply was there: nobody is asked, nothing is used and nothing charged.
     pub(crate) fn recalled(&mut self, hit: &Hit) {
         let entry = &hit.entry;
+        self.baseline_recalled(entry.usage.as_ref());
         self.log.cache = Some(v1::CacheUse {
             verdict: "hit".to_owned(),
             age_ms: hit.age_ms,

@@ -101,6 +101,7 @@ impl Record {
                     .map(|price| price.row(self.log.topology_revision))
                     .unwrap_or_default(),
                 tier: used.tier.word().to_owned(),
+                baseline_nano_usd: self.baseline(Some(&target), used, cost),
                 // The request is counted once, with whoever ends it.
                 status: 0,
                 units: None,
@@ -111,6 +112,7 @@ impl Record {
             self.sinks.spool.settled(&event);
             bill_there.settle(event.cost_nano_usd);
             self.charged_beside(event.cost_nano_usd);
+            self.baseline.beside(event.baseline_nano_usd);
         } else {
             bill_there.settle(0);
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use gateway_engine::price::{self, Price};
 
 use super::Record;
 use crate::receipts::{Receipt, Receipts, hash, hex};
@@ -13,18 +12,16 @@ pub(super) struct Receipted {
     receipts: Arc<Receipts>,
     request: String,
     reply: Context,
-    baseline: Option<Price>,
 }
 
 // === impl Record ===
 
 impl Record {
-    /// A receipt will be written when it ends. `baseline` is what it would have been charged by otherwise. Nothing where the node has no
-    /// directory to keep receipts in.
-    pub(crate) fn receipted(&mut self, body: &[u8], baseline: Option<Price>) {
+    /// A receipt will be written when it ends. Nothing where the node has no directory to keep receipts in.
+    pub(crate) fn receipted(&mut self, body: &[u8]) {
         let Some(receipts) = self.sinks.receipts.clone() else { return };
         let (request, reply) = (hash(body), Context::new(&SHA256));
-        self.receipted = Some(Box::new(Receipted { receipts, request, reply, baseline }));
+        self.receipted = Some(Box::new(Receipted { receipts, request, reply }));
     }
 
     /// So much of the reply goes to the client.
@@ -46,11 +43,11 @@ impl Record {
     /// When everything is known.
     pub(super) fn write_receipt(&mut self) {
         let Some(receipted) = self.receipted.take() else { return };
-        let Receipted { receipts, request, reply, baseline } = *receipted;
+        let Receipted { receipts, request, reply } = *receipted;
         let usage = self.usage().unwrap_or_default();
         // Of a continued reply the log has the last part only.
         let cost = self.log.priced.then(|| self.log.cost_nano_usd.saturating_add(self.charged_beside));
-        let baseline = baseline.and_then(|price| price::cost(&usage, &price));
+        let baseline = self.baseline.whole();
         let receipt = Receipt {
             alias: self.log.model.clone(),
             api_key_id: self.log.key_id.clone(),

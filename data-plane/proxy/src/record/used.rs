@@ -74,7 +74,8 @@ impl Record {
     }
 
     pub(super) fn usage_event(&self) -> v1::UsageEvent {
-        let target = self.target.as_deref();
+        let served = self.target.as_ref();
+        let target = served.map(AsRef::as_ref);
         let (usage, settled_by) = self.usage.unwrap_or_else(|| {
             let expected = if self.is_free { Usage::default() } else { self.unsaid(0).0 };
             (expected, v1::SettledBy::Unspecified)
@@ -108,6 +109,7 @@ impl Record {
             charges,
             price: cost.and(price).map(|price| price.row(self.log.topology_revision)).unwrap_or_default(),
             tier: usage.tier.word().to_owned(),
+            baseline_nano_usd: self.baseline(served, &usage, cost),
         }
     }
 }

@@ -28,6 +28,7 @@ mod beginnings;
 mod counting;
 mod estimates;
 mod receipts;
+mod savings;
 mod embeddings;
 mod tasks;
 mod multipart;

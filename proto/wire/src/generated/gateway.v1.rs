@@ -713,6 +713,10 @@ pub struct UsageEvent {
     /// The service tier that the reply told, `priority`, `flex` or `batch`; empty for the ordinary one.
     #[prost(string, tag = "22")]
     pub tier: ::prost::alloc::string::String,
+    /// What it would have cost at the first target of the model that was asked for; of an answer out of the cache, what that would have
+    /// charged for it. Absent where nobody was asked for by a model, where that target's price is not known, and where `priced` is false.
+    #[prost(int64, optional, tag = "23")]
+    pub baseline_nano_usd: ::core::option::Option<i64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Charge {
