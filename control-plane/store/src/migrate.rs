@@ -42,6 +42,7 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/0017_log_session.sqlite.sql"),
         postgres: include_str!("../../../migrations/0017_log_session.postgres.sql"),
     },
+    Step::of_both(include_str!("../../../migrations/0018_saved.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

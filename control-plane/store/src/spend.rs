@@ -54,7 +54,7 @@ pub struct Spend {
     pub total: Totals,
 }
 
-const SUMS: [&str; 18] = [
+const SUMS: [&str; 19] = [
     "requests",
     "input",
     "cache_read",
@@ -73,6 +73,7 @@ const SUMS: [&str; 18] = [
     "searches",
     "cost_nano_usd",
     "unpriced",
+    "saved_nano_usd",
 ];
 
 // === impl Store ===

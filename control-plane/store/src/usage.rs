@@ -1,6 +1,7 @@
 //! What was used: events that count exactly once however often they arrive. Their sums are read in `spend`.
 
 mod write;
+mod savings;
 pub mod reprice;
 
 use sqlx::any::AnyRow;
@@ -43,12 +44,15 @@ pub struct UsageRow {
     pub price: String,
     /// The service tier that the reply told: `priority`, `flex`, `batch`; empty for the ordinary one.
     pub tier: String,
+    /// What it would have cost at the first target of the model that was asked for; `None` where nobody knows.
+    pub baseline_nano_usd: Option<i64>,
 }
 
 /// Columns of an event as they are read.
 const COLUMNS: &str = "id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, cache_read, cache_write, \
     cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, pictures_made, pictures_read, audio_ms, \
-    characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, user_name, team, organization, price, tier";
+    characters, searches, settled_by, cost_nano_usd, priced, status, topology_revision, tags, user_name, team, organization, price, tier, \
+    baseline_nano_usd";
 
 /// Disjoint classes of tokens; `reasoning`, audio and images are parts of `input` and `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub struct Totals {
     pub tokens: Tokens,
     pub units: Units,
     pub cost_nano_usd: i64,
+    /// What those whose baseline is known would have cost more; below zero where they would have cost less.
+    pub saved_nano_usd: i64,
     /// Requests without a known price; `cost_nano_usd` is without them.
     pub unpriced: u64,
 }
@@ -174,6 +180,12 @@ impl Store {
 // === impl UsageRow ===
 
 impl UsageRow {
+    /// The baseline less the cost, where both are known; below zero where it was dearer.
+    pub fn saved_nano_usd(&self) -> Option<i64> {
+        let cost = self.priced.then_some(self.cost_nano_usd);
+        self.baseline_nano_usd.zip(cost).map(|(baseline, cost)| baseline.saturating_sub(cost))
+    }
+
     /// As the columns take it. What a node tells may be anything, and one event that cannot be stored would hold up all after it.
     fn storable(&self) -> Self {
         Self {
@@ -193,6 +205,7 @@ impl UsageRow {
             tokens: self.tokens.bounded(),
             units: self.units.bounded(),
             cost_nano_usd: self.cost_nano_usd.clamp(-MAX_COST, MAX_COST),
+            baseline_nano_usd: self.baseline_nano_usd.map(|baseline| baseline.clamp(-MAX_COST, MAX_COST)),
             charges: self.charges.iter().map(Charge::bounded).collect(),
             ..self.clone()
         }
@@ -222,6 +235,7 @@ impl UsageRow {
             organization: row.try_get("organization")?,
             price: row.try_get("price")?,
             tier: row.try_get("tier")?,
+            baseline_nano_usd: row.try_get("baseline_nano_usd")?,
         })
     }
 }
@@ -340,6 +354,7 @@ impl Totals {
             tokens: Tokens::read(row)?,
             units: Units::read(row)?,
             cost_nano_usd: row.try_get("cost_nano_usd")?,
+            saved_nano_usd: row.try_get("saved_nano_usd")?,
             unpriced: unsigned(row, "unpriced")?,
         })
     }

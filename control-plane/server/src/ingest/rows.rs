@@ -34,6 +34,7 @@ pub(super) fn usage(node_id: &str, event: UsageEvent) -> UsageRow {
         organization: event.organization,
         price: event.price,
         tier: event.tier,
+        baseline_nano_usd: event.baseline_nano_usd,
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Rows<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cell<'a> {
     Text(&'a str),
-    Number(i64),
+    Number(Option<i64>),
 }
 
 // === impl Rows ===
@@ -113,7 +113,8 @@ fn array<'c>(cells: impl Iterator<Item = &'c Cell<'c>>) -> String {
         }
         match cell {
             // Writing to a string cannot fail.
-            Cell::Number(number) => drop(write!(text, "{number}")),
+            Cell::Number(Some(number)) => drop(write!(text, "{number}")),
+            Cell::Number(None) => text.push_str("NULL"),
             Cell::Text(value) => {
                 text.push('"');
                 let mut rest = *value;
@@ -151,6 +152,12 @@ impl<'a> From<&'a str> for Cell<'a> {
 
 impl From<i64> for Cell<'_> {
     fn from(number: i64) -> Self {
+        Self::Number(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Cell<'_> {
+    fn from(number: Option<i64>) -> Self {
         Self::Number(number)
     }
 }
@@ -163,7 +170,7 @@ mod tests {
     fn arrays_are_written_as_postgres_reads_them() {
         let texts = ["", "a,b", r#"{"k":"\u0000"}"#, "NULL", "\\", "ü\""].map(Cell::Text);
         assert_eq!(array(texts.iter()), r#"{"","a,b","{\"k\":\"\\u0000\"}","NULL","\\","ü\""}"#);
-        assert_eq!(array([Cell::Number(i64::MIN), Cell::Number(0)].iter()), "{-9223372036854775808,0}");
+        assert_eq!(array([Some(i64::MIN), None, Some(0)].map(Cell::Number).iter()), "{-9223372036854775808,NULL,0}");
         assert_eq!(array([].iter()), "{}");
     }
 }

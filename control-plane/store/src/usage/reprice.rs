@@ -60,7 +60,7 @@ pub struct Piece {
 }
 
 /// Values of an event that are set.
-const N_SET: usize = 4;
+const N_SET: usize = 5;
 
 // === impl Store ===
 
@@ -94,7 +94,8 @@ impl Store {
         let Repriced { changed, piece } = Repriced::new(rows, limit, price);
         set(&self.db, &mut tx, &changed).await?;
         let mut counters = Counters::new();
-        for Change { row, cost } in &changed {
+        for change @ Change { row, cost } in &changed {
+            let saved = change.saved();
             let before = Sums::of(row.cost_nano_usd, row.priced);
             let after = Sums::of(cost.nano_usd.unwrap_or(0), cost.nano_usd.is_some());
             for key in keys(row) {
@@ -102,6 +103,8 @@ impl Store {
                 added.totals.cost_nano_usd =
                     added.totals.cost_nano_usd.saturating_add(after.cost_nano_usd - before.cost_nano_usd);
                 added.unpriced += signed(after.unpriced) - signed(before.unpriced);
+                let saved = saved.unwrap_or(0) - row.saved_nano_usd().unwrap_or(0);
+                added.totals.saved_nano_usd = added.totals.saved_nano_usd.saturating_add(saved);
             }
         }
         add_all(&self.db, &mut tx, counters).await?;
@@ -147,18 +150,19 @@ async fn set(db: &Db, connection: &mut AnyConnection, changed: &[Change]) -> Res
         let times = || changed.iter().map(|change| change.row.started_ms);
         let (first, last) = (times().min().unwrap_or_default(), times().max().unwrap_or_default());
         let statement = db.bulk(
-            "UPDATE usage_event SET cost_nano_usd = v.column2, priced = v.column3, price = v.column4 FROM (VALUES",
+            "UPDATE usage_event SET cost_nano_usd = v.column2, priced = v.column3, price = v.column4, baseline_nano_usd = v.column5 FROM (VALUES",
             N_SET,
             changed.len(),
             &format!(") AS v WHERE usage_event.id = v.column1 AND usage_event.started_ms BETWEEN {first} AND {last}"),
         );
         let mut query = sqlx::query(statement).persistent(false);
-        for Change { row, cost } in changed {
+        for change @ Change { row, cost } in changed {
             query = query
                 .bind(row.id.as_str())
                 .bind(cost.nano_usd.unwrap_or(0))
                 .bind(i64::from(cost.nano_usd.is_some()))
-                .bind(cost.price.as_str());
+                .bind(cost.price.as_str())
+                .bind(change.baseline());
         }
         query.execute(&mut *connection).await?;
     }
@@ -207,6 +211,23 @@ impl Repriced {
             }
         }
         Self { changed, piece }
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    /// Stays, so that the saving changes with the cost. But what had nothing saved of it was charged by the price that it is held against,
+    /// and that is another now: it goes along.
+    fn baseline(&self) -> Option<i64> {
+        match self.row.saved_nano_usd() {
+            Some(0) => self.cost.nano_usd,
+            _ => self.row.baseline_nano_usd,
+        }
+    }
+
+    fn saved(&self) -> Option<i64> {
+        self.baseline().zip(self.cost.nano_usd).map(|(baseline, cost)| baseline.saturating_sub(cost))
     }
 }
 

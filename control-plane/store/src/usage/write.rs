@@ -12,8 +12,8 @@ use crate::ledger::{self, Holder};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// Columns of `usage_event` and of `spend_counter`.
-const N_EVENT: usize = 35;
-const N_COUNTER: usize = 27;
+const N_EVENT: usize = 36;
+const N_COUNTER: usize = 28;
 /// Tags of one request that are counted; those beyond are in its event alone.
 const MAX_TAGS: usize = 64;
 
@@ -101,12 +101,13 @@ async fn insert(
             .put(row.team.as_str())
             .put(row.organization.as_str())
             .put(row.price.as_str())
-            .put(row.tier.as_str());
+            .put(row.tier.as_str())
+            .put(row.baseline_nano_usd);
     }
     let statement = "INSERT INTO usage_event (id, node_id, started_ms, key_id, model, provider, upstream_model, route, input, \
          cache_read, cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, \
          pictures_made, pictures_read, audio_ms, characters, searches, settled_by, cost_nano_usd, priced, status, \
-         topology_revision, tags, stored_ms, user_name, team, organization, price, tier)";
+         topology_revision, tags, stored_ms, user_name, team, organization, price, tier, baseline_nano_usd)";
     let inserted = values.fetch(db, connection, statement, "ON CONFLICT (id) DO NOTHING RETURNING id").await?;
     Ok(inserted.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?)
 }
@@ -138,6 +139,7 @@ fn count<'a>(counters: &mut Counters<'a>, row: &'a UsageRow) {
         } else {
             *unpriced += 1;
         }
+        totals.saved_nano_usd = totals.saved_nano_usd.saturating_add(row.saved_nano_usd().unwrap_or(0));
     }
 }
 
@@ -153,11 +155,11 @@ pub(super) async fn add_all(db: &Db, connection: &mut AnyConnection, counters: C
         for count in totals.tokens.classes().into_iter().chain(totals.units.kinds()) {
             values.put(signed(count));
         }
-        values.put(totals.cost_nano_usd).put(*unpriced);
+        values.put(totals.cost_nano_usd).put(*unpriced).put(totals.saved_nano_usd);
     }
     let before = "INSERT INTO spend_counter (day, key_id, model, provider, user_name, team, organization, tag, is_first, requests, \
          input, cache_read, cache_write, cache_write_1h, output, reasoning, input_audio, output_audio, input_image, output_image, \
-         pictures_made, pictures_read, audio_ms, characters, searches, cost_nano_usd, unpriced)";
+         pictures_made, pictures_read, audio_ms, characters, searches, cost_nano_usd, unpriced, saved_nano_usd)";
     let after = "ON CONFLICT (day, key_id, model, provider, user_name, team, organization, tag, is_first) DO UPDATE SET \
          requests = spend_counter.requests + excluded.requests, \
          input = spend_counter.input + excluded.input, cache_read = spend_counter.cache_read + excluded.cache_read, \
@@ -173,6 +175,7 @@ pub(super) async fn add_all(db: &Db, connection: &mut AnyConnection, counters: C
          audio_ms = spend_counter.audio_ms + excluded.audio_ms, \
          characters = spend_counter.characters + excluded.characters, searches = spend_counter.searches + excluded.searches, \
          cost_nano_usd = spend_counter.cost_nano_usd + excluded.cost_nano_usd, \
-         unpriced = spend_counter.unpriced + excluded.unpriced";
+         unpriced = spend_counter.unpriced + excluded.unpriced, \
+         saved_nano_usd = spend_counter.saved_nano_usd + excluded.saved_nano_usd";
     values.execute(db, connection, before, after).await.map(drop)
 }

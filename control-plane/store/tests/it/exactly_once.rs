@@ -71,6 +71,7 @@ async fn ingest(engine: &str, url: &str, n_nodes: u64, n_events: u64, mut betwee
         tokens: Tokens { input: n_nodes * n_events * (n_events + 1) / 2, output: n_sent, ..Tokens::default() },
         units: Units::default(),
         cost_nano_usd: i64::try_from(7 * n_sent).unwrap(),
+        saved_nano_usd: i64::try_from(2 * n_sent).unwrap(),
         unpriced: 0,
     };
     let by_model = Wanted { by: vec![Dimension::Model], ..Wanted::default() };
@@ -176,6 +177,7 @@ impl Node {
             tokens: Tokens { input: seq, output: 1, ..Tokens::default() },
             settled_by: "exact".to_owned(),
             cost_nano_usd: 7,
+            baseline_nano_usd: Some(9),
             priced: true,
             status: 200,
             tags: "[]".to_owned(),

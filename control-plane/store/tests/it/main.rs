@@ -78,6 +78,7 @@ engines!(memory, file, postgres; {
         every_class_is_kept_and_summed_up,
         events_are_paged_newest_first,
         unpriced_requests_cost_nothing_and_are_counted,
+        savings_are_of_those_whose_baseline_is_known,
         pruned_events_stay_in_the_sums,
         whatever_a_node_tells_can_be_stored,
         a_large_batch_fits,

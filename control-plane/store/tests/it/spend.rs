@@ -29,9 +29,20 @@ fn event(id: String, (day, key, model, team, tags, cost, priced): &Seed) -> Usag
         tokens: Tokens { input: u64::from(*cost), output: 1, ..Tokens::default() },
         units: Units { searches: u64::from(*day), ..Units::default() },
         cost_nano_usd: i64::from(*cost),
+        baseline_nano_usd: baseline(i64::from(*cost)),
         priced: *priced,
         tags: format!("{tags:?}"),
         ..UsageRow::default()
+    }
+}
+
+/// Not known, what it cost, more, and less.
+fn baseline(cost: i64) -> Option<i64> {
+    match cost % 4 {
+        0 => None,
+        1 => Some(cost),
+        2 => Some(3 * cost),
+        _ => Some(cost / 2),
     }
 }
 
@@ -61,6 +72,8 @@ fn add(totals: &mut Totals, row: &UsageRow) {
     totals.units.searches += row.units.searches;
     totals.cost_nano_usd += if row.priced { row.cost_nano_usd } else { 0 };
     totals.unpriced += u64::from(!row.priced);
+    let baseline = row.baseline_nano_usd.filter(|_| row.priced);
+    totals.saved_nano_usd += baseline.map_or(0, |baseline| baseline - row.cost_nano_usd);
 }
 
 /// The sums as they should be, from the events one by one.
@@ -190,6 +203,10 @@ fn anew(row: &UsageRow) -> Option<Cost> {
 
 fn apply(row: &mut UsageRow) {
     if let Some(cost) = anew(row) {
+        // Of what nothing was saved, nothing is.
+        if row.priced && row.baseline_nano_usd == Some(row.cost_nano_usd) {
+            row.baseline_nano_usd = cost.nano_usd;
+        }
         (row.cost_nano_usd, row.priced, row.price) = (cost.nano_usd.unwrap_or(0), cost.nano_usd.is_some(), cost.price);
     }
 }
@@ -254,6 +271,9 @@ pub(crate) async fn a_window_is_priced_anew_exactly(store: &Store) {
     assert_eq!(sum(|piece| piece.n_changed as i64), dry.n_changed as i64);
     assert_eq!(sum(|piece| piece.before.cost_nano_usd), dry.before.cost_nano_usd, "what was told is what was done");
     assert_eq!(sum(|piece| piece.after.cost_nano_usd), dry.after.cost_nano_usd);
+    let n_of =
+        |is: fn(i64) -> bool| rows.iter().filter_map(UsageRow::saved_nano_usd).filter(|saved| is(*saved)).count();
+    assert!(n_of(|saved| saved > 0) > 9 && n_of(|saved| saved == 0) > 9 && n_of(|saved| saved < 0) > 9);
     assert!(dry.n_kept > 0 && dry.n_changed > 0 && dry.before.unpriced != dry.after.unpriced, "{dry:?}");
 
     rows.iter_mut().filter(|row| (window.from_ms..window.to_ms).contains(&row.started_ms)).for_each(apply);
@@ -280,6 +300,7 @@ async fn check_all(store: &Store, rows: &[UsageRow]) {
         let found = by_id[row.id.as_str()];
         let told = |row: &UsageRow| (row.priced.then_some(row.cost_nano_usd), row.priced);
         assert_eq!((told(found), &found.price), (told(row), &row.price), "{}", row.id);
+        assert_eq!(found.baseline_nano_usd, row.baseline_nano_usd, "{}", row.id);
     }
     for dimension in Dimension::ALL {
         let wanted = Wanted { by: vec![dimension], ..Wanted::default() };

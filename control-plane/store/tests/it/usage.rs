@@ -158,6 +158,34 @@ pub(crate) async fn unpriced_requests_cost_nothing_and_are_counted(store: &Store
     assert_eq!((total.requests, total.cost_nano_usd, total.unpriced), (2, 10, 1));
 }
 
+pub(crate) async fn savings_are_of_those_whose_baseline_is_known(store: &Store) {
+    let mut rows = events(1..=6);
+    // Saved, nothing saved, dearer, all saved; without a price of its own, and one far too large.
+    let baselines =
+        [(Some(15), true), (Some(10), true), (Some(4), true), (None, true), (Some(9), false), (Some(i64::MAX), true)];
+    for (row, (baseline, priced)) in rows.iter_mut().zip(baselines) {
+        (row.baseline_nano_usd, row.priced) = (baseline, priced);
+    }
+    store.ingest_usage(sender("b"), 0, 1, &rows[..5]).await.unwrap();
+    store.ingest_usage(sender("b"), 0, 1, &rows[..5]).await.unwrap();
+    assert_eq!((total(store).await.saved_nano_usd, total(store).await.cost_nano_usd), (5 - 6, 40));
+    let read = |after: Option<Cursor>| async move { store.savings(after.as_ref(), 2).await.unwrap() };
+    let page = read(None).await;
+    let told = |rows: &[UsageRow]| rows.iter().map(|row| (row.id.clone(), row.saved_nano_usd())).collect::<Vec<_>>();
+    assert_eq!(told(&page), [("r00003".to_owned(), Some(-6)), ("r00002".to_owned(), Some(0))]);
+    let rest = read(Some(Cursor { started_ms: page[1].started_ms, id: page[1].id.clone() })).await;
+    assert_eq!(told(&rest), [("r00001".to_owned(), Some(5))]);
+    assert_eq!(store.saving("r00001").await.unwrap().as_ref(), Some(&rows[0]));
+    for id in ["r00004", "r00005", "none", "nul\0"] {
+        assert_eq!(store.saving(id).await.unwrap(), None, "{id}");
+    }
+    store.ingest_usage(sender("b"), 0, 6, &rows[5..]).await.unwrap();
+    assert_eq!(
+        store.saving("r00006").await.unwrap().and_then(|row| row.baseline_nano_usd),
+        Some(1_000_000_000_000_000)
+    );
+}
+
 pub(crate) async fn pruned_events_stay_in_the_sums(store: &Store) {
     let mut rows = events(1..=10);
     // When they say they began does not matter.
