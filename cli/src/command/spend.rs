@@ -19,7 +19,8 @@ use crate::output::{self, dollars, number, text};
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Days are UTC and both bounds are included. A request with several tags is in the row of each; the total counts it \
-    once. Requests without a known price are in no cost and counted apart.
+    once. Requests without a known price are in no cost and counted apart. SAVED is what routing and the cache saved against the first \
+    target of the model that was asked for; below zero they cost more.
 
 Examples:
   gatewayctl spend
@@ -131,8 +132,10 @@ async fn rows(client: &Client, spend: &Spend) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     if !list.items.is_empty() {
-        let lines = list.items.iter().map(|row| line(&spend.by(), row));
-        host::print(&table::render(&columns(&spend.by()), lines, output::Format::Table.width()))?;
+        // Where nothing was saved and nothing lost, there is nothing to tell of it.
+        let has_saved = list.items.iter().any(|row| saved(row) != 0);
+        let lines = list.items.iter().map(|row| line(&spend.by(), row, has_saved));
+        host::print(&table::render(&columns(&spend.by(), has_saved), lines, output::Format::Table.width()))?;
     }
     let n_unpriced: u64 = list.items.iter().map(|row| number(row, "/unpriced_requests")).sum();
     if n_unpriced > 0 {
@@ -167,14 +170,20 @@ async fn csv(client: &Client, spend: &Spend, format: &str) -> Result<Exit, Failu
     }
 }
 
-fn columns(by: &[By]) -> Vec<Column> {
+fn columns(by: &[By], has_saved: bool) -> Vec<Column> {
     use Column::{Number, Text};
-    let figures = ["REQUESTS", "TOKENS IN", "TOKENS OUT", "COST", "UNPRICED"].map(Number);
+    let figures = ["REQUESTS", "TOKENS IN", "TOKENS OUT", "COST"].map(Number);
+    let figures = figures.into_iter().chain(has_saved.then_some(Number("SAVED"))).chain([Number("UNPRICED")]);
     by.iter().map(|by| Text(by.title())).chain(figures).collect()
 }
 
+/// Below zero where it was dearer.
+fn saved(row: &Value) -> i64 {
+    row.get("saved_nano_usd").and_then(Value::as_i64).unwrap_or(0)
+}
+
 /// A sum without any price behind it is not zero dollars; it is not known.
-fn line(by: &[By], row: &Value) -> Vec<String> {
+fn line(by: &[By], row: &Value, has_saved: bool) -> Vec<String> {
     let (n_requests, n_unpriced) = (number(row, "/requests"), number(row, "/unpriced_requests"));
     let nano = row.get("cost_nano_usd").and_then(Value::as_i64).unwrap_or(0);
     let cost = if n_unpriced >= n_requests { "-".to_owned() } else { dollars(nano) };
@@ -183,7 +192,9 @@ fn line(by: &[By], row: &Value) -> Vec<String> {
         name => name,
     });
     let tokens = (read_tokens(row).to_string(), text(row, "/tokens/output"));
-    names.chain([n_requests.to_string(), tokens.0, tokens.1, cost, n_unpriced.to_string()]).collect()
+    let saved = has_saved.then(|| dollars(saved(row)));
+    let figures = [n_requests.to_string(), tokens.0, tokens.1, cost].into_iter().chain(saved);
+    names.chain(figures).chain([n_unpriced.to_string()]).collect()
 }
 
 // === impl Spend ===
@@ -254,7 +265,17 @@ mod tests {
     #[test]
     fn rows_have_their_names_first_and_unknown_costs_a_dash() {
         let row = |unpriced: u64| json!({"team": "", "model": "m", "requests": 2, "unpriced_requests": unpriced, "cost_nano_usd": 5, "tokens": {"input": 5, "cache_read": 1, "output": 7}});
-        assert_eq!(line(&[By::Team, By::Model], &row(0)), ["(none)", "m", "2", "6", "7", "$0.000000005", "0"]);
-        assert_eq!(line(&[By::Model], &row(2)), ["m", "2", "6", "7", "-", "2"]);
+        assert_eq!(line(&[By::Team, By::Model], &row(0), false), ["(none)", "m", "2", "6", "7", "$0.000000005", "0"]);
+        assert_eq!(line(&[By::Model], &row(2), false), ["m", "2", "6", "7", "-", "2"]);
+    }
+
+    #[test]
+    fn what_was_saved_or_lost_has_a_column_of_its_own() {
+        let row = |saved: i64| json!({"model": "m", "requests": 2, "cost_nano_usd": 5, "saved_nano_usd": saved, "tokens": {"input": 5, "output": 7}});
+        assert_eq!(line(&[By::Model], &row(1_500_000_000), true), ["m", "2", "5", "7", "$0.000000005", "$1.50", "0"]);
+        assert_eq!(line(&[By::Model], &row(-1_500_000_000), true), ["m", "2", "5", "7", "$0.000000005", "-$1.50", "0"]);
+        for has_saved in [false, true] {
+            assert_eq!(columns(&[By::Model], has_saved).len(), line(&[By::Model], &row(0), has_saved).len());
+        }
     }
 }

@@ -62,3 +62,18 @@ fn an_alert_is_acknowledged_by_its_id() {
     fake.run(&["alerts", "acknowledge", "alert_1"]).ended(0).prints(&["team/search at 80%: seen to by master"]);
     fake.run(&["alerts", "acknowledge", "alert_2"]).ended(4).says(&["there is no alert"]);
 }
+
+#[test]
+fn what_routing_saved_shows_only_where_there_is_something() {
+    let fake = Fake::start(|call| {
+        let saved = if call.query.contains("group_by=team") { -1_500_000_000_i64 } else { 0 };
+        let row = |name: &str, saved: i64| {
+            json!({"model": name, "team": name, "requests": 2, "unpriced_requests": 0,
+                "cost_nano_usd": 2_500_000_000_i64, "saved_nano_usd": saved, "tokens": {"input": 5, "output": 7}})
+        };
+        (200, json!({"data": [row("one", 0), row("two", saved)], "next": null}))
+    });
+    let told = fake.run(&["spend"]).ended(0).prints(&["REQUESTS", "$2.50"]);
+    assert!(!told.stdout.contains("SAVED"), "{told:#?}");
+    fake.run(&["spend", "--by", "team"]).ended(0).prints(&["SAVED", "-$1.50", "$0.00"]);
+}

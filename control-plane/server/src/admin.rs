@@ -49,7 +49,7 @@ pub use self::beside::{PATHS as BESIDE, answer as answer_beside};
 pub use self::need::Need;
 pub use self::openapi::fragment as openapi;
 
-use self::alias::{calculate, litellm, management};
+use self::alias::{calculate, litellm, management, savings};
 use self::error::ApiError;
 use crate::app::App;
 
@@ -178,6 +178,9 @@ pub const ROUTES: &[Route] = {
         row(Method::PUT, "/v1/management/deployments/{id}", Of(ConfigWrite), || put(management::switch)),
         row(Method::GET, "/v1/management/usage", Of(RequestsRead), || get(management::usage_list)),
         row(Method::GET, "/v1/management/usage/daily", Of(RequestsRead), || get(management::usage_daily)),
+        row(Method::GET, "/v1/management/savings", Of(RequestsRead), || get(savings::list)),
+        row(Method::GET, "/v1/management/savings/daily", Of(RequestsRead), || get(savings::daily)),
+        row(Method::GET, "/v1/management/savings/{id}", Of(RequestsRead), || get(savings::get)),
     ]
 };
 

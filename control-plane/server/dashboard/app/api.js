@@ -87,7 +87,7 @@ export async function all(path, most = 2000) {
 export async function spending(by, days) {
   const date = (ms) => new Date(ms).toISOString().slice(0, 10);
   const rows = await all(`/admin/spend${query({ group_by: `${by},day`, from: date(Date.now() - (days - 1) * 86_400_000) })}`, 20_000);
-  const data = rows.map(({ day, requests, tokens, cost_nano_usd, ...row }) => ({ day, name: row[by], requests, input: tokens.input, cache_read: tokens.cache_read, output: tokens.output, cost_nano_usd }));
+  const data = rows.map(({ day, requests, tokens, cost_nano_usd, saved_nano_usd, ...row }) => ({ day, name: row[by], requests, input: tokens.input, cache_read: tokens.cache_read, output: tokens.output, cost_nano_usd, saved_nano_usd }));
   return { today: date(Date.now()), data };
 }
 

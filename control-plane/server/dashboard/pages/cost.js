@@ -43,8 +43,8 @@ function Sums({ data, by, days, measure, onMeasure }) {
     const index = new Map(times.map((time, at) => [time, at]));
     for (const row of data.data.map(withTokens)) {
       const name = row.name || "none";
-      const sum = names.get(name) ?? { name, requests: 0, input: 0, cache_read: 0, output: 0, tokens: 0, cost_nano_usd: 0, values: times.map(() => 0) };
-      for (const field of ["requests", "input", "cache_read", "output", "tokens", "cost_nano_usd"]) sum[field] += row[field];
+      const sum = names.get(name) ?? { name, requests: 0, input: 0, cache_read: 0, output: 0, tokens: 0, cost_nano_usd: 0, saved_nano_usd: 0, values: times.map(() => 0) };
+      for (const field of ["requests", "input", "cache_read", "output", "tokens", "cost_nano_usd", "saved_nano_usd"]) sum[field] += row[field];
       const at = index.get(Date.parse(row.day) / 1000);
       if (at !== undefined) sum.values[at] += row[measure];
       names.set(name, sum);
@@ -75,6 +75,7 @@ function Sums({ data, by, days, measure, onMeasure }) {
   ];
   return html`<${Card} flush><div class="stats">
       <${Stat} name=${`Cost, ${days} days`} figure=${money(all("cost_nano_usd"))} under=${`${money(today)} today`} />
+      <${Saved} nano=${all("saved_nano_usd")} cost=${all("cost_nano_usd")} />
       <${Stat} name="Requests" figure=${count(all("requests"))} under=${`${rate(all("requests") / days)} a day`} />
       <${Stat} name="Input tokens" figure=${count(all("input") + all("cache_read"))} under=${`${percent(all("cache_read"), all("input") + all("cache_read"))} from providers' caches`} />
       <${Stat} name="Output tokens" figure=${count(all("output"))} under=${all("requests") ? `${count(Math.round(all("output") / all("requests")))} a request` : ""} />
@@ -84,10 +85,19 @@ function Sums({ data, by, days, measure, onMeasure }) {
     <${Card} flush title=${`By ${label.toLowerCase()}`} aside=${html`<${Button} tone="small" onClick=${() => download(view.rows, by)}>CSV<//>`}><${Table} label="Sums" rows=${view.rows} id=${(row) => row.name} columns=${columns} /><//>`;
 }
 
-/** Cells that a spreadsheet would run as a formula get a quote before them. */
+/** Against the first target of the model that was asked for; below zero what was chosen cost more. */
+function Saved({ nano, cost }) {
+  const name = "Saved by routing and cache";
+  if (!nano) return html`<${Stat} name=${name} figure="–" under="Nothing yet: a model's first target served all, or prices are missing" />`;
+  if (nano < 0) return html`<${Stat} name=${name} figure=${`−${money(-nano)}`} under="Others cost more than the first target would have" />`;
+  return html`<${Stat} name=${name} figure=${money(nano)} under=${`${percent(nano, nano + cost)} off what first targets would have cost`} />`;
+}
+
+/** Names that a spreadsheet would run as a formula get a quote before them. */
 function download(rows, by) {
-  const cell = (value) => `"${String(value).replace(/^[=+\-@\t]/, "'$&").replaceAll('"', '""')}"`;
-  const lines = [[by, "requests", "input", "cache_read", "output", "cost_usd"], ...rows.map((row) => [row.name, row.requests, row.input, row.cache_read, row.output, (row.cost_nano_usd / 1e9).toFixed(9)])];
+  const harmless = (name) => name.replace(/^[=+\-@\t]/, "'$&");
+  const cell = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  const lines = [[by, "requests", "input", "cache_read", "output", "cost_usd", "saved_usd"], ...rows.map((row) => [harmless(row.name), row.requests, row.input, row.cache_read, row.output, (row.cost_nano_usd / 1e9).toFixed(9), (row.saved_nano_usd / 1e9).toFixed(9)])];
   const url = URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join(",")).join("\r\n")], { type: "text/csv" }));
   const anchor = Object.assign(document.createElement("a"), { href: url, download: `usage-by-${by}.csv` });
   anchor.click();

@@ -7,6 +7,7 @@ mod fields;
 pub(crate) mod calculate;
 pub(crate) mod litellm;
 pub(crate) mod management;
+pub(crate) mod savings;
 
 use gateway_model::kind::Kind;
 use gateway_store::spend::{Dimension, Wanted};

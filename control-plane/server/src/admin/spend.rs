@@ -300,6 +300,8 @@ pub(crate) fn figures(totals: &Totals) -> Map<String, Value> {
         "cost_nano_usd": totals.cost_nano_usd,
         "cost_usd": money::usd(totals.cost_nano_usd),
         "spend": money::number(totals.cost_nano_usd),
+        "saved_nano_usd": totals.saved_nano_usd,
+        "saved_usd": money::usd(totals.saved_nano_usd),
         "unpriced_requests": totals.unpriced,
     });
     let Value::Object(figures) = figures else { return Map::new() };

@@ -98,6 +98,7 @@ pub(crate) fn event(row: &UsageRow) -> Value {
         "settled_by": row.settled_by,
         "cost_nano_usd": row.cost_nano_usd,
         "priced": row.priced,
+        "baseline_nano_usd": row.baseline_nano_usd,
         "price": row.price,
         "tier": row.tier,
         "status": row.status,

@@ -188,3 +188,43 @@ async fn management_paths() {
     world.call("PUT", &format!("{base}/deployments/none"), json!({"is_active": true})).await.refused(404, "not_found");
     world.get(&format!("{base}/usage/daily?days=366")).await.refused(400, "malformed");
 }
+
+#[tokio::test]
+async fn savings_are_listed_by_request_and_by_day() {
+    let world = World::new().await;
+    let now_ms = gateway_server::clock::unix_ms();
+    let row = |number: i64, baseline: Option<i64>| UsageRow {
+        id: format!("r{number}"),
+        started_ms: now_ms - 10 + number,
+        model: "m".to_owned(),
+        cost_nano_usd: 1_000_000_000,
+        baseline_nano_usd: baseline,
+        priced: true,
+        tags: "[]".to_owned(),
+        ..UsageRow::default()
+    };
+    let rows = [row(1, Some(1_500_000_000)), row(2, None), row(3, Some(800_000_000))];
+    let from = Sender { node: "n", boot: "b", at_ms: now_ms };
+    world.control.app().store.ingest_usage(from, 0, 1, &rows).await.unwrap();
+
+    let page = world.get("/v1/management/savings?limit=1").await.expect(200);
+    let dearer = &page["data"][0];
+    assert_eq!((&dearer["id"], &dearer["saved_nano_usd"]), (&json!("r3"), &json!(-200_000_000)), "{page}");
+    assert_eq!((&dearer["baseline_nano_usd"], &dearer["saved_usd"]), (&json!(800_000_000), &json!("-0.2")));
+    let after = page["next"].as_str().unwrap();
+    let rest = world.get(&format!("/v1/management/savings?after={after}")).await.expect(200);
+    let ids: Vec<&Value> = rest["data"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!((ids, &rest["next"]), (vec!["r1"], &Value::Null), "without a baseline there is nothing to tell: {rest}");
+
+    let one = world.get("/v1/management/savings/r1").await.expect(200);
+    assert_eq!((&one["saved_usd"], &one["cost_nano_usd"]), (&json!("0.5"), &json!(1_000_000_000)));
+    for unknown in ["r2", "none"] {
+        world.get(&format!("/v1/management/savings/{unknown}")).await.refused(404, "not_found");
+    }
+    let daily = world.get("/v1/management/savings/daily?days=1").await.expect(200);
+    assert_eq!((&daily["total"]["saved_usd"], &daily["data"][0]["requests"]), (&json!("0.3"), &json!(3)), "{daily}");
+    let usage = world.get("/admin/usage").await.expect(200);
+    let baselines: Vec<&Value> =
+        usage["data"].as_array().unwrap().iter().map(|row| &row["baseline_nano_usd"]).collect();
+    assert_eq!(baselines, [&json!(800_000_000), &Value::Null, &json!(1_500_000_000)]);
+}

@@ -31,6 +31,8 @@ async fn spent(world: &World) {
         upstream_model: "m-1".to_owned(),
         tokens: Tokens { input: 1_000, output: 100, ..Tokens::default() },
         cost_nano_usd: 2_000_000,
+        // Half of them were served by the first target, half were held against one that charges five.
+        baseline_nano_usd: Some(if number % 2 == 0 { 2_000_000 } else { 5_000_000 }),
         priced: true,
         price: "prices@1".to_owned(),
         settled_by: "exact".to_owned(),
@@ -40,7 +42,14 @@ async fn spent(world: &World) {
     let none = Tokens::default();
     let rows: Vec<UsageRow> = (0..10)
         .map(|number| match number {
-            5 => UsageRow { tokens: none, cost_nano_usd: 0, priced: false, price: String::new(), ..ordinary(number) },
+            5 => UsageRow {
+                tokens: none,
+                cost_nano_usd: 0,
+                baseline_nano_usd: None,
+                priced: false,
+                price: String::new(),
+                ..ordinary(number)
+            },
             6 => UsageRow { price: String::new(), cost_nano_usd: 0, ..ordinary(number) },
             7 => UsageRow { price: "offered".to_owned(), upstream_model: "other".to_owned(), ..ordinary(number) },
             8 => UsageRow { tier: "batch".to_owned(), ..ordinary(number) },
@@ -63,11 +72,19 @@ async fn total(world: &World) -> (i64, Value) {
     (spend["total"]["cost_nano_usd"].as_i64().unwrap(), spend["total"]["unpriced_requests"].clone())
 }
 
+/// Net, in nano-dollars.
+async fn saved(world: &World) -> i64 {
+    let spend = world.get("/admin/spend?group_by=day").await.expect(200);
+    spend["total"]["saved_nano_usd"].as_i64().unwrap()
+}
+
 #[tokio::test]
 async fn a_past_window_is_priced_anew() {
     let world = World::new().await;
     spent(&world).await;
     assert_eq!(total(&world).await, (16_000_000, json!(1)));
+    // Numbers 1, 3, 7 and 9 three each, number 6 out of the cache all of its two.
+    assert_eq!(saved(&world).await, 14_000_000);
     let same = reprice(&world, json!({})).await;
     assert_eq!((&same["requests"], &same["changed"], &same["kept"]), (&json!(10), &json!(0), &json!(3)), "{same}");
 
@@ -112,6 +129,13 @@ async fn a_past_window_is_priced_anew() {
     );
     assert_eq!((&of("r8")["cost_nano_usd"], &of("r9")["cost_nano_usd"]), (&json!(2_000_000), &json!(6_000_000)));
     assert_eq!((&of("r7")["price"], &of("r9")["tier"]), (&json!("offered"), &json!("priority")));
+    // One each of numbers 1 and 3, three of number 7, which is as it was; number 9 is dearer than what it is held against.
+    assert_eq!(saved(&world).await, 1_000_000 + 1_000_000 + 3_000_000 - 1_000_000 + 2_000_000);
+    assert_eq!(
+        (&of("r0")["baseline_nano_usd"], &of("r1")["baseline_nano_usd"], &of("r6")["baseline_nano_usd"]),
+        (&json!(4_000_000), &json!(5_000_000), &json!(2_000_000)),
+        "what had nothing saved has nothing saved"
+    );
     let audit = world.get("/admin/audit?limit=10").await.expect(200);
     let entries = audit["data"].as_array().unwrap().iter().filter(|entry| entry["action"] == "reprice");
     assert_eq!(entries.count(), 4, "{audit}");
@@ -119,6 +143,7 @@ async fn a_past_window_is_priced_anew() {
     // And back, by the prices of an earlier revision. What had no tier and no batch then has none.
     let back = reprice(&world, json!({"dry_run": false, "revision": before})).await;
     assert_eq!((&back["changed"], total(&world).await), (&json!(6), (16_000_000, json!(1))), "{back}");
+    assert_eq!(saved(&world).await, 14_000_000);
     let one =
         reprice(&world, json!({"to": "2027-01-15", "model": "m", "provider": "p", "upstream_model": "other"})).await;
     assert_eq!(one["requests"], 0, "{one}");

@@ -24,6 +24,8 @@ async fn spent(world: &World) -> String {
         user: "=cmd()".to_owned(),
         tokens: Tokens { input: 100, output: 10, ..Tokens::default() },
         cost_nano_usd: 1_000_000_001,
+        // Number 0 has no price, of number 1 nobody knows, number 2 was dearer.
+        baseline_nano_usd: (number != 1).then_some(if number == 2 { 1 } else { 1_500_000_001 }),
         priced: number != 0,
         tags: if number == 1 { r#"["a","b","a"]"#.to_owned() } else { r#"["a"]"#.to_owned() },
         ..UsageRow::default()
@@ -50,12 +52,18 @@ async fn spend_roll_up_by_key_team_model() {
         ("cost_usd", json!(["4.000000004", "5.000000005"])),
         ("spend", json!([4.000_000_004, 5.000_000_005])),
         ("unpriced_requests", json!([1, 0])),
+        // Of one sort 2, 4, 6 and 8, of the other 3, 5, 7 and 9.
+        ("saved_nano_usd", json!([500_000_000_i64, 2_000_000_000_i64])),
+        ("saved_usd", json!(["0.5", "2"])),
     ] {
         assert_eq!(column(&by_model, name), expected, "{name}");
     }
     let total = &by_model["total"];
     assert_eq!((&total["requests"], &total["cost_usd"]), (&json!(10), &json!("9.000000009")));
     assert_eq!(total["tokens"]["input"], 1000);
+    assert_eq!((&total["saved_nano_usd"], &total["saved_usd"]), (&json!(2_500_000_000_i64), &json!("2.5")));
+    let lost = world.get("/admin/spend?from=2027-01-17&to=2027-01-17&team=red").await.expect(200);
+    assert_eq!(lost["total"]["saved_usd"], "-1", "what was lost is taken off: {lost}");
 
     let by_key = world.get("/admin/spend?group_by=key").await.expect(200);
     // By id: the one that is gone shows nothing else.
@@ -127,7 +135,8 @@ async fn spend_is_exported_as_csv_and_focus() {
     assert!(lines.next().unwrap().starts_with("key,key_id,user,requests,unpriced_requests,input_tokens,"), "{csv}");
     let line = lines.next().unwrap();
     assert!(line.starts_with(&format!("\"ci,\"\"nightly\"\"\",{key_id},'=cmd(),9,1,900,")), "{line}");
-    assert!(line.ends_with(",8000000008,8.000000008,USD"), "{line}");
+    assert!(line.ends_with(",8000000008,8.000000008,USD,2000000000,2"), "{line}");
+    assert!(csv.starts_with("key,") && csv.contains(",cost_usd,currency,saved_nano_usd,saved_usd\r\n"), "{csv}");
 
     let focus = world.get("/admin/spend?format=focus&from=2027-01-15&to=2027-01-15").await.text;
     let mut lines = focus.trim_end().split("\r\n").map(|line| line.split(',').collect::<Vec<_>>());
@@ -174,6 +183,8 @@ async fn spend_is_exported_as_csv_and_focus() {
         ("ServiceSubcategory", "Generative AI"),
         ("x_User", "'=cmd()"),
         ("x_Requests", "1"),
+        ("x_SavedCost", "0.5"),
+        ("x_SavedNanoUsd", "500000000"),
     ] {
         assert_eq!(cell(name), expected, "{name}");
     }

@@ -68,6 +68,8 @@ fn table() -> Vec<Row> {
         row("GET", "/v1/management/deployments", none(), 200, &[("/data/0/provider", "fake")]),
         row("GET", "/v1/management/usage", none(), 200, &[("/data", "*")]),
         row("GET", "/v1/management/usage/daily", none(), 200, &[("/data", "*")]),
+        row("GET", "/v1/management/savings", none(), 200, &[("/data", "*")]),
+        row("GET", "/v1/management/savings/daily", none(), 200, &[("/data", "*")]),
         row("GET", "/v1/management/pricing", none(), 200, &[("/data", "*")]),
         row("GET", "/v1/management/providers", none(), 200, &[("/data/0/name", "fake")]),
         row("POST", "/v1/management/organizations", json!({"name": "org-{at}"}), 201, &[]),

@@ -168,7 +168,7 @@ pub(crate) async fn usage_list(
     Ok(Json(json!({"data": rows.iter().map(usage::event).collect::<Vec<_>>(), "next": next})))
 }
 
-async fn daily(app: &App, params: DailyParams, key: Option<String>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn daily(app: &App, params: DailyParams, key: Option<String>) -> Result<Json<Value>, ApiError> {
     let n_days = params.days.unwrap_or(30);
     if !(1..=365).contains(&n_days) {
         return Err(ApiError::malformed("`days` must be from 1 to 365"));

@@ -474,4 +474,12 @@ pub(super) const TEXTS: &[Text] = &[
     text("GET", "/v1/management/usage/daily", "managementUsageDaily", ALIASES, "What was used, by day")
         .query(of::<management::DailyParams>)
         .answers(&[given("200", Named("Spend"))]),
+    text("GET", "/v1/management/savings", "managementSavings", ALIASES, "What each request saved, newest first")
+        .query(of::<usage::UsageParams>)
+        .answers(&[given("200", PageOf("Saving"))]),
+    text("GET", "/v1/management/savings/daily", "managementSavingsDaily", ALIASES, "What was saved, by day")
+        .query(of::<management::DailyParams>)
+        .answers(&[given("200", Named("Spend"))]),
+    text("GET", "/v1/management/savings/{id}", "managementSaving", ALIASES, "What one request saved")
+        .answers(&[given("200", Named("Saving"))]),
 ];

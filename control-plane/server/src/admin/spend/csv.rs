@@ -3,7 +3,7 @@
 use super::{Page, figures};
 
 /// What a row of `format=csv` has after the names: pointers into the figures of the JSON form.
-const COLUMNS: [(&str, &str); 20] = [
+const COLUMNS: [(&str, &str); 22] = [
     ("requests", "/requests"),
     ("unpriced_requests", "/unpriced_requests"),
     ("input_tokens", "/tokens/input"),
@@ -24,6 +24,8 @@ const COLUMNS: [(&str, &str); 20] = [
     ("cost_nano_usd", "/cost_nano_usd"),
     ("cost_usd", "/cost_usd"),
     ("currency", ""),
+    ("saved_nano_usd", "/saved_nano_usd"),
+    ("saved_usd", "/saved_usd"),
 ];
 
 pub(super) fn write(page: &Page) -> String {

@@ -80,6 +80,8 @@ const COLUMNS: &[Column] = &[
     }),
     ("x_OutputTokens", |charge| charge.totals.tokens.output.to_string()),
     ("x_CostNanoUsd", |charge| charge.totals.cost_nano_usd.to_string()),
+    ("x_SavedCost", |charge| money::usd(charge.totals.saved_nano_usd)),
+    ("x_SavedNanoUsd", |charge| charge.totals.saved_nano_usd.to_string()),
 ];
 
 pub(super) fn write(page: &Page) -> String {
