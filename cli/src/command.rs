@@ -17,6 +17,7 @@ mod usage;
 mod budgets;
 mod alerts;
 mod exporters;
+mod providers;
 mod spend;
 mod receipts;
 mod experiments;
@@ -92,6 +93,7 @@ enum Command {
     Budgets(budgets::Budgets),
     Alerts(alerts::Alerts),
     Exporters(exporters::Exporters),
+    Providers(providers::Providers),
     Spend(spend::Spend),
     Receipts(receipts::Receipts),
     Experiments(experiments::Experiments),
@@ -148,6 +150,7 @@ impl Cli {
             Command::Budgets(command) => wait_for(budgets::run(command)),
             Command::Alerts(command) => wait_for(alerts::run(command)),
             Command::Exporters(command) => wait_for(exporters::run(command)),
+            Command::Providers(command) => wait_for(providers::run(command)),
             Command::Spend(command) => wait_for(spend::run(command)),
             Command::Receipts(command) => receipts::run(command),
             Command::Experiments(command) => wait_for(experiments::run(command)),

@@ -1,4 +1,4 @@
-//! `sessions`, `exporters` and `alerts`, against a stand-in: what is in trouble is made up easily.
+//! `sessions`, `exporters`, `providers` and `alerts`, against a stand-in: what is in trouble is made up easily.
 
 use serde_json::{Value, json};
 
@@ -49,6 +49,25 @@ fn exporters_are_listed_with_their_health_and_tried() {
     fake.run(&["exporters", "test", "hook"]).ended(1).prints(&["hook: it answers 503"]);
     fake.run(&["exporters", "test", "good"]).ended(0).prints(&["good: taken after 4 ms"]);
     fake.run(&["exporters", "test", "none"]).ended(4).says(&["there is no exporter"]);
+}
+
+#[test]
+fn a_provider_is_tried_with_the_key_that_is_named() {
+    let fake = Fake::start(|call| match (call.method.as_str(), call.path.as_str(), call.query.as_str()) {
+        ("POST", "/admin/providers/up/test", "") => (
+            200,
+            json!({"provider": "up", "ok": true, "status": 200, "error": null, "took_ms": 4, "n_models": 2, "models": ["a", "b"],
+                "more": false}),
+        ),
+        ("POST", "/admin/providers/up/test", "key=spare") => (
+            200,
+            json!({"provider": "up", "ok": false, "status": 401, "error": "it answers 401 Unauthorized", "took_ms": 4}),
+        ),
+        _ => (404, json!({"error": {"code": "not_found", "message": "there is no provider of this name"}})),
+    });
+    fake.run(&["providers", "test", "up"]).ended(0).prints(&["up: 2 models after 4 ms: a, b"]);
+    fake.run(&["providers", "test", "up", "--key", "spare"]).ended(1).prints(&["up: it answers 401 Unauthorized"]);
+    fake.run(&["providers", "test", "none"]).ended(4).says(&["there is no provider"]);
 }
 
 #[test]

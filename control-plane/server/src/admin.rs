@@ -23,6 +23,7 @@ mod usage;
 mod budgets;
 mod alerts;
 mod exports;
+mod providers;
 mod spend;
 mod audit;
 mod alias;
@@ -121,6 +122,8 @@ pub const ROUTES: &[Route] = {
         row(Method::POST, "/admin/alerts/{id}/acknowledge", Of(MoneyWrite), || post(alerts::acknowledge)),
         row(Method::GET, "/admin/exporters/{name}/health", Of(ConfigRead), || get(exports::health)),
         row(Method::POST, "/admin/exporters/{name}/test", Of(ConfigWrite), || post(exports::test)),
+        row(Method::POST, "/admin/providers/{name}/test", Of(ConfigWrite), || post(providers::test)),
+        row(Method::POST, "/admin/catalog/test", Of(ConfigWrite), || post(providers::test_document)),
         row(Method::GET, "/admin/spend", Of(SpendRead), || get(spend::get)),
         row(Method::POST, "/admin/spend/reprice", Of(MoneyWrite), || post(spend::reprice::post)),
         row(Method::GET, "/admin/traffic", Of(StatusRead), || get(traffic::list)),

@@ -18,6 +18,7 @@ use crate::oidc::Oidc;
 use crate::passwords::Passwords;
 use crate::publish::Publisher;
 use crate::sessions::Sessions;
+use crate::upstreams::Upstreams;
 
 /// The control plane's parts, made once at start.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub struct App {
     pub members: Arc<Members>,
     pub alerts: Arc<Alerts>,
     pub exports: Arc<Exports>,
+    pub upstreams: Upstreams,
     pub publisher: Arc<Publisher>,
     pub tail: Tail,
     pub sessions: Sessions,

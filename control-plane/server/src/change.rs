@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use gateway_model::document::{Resource, SETTINGS_NAME};
 use gateway_model::kind::exporter::Exporter;
+use gateway_model::kind::provider::Provider;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::Problem;
 use gateway_model::secret::Secret;
@@ -218,6 +219,11 @@ impl Changes {
     /// Those of the topology at head, secrets included; nothing else is copied.
     pub async fn exporters(&self) -> Result<Vec<Exporter>, Refusal> {
         Ok(self.current(&mut *self.state.lock().await).await?.exporters())
+    }
+
+    /// One of the topology at head, secrets included.
+    pub async fn provider(&self, name: &str) -> Result<Option<Provider>, Refusal> {
+        Ok(self.current(&mut *self.state.lock().await).await?.provider(name))
     }
 
     /// The state at the store's heads.

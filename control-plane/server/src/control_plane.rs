@@ -43,6 +43,7 @@ use crate::replica;
 use crate::sessions::Sessions;
 use crate::sync::FleetService;
 use crate::task::Job;
+use crate::upstreams::Upstreams;
 use crate::vault::Vault;
 
 /// Name of the key that a new database is given.
@@ -124,6 +125,7 @@ pub async fn start(options: Options) -> anyhow::Result<ControlPlane> {
         members,
         alerts,
         exports,
+        upstreams: Upstreams::new(),
         publisher,
         tail,
         sessions: Sessions::default(),

@@ -25,6 +25,7 @@ pub mod sync;
 mod outbound;
 pub mod alerts;
 pub mod exports;
+pub mod upstreams;
 mod sessions;
 mod passwords;
 mod oidc;

@@ -31,7 +31,7 @@ const MAX_TOLD: usize = 300;
 /// What is sent.
 pub(crate) struct Message<'a> {
     pub(crate) method: Method,
-    pub(crate) headers: &'a [(&'static str, String)],
+    pub(crate) headers: &'a [(&'a str, String)],
     pub(crate) body: Vec<u8>,
 }
 
@@ -86,6 +86,17 @@ impl Outbound {
 
     /// Sends anything, and hears what is answered. Takes ten seconds at most, and of the answer 64 KiB.
     pub(crate) async fn call(&self, url: &Secret, allow_private: bool, message: Message<'_>) -> Result<Answer, String> {
+        self.call_for(url, allow_private, message, MAX_ANSWER).await
+    }
+
+    /// The same, with as many bytes of the answer as whoever asks can use.
+    pub(crate) async fn call_for(
+        &self,
+        url: &Secret,
+        allow_private: bool,
+        message: Message<'_>,
+        most: usize,
+    ) -> Result<Answer, String> {
         let url = Url::parse(url.expose()).map_err(|error| format!("the address is not understood: {error}"))?;
         let guard = Guard { allow_private, in_clear: url.scheme() == "http" };
         guard.check_url(&url)?;
@@ -107,11 +118,11 @@ impl Outbound {
             answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let mut body = Vec::new();
         // What it says is a help; that it was taken does not hang on it.
-        while body.len() < MAX_ANSWER {
+        while body.len() < most {
             let Ok(Some(piece)) = answer.chunk().await else { break };
             body.extend_from_slice(&piece);
         }
-        body.truncate(MAX_ANSWER);
+        body.truncate(most);
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Answer { status: answer.status().as_u16(), retry_after: retry_after.map(Duration::from_secs), body })
     }

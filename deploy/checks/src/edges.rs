@@ -12,10 +12,19 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway-providers", &["gateway-ir", "gateway-model"]),
     ("gateway-engine", &["gateway-ir", "gateway-model", "gateway-providers"]),
     ("gateway-store", &["gateway-model"]),
-    // The engine decides and does nothing else: `admin/explain.rs` asks it where a request would go.
+    // The engine decides and does nothing else: `admin/explain.rs` asks it where a request would go. A provider that is tried is asked
+    // by the address and the headers that nodes have, and its list of models is read by what reads it there: `upstreams.rs`.
     (
         "gateway-server",
-        &["gateway-store", "gateway-model", "gateway-tls", "gateway-wire", "gateway-engine", "gateway-providers"],
+        &[
+            "gateway-store",
+            "gateway-model",
+            "gateway-tls",
+            "gateway-wire",
+            "gateway-engine",
+            "gateway-providers",
+            "gateway-dialects",
+        ],
     ),
     (
         "gateway-proxy",

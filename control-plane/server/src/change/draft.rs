@@ -54,6 +54,11 @@ impl Draft {
     pub fn name(&self) -> &str {
         self.resource.name()
     }
+
+    /// What it says, as it stands: nothing that is stored is added.
+    pub(crate) fn into_resource(self) -> Resource {
+        self.resource
+    }
 }
 
 impl From<Resource> for Draft {

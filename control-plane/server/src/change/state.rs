@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use gateway_model::document::{self, Resource};
 use gateway_model::kind::exporter::Exporter;
+use gateway_model::kind::provider::Provider;
 use gateway_model::kind::{Class, Kind};
 use gateway_model::problem::Problem;
 use gateway_model::set::Set;
@@ -145,6 +146,13 @@ impl State {
             _ => None,
         };
         self.entries().filter_map(exporter).collect()
+    }
+
+    pub(super) fn provider(&self, name: &str) -> Option<Provider> {
+        match &self.find(Kind::Provider, name)?.resource {
+            Resource::Provider(provider) => Some(Provider::clone(provider)),
+            _ => None,
+        }
     }
 
     /// What the validator says about it: warnings, or errors if an older version has let them in.

@@ -23,6 +23,7 @@ mod incremental;
 mod keys;
 mod membership;
 mod metrics;
+mod providers;
 mod reprice;
 mod resources;
 mod session;

@@ -1,12 +1,14 @@
 //! What each route is for: one text per line of the table of routes.
 
+use gateway_model::kind::provider::Provider;
+
 use super::JSON;
 use super::shape::Shape::{Document, Found, Item, Items, Named, Of, PageOf, Patch, Written};
 use super::shape::{Answer, Make, Shape, of};
 use crate::admin::alias::{calculate, litellm, management};
 use crate::admin::{
-    alerts, audit, budgets, catalog, config, deployments, explain, exports, logs, nodes, oidc, people, resources,
-    rollout, session, snapshot, spend, tokens, traffic, usage, write,
+    alerts, audit, budgets, catalog, config, deployments, explain, exports, logs, nodes, oidc, people, providers,
+    resources, rollout, session, snapshot, spend, tokens, traffic, usage, write,
 };
 use crate::change::switch::Which;
 use crate::fleet::Rollout;
@@ -273,6 +275,24 @@ pub(super) const TEXTS: &[Text] = &[
         "Sends an exporter a record that is none, now",
     )
     .answers(&[given("200", Of(of::<exports::ExporterTrial>))]),
+    text(
+        "POST",
+        "/admin/providers/{name}/test",
+        "testProvider",
+        CONFIGURATION,
+        "Asks a provider for its models, now, with the key that is stored",
+    )
+    .query(of::<providers::TrialParams>)
+    .answers(&[given("200", Of(of::<providers::ProviderTrial>))]),
+    text(
+        "POST",
+        "/admin/catalog/test",
+        "testUnsavedProvider",
+        CONFIGURATION,
+        "The same of a provider that is not stored: which models does its key reach",
+    )
+    .body(Of(of::<Provider>))
+    .answers(&[given("200", Of(of::<providers::ProviderTrial>))]),
     text("POST", "/admin/alerts/test", "testAlerts", RECORDS, "Sends a message to those whom alerts are sent to")
         .body(Of(of::<alerts::AlertTest>))
         .answers(&[given("200", Of(of::<alerts::AlertTrials>))]),
