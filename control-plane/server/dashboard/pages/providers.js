@@ -1,10 +1,10 @@
 // Upstream accounts: how they are doing, what they are, a test on the real path.
 import { html, useState } from "../app/lib.js";
-import { all, get, useLoad } from "../app/api.js";
+import { all, get, post, useLoad } from "../app/api.js";
 import { go, link } from "../app/router.js";
 import { ago, count, money, percent, span } from "../app/format.js";
 import { converse, temporaryKey } from "../app/public.js";
-import { Badge, Button, Card, Cli, Drawer, Empty, Loaded, Message, Page, Spark, Stat, Text, Wrong } from "../app/ui.js";
+import { Badge, Button, Card, Cli, Drawer, Empty, Loaded, Message, Page, Spark, Stat, Text, Wrong, sentence } from "../app/ui.js";
 import { kinds, useApi } from "../app/form.js";
 import { Table } from "../app/table.js";
 import { Editor } from "./resources.js";
@@ -68,6 +68,7 @@ function ProviderDrawer({ item, row, catalog, api, kind, onChange, onClose }) {
         <${Stat} name="Cost" figure=${money(sum.cost_nano_usd)} under=${`${count(sum.input_tokens + sum.output_tokens)} tokens`} />
       </div>
       <div class="body"><${Spark} values=${data.map((point) => point.requests)} label="Requests over six hours" /></div><//>`}<//>
+    <${Reach} provider=${item.name} />
     <${Test} provider=${item.name} model=${catalog?.model} />
     <${Card} title="What it is"><dl class="facts">
       <dt>Kind</dt><dd>${item.spec.kind}</dd><dt>Dialect</dt><dd>${catalog?.dialect ?? "–"}</dd>
@@ -77,6 +78,25 @@ function ProviderDrawer({ item, row, catalog, api, kind, onChange, onClose }) {
     <${Cli} command=${`gatewayctl describe provider ${item.name}`} />
     ${editing && kind && html`<${Editor} api=${api} kind=${kind} item=${item} onClose=${() => (setEditing(false), onChange())} />`}
   <//>`;
+}
+
+/** Its list of models, asked for from the control plane with the stored key. */
+function Reach({ provider }) {
+  const [state, setState] = useState({ busy: false, error: null, done: null });
+  const ask = async () => {
+    setState({ busy: true, error: null, done: null });
+    try {
+      setState({ busy: false, error: null, done: await post(`/admin/providers/${encodeURIComponent(provider)}/test`, {}) });
+    } catch (error) {
+      setState({ busy: false, error, done: null });
+    }
+  };
+  const { done } = state;
+  return html`<${Card} title="Its models" aside=${html`<${Button} needs="config:write" tone="small" busy=${state.busy} onClick=${ask} aria-label=${`Ask ${provider} for its models`}>Ask for them<//>`}><div class="stack">
+    <p class="quiet note">One request from the control plane with the stored key, which costs nothing there. Some vendors answer it whatever the key is.</p>
+    <${Wrong} error=${state.error} />
+    ${done && html`<${Message} tone=${done.ok ? "good" : "bad"}><p>${done.ok ? html`<b>${count(done.n_models)}${done.more ? "+" : ""} models</b> in ${done.took_ms} ms: <span class="mono small">${done.models.slice(0, 12).join(", ")}${done.models.length > 12 ? " …" : ""}</span>` : sentence(done.error ?? "")}</p><//>`}
+  </div><//>`;
 }
 
 /** One short conversation with it, on the path that applications take. */
