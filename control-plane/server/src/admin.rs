@@ -50,7 +50,8 @@ pub use self::beside::{PATHS as BESIDE, answer as answer_beside};
 pub use self::need::Need;
 pub use self::openapi::fragment as openapi;
 
-use self::alias::{calculate, litellm, management, savings};
+use self::alias::deployments as targets;
+use self::alias::{calculate, credentials, gateway, litellm, management, pricing, savings};
 use self::error::ApiError;
 use crate::app::App;
 
@@ -148,6 +149,8 @@ pub const ROUTES: &[Route] = {
         row(Method::POST, "/key/delete", Of(KeysWrite), || post(litellm::delete_keys)),
         row(Method::POST, "/team/new", Of(AccountsWrite), || post(litellm::new_team)),
         row(Method::GET, "/team/info", Of(AccountsRead), || get(litellm::team_info)),
+        row(Method::GET, "/team/info/{id}", Of(AccountsRead), || get(litellm::team_by_path)),
+        row(Method::POST, "/budget/new", Of(MoneyWrite), || post(litellm::new_budget)),
         row(Method::POST, "/user/new", Of(AccountsWrite), || post(litellm::new_user)),
         row(Method::GET, "/user/info", Of(AccountsRead), || get(litellm::user_info)),
         row(Method::GET, "/model/info", Of(ConfigRead), || get(litellm::model_info)),
@@ -179,6 +182,34 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/v1/management/keys/{id}/usage/daily", Of(SpendRead), || get(management::key_usage_daily)),
         row(Method::GET, "/v1/management/deployments", Of(ConfigRead), || get(deployments::list)),
         row(Method::PUT, "/v1/management/deployments/{id}", Of(ConfigWrite), || put(management::switch)),
+        row(Method::POST, "/v1/management/deployments", Of(ConfigWrite), || post(targets::make)),
+        row(Method::GET, "/v1/management/deployments/{id}", Of(ConfigRead), || get(targets::get)),
+        row(Method::DELETE, "/v1/management/deployments/{id}", Of(ConfigWrite), || delete(targets::remove)),
+        row(Method::PUT, "/v1/management/deployments/alias-strategy", Of(ConfigWrite), || put(targets::put_strategy)),
+        row(Method::GET, "/v1/management/routing-policy", Of(ConfigRead), || get(targets::policies)),
+        row(Method::GET, "/v1/management/routing-policy/{alias}", Of(ConfigRead), || get(targets::policy)),
+        row(Method::PUT, "/v1/management/routing-policy/{alias}", Of(ConfigWrite), || put(targets::put_policy)),
+        row(Method::POST, "/v1/management/pricing", Of(MoneyWrite), || post(pricing::make)),
+        row(Method::GET, "/v1/management/pricing/{provider}/{model}", Of(MoneyRead), || get(pricing::get)),
+        row(Method::PUT, "/v1/management/pricing/{provider}/{model}", Of(MoneyWrite), || put(pricing::put)),
+        row(Method::DELETE, "/v1/management/pricing/{provider}/{model}", Of(MoneyWrite), || delete(pricing::remove)),
+        row(Method::GET, "/v1/management/credentials", Of(ConfigRead), || get(credentials::list)),
+        row(Method::POST, "/v1/management/credentials", Of(ConfigWrite), || post(credentials::make)),
+        row(Method::GET, "/v1/management/credentials/{id}", Of(ConfigRead), || get(credentials::get)),
+        row(Method::PUT, "/v1/management/credentials/{id}", Of(ConfigWrite), || put(credentials::put)),
+        row(Method::DELETE, "/v1/management/credentials/{id}", Of(ConfigWrite), || delete(credentials::remove)),
+        row(Method::POST, "/v1/management/credentials/{id}/test", Of(ConfigWrite), || post(providers::test)),
+        row(Method::POST, "/v1/management/credentials/test-raw", Of(ConfigWrite), || post(credentials::test_raw)),
+        row(Method::POST, "/v1/management/providers/discover", Of(ConfigWrite), || post(credentials::discover)),
+        row(Method::GET, "/v1/management/callbacks", Of(ConfigRead), || get(management::list)),
+        row(Method::POST, "/v1/management/callbacks", Of(ConfigWrite), || post(gateway::make_callback)),
+        row(Method::POST, "/v1/management/callbacks/test", Of(ConfigWrite), || post(gateway::test_callback)),
+        row(Method::POST, "/v1/management/users/login", Greeting, || post(session::begin)),
+        row(Method::POST, "/v1/management/users/register", Greeting, || post(people::accept)),
+        row(Method::GET, "/v1/management/audit", Of(AuditRead), || get(audit::list)),
+        row(Method::GET, "/v1/audit", Of(AuditRead), || get(audit::list)),
+        row(Method::GET, "/api/config", Of(ConfigRead), || get(gateway::config)),
+        row(Method::PUT, "/api/config", Of(ConfigWrite), || put(gateway::put_config)),
         row(Method::GET, "/v1/management/usage", Of(RequestsRead), || get(management::usage_list)),
         row(Method::GET, "/v1/management/usage/daily", Of(RequestsRead), || get(management::usage_daily)),
         row(Method::GET, "/v1/management/savings", Of(RequestsRead), || get(savings::list)),

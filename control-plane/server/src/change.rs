@@ -14,6 +14,7 @@ mod keys;
 mod plan;
 mod allowed;
 pub mod switch;
+mod retarget;
 mod record;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use tokio::sync::Mutex;
 pub use self::diff::Difference;
 pub use self::draft::Draft;
 pub use self::refusal::Refusal;
+pub use self::retarget::Retarget;
 pub use self::switch::Switch;
 
 use self::keys::Keys;
@@ -119,6 +121,8 @@ pub enum Wish {
     Rollback(Earlier),
     /// Targets of models in rotation or out of it.
     Switch(Switch),
+    /// Targets of models that come and go.
+    Retarget(Retarget),
 }
 
 /// A change as it is asked for.
@@ -250,6 +254,7 @@ impl Changes {
             Wish::Edit(edit) => plan_edit(&mut plan, &keys, edit)?,
             Wish::Apply(apply) => plan_apply(&mut plan, apply).await?,
             Wish::Switch(wanted) => switch::plan(&mut plan, wanted)?,
+            Wish::Retarget(wanted) => retarget::plan(&mut plan, wanted)?,
             Wish::Rollback(earlier) => plan.restore(self.items_at(state, *earlier).await?)?,
         }
         allowed::check(&request.actor.grant, &plan)?;
@@ -355,7 +360,7 @@ impl Request {
             Wish::Edit(Edit::Create(draft) | Edit::Put(draft)) => draft.kind().class(),
             Wish::Edit(Edit::Patch { kind, .. } | Edit::Delete { kind, .. }) => kind.class(),
             Wish::Edit(Edit::Rotate { .. }) => Class::Identity,
-            Wish::Apply(_) | Wish::Rollback(_) | Wish::Switch(_) => Class::Topology,
+            Wish::Apply(_) | Wish::Rollback(_) | Wish::Switch(_) | Wish::Retarget(_) => Class::Topology,
         };
         match self.expected_revision {
             Some(expected) if expected != state.heads.of(class) => {

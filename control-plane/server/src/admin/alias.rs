@@ -6,16 +6,22 @@
 mod fields;
 pub(crate) mod calculate;
 pub(crate) mod litellm;
+pub(crate) mod pricing;
 pub(crate) mod management;
 pub(crate) mod savings;
+pub(crate) mod deployments;
+pub(crate) mod credentials;
+pub(crate) mod gateway;
 
 use gateway_model::kind::Kind;
 use gateway_store::spend::{Dimension, Wanted};
 use gateway_store::{ItemKind, StoredItem};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::access::Caller;
 use super::error::ApiError;
+use super::extract::typed;
 use super::scope;
 use super::write::{Wait, WriteParams, Written, write};
 use crate::app::App;
@@ -86,6 +92,12 @@ fn resource(item: &StoredItem) -> Option<Kind> {
         ItemKind::Resource(kind) => Some(kind),
         ItemKind::Pepper => None,
     }
+}
+
+/// A body of this type. Their clients send many fields empty.
+fn asked<T: DeserializeOwned>(body: Value) -> Result<T, ApiError> {
+    let said = members(body)?.into_iter().filter(|(_, value)| !fields::nothing(value));
+    typed(Value::Object(said.collect()))
 }
 
 fn members(body: Value) -> Result<Map<String, Value>, ApiError> {

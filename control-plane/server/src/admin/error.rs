@@ -185,6 +185,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::NotFound { .. } | Refusal::NothingBefore => Self::not_found(message),
             Refusal::Exists { .. } | Refusal::Taken { .. } => Self::new(StatusCode::CONFLICT, "exists", message),
+            Refusal::OtherStrategy { .. } => Self::new(StatusCode::CONFLICT, "strategy_mismatch", message),
             Refusal::Moved { .. } | Refusal::Busy => Self::new(StatusCode::CONFLICT, "conflict", message),
             Refusal::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", message),
             Refusal::Renamed { .. } => Self::malformed(message),

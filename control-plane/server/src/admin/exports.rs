@@ -77,10 +77,14 @@ pub(crate) async fn test(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<ExporterTrial>, ApiError> {
-    let exporter = find(&app, &name).await?;
+    Ok(Json(tried(&app, name).await?))
+}
+
+pub(super) async fn tried(app: &App, name: String) -> Result<ExporterTrial, ApiError> {
+    let exporter = find(app, &name).await?;
     let Trial { status, outcome, took } = app.exports.test(&exporter).await;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ExporterTrial { exporter: name, delivered: outcome.is_ok(), status, error: outcome.err(), took_ms }))
+    Ok(ExporterTrial { exporter: name, delivered: outcome.is_ok(), status, error: outcome.err(), took_ms })
 }
 
 async fn find(app: &App, name: &str) -> Result<Exporter, ApiError> {

@@ -48,7 +48,10 @@ impl Keys {
                 }
             }
             // Of other kinds, or of topology.
-            Wish::Edit(Edit::Patch { .. } | Edit::Delete { .. }) | Wish::Rollback(_) | Wish::Switch(_) => {}
+            Wish::Edit(Edit::Patch { .. } | Edit::Delete { .. })
+            | Wish::Rollback(_)
+            | Wish::Switch(_)
+            | Wish::Retarget(_) => {}
         }
         Ok(keys)
     }

@@ -60,7 +60,7 @@ fn summary(request: &Request, changed: &[&Step]) -> String {
         _ => tally(changed),
     };
     match &request.wish {
-        Wish::Edit(_) => what,
+        Wish::Edit(_) | Wish::Retarget(_) => what,
         Wish::Apply(apply) => format!("{}: {what}", apply.source),
         Wish::Switch(switch) => format!("{} {}: {what}", switch.verb(), switch.which),
         Wish::Rollback(Earlier::Previous) => format!("rollback to the previous revision: {what}"),

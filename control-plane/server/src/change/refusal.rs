@@ -16,6 +16,11 @@ pub enum Refusal {
     #[error("{kind} `{name}` cannot be given another name; make a new one and delete this one")]
     Renamed { kind: &'static str, name: String },
     #[error(
+        "the targets of model `{model}` are chosen by `{is}`, not by `{wanted}`; leave `routing_strategy` out, or change it for all of \
+         them with `PUT /v1/management/deployments/alias-strategy`"
+    )]
+    OtherStrategy { model: String, is: String, wanted: String },
+    #[error(
         "key `{name}` cannot have this secret: it is that of key `{other}`; delete `{other}` first, or use another secret"
     )]
     Taken { name: String, other: String },

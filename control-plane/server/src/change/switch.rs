@@ -71,6 +71,10 @@ pub(super) fn plan(plan: &mut Plan<'_>, switch: &Switch) -> Result<(), Refusal> 
     Ok(())
 }
 
+pub(super) fn is_covered(which: &Which, model: &Model, target: &Target) -> bool {
+    which.covers(&Deployment::new(model, target))
+}
+
 // === impl Switch ===
 
 impl Switch {

@@ -1,5 +1,8 @@
 //! The API in the words of other gateways.
 
+mod configuration;
+mod people;
+
 use gateway_model::token::{self, Form, Prefix};
 use gateway_store::usage::{Sender, UsageRow};
 use serde_json::{Value, json};

@@ -60,7 +60,7 @@ const CLEARED_BY_NULL: [&str; 8] = [
 ];
 
 /// Their clients send many fields empty.
-fn nothing(value: &Value) -> bool {
+pub(super) fn nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
@@ -69,7 +69,7 @@ fn nothing(value: &Value) -> bool {
     }
 }
 
-fn refused(field: &str, why: &str) -> ApiError {
+pub(super) fn refused(field: &str, why: &str) -> ApiError {
     ApiError::malformed(format!("`{field}` cannot be honoured: {why}"))
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{create, delete, fields, find, members, shown, update};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::extract::{Params, Payload};
+use crate::admin::extract::{Params, Path, Payload};
 use crate::admin::scope;
 use crate::admin::spend::{self, SpendParams};
 use crate::admin::usage;
@@ -118,8 +118,25 @@ pub(crate) async fn team_info(
     Caller(actor): Caller,
     Params(params): Params<TeamParams>,
 ) -> Answer {
-    let item = find(&app, &actor, Kind::Team, &params.team_id).await?;
-    Ok(Json(json!({"team_id": item.name, "team_info": shown(&app, &item).await?})))
+    team(&app, &actor, &params.team_id).await
+}
+
+pub(crate) async fn team_by_path(State(app): State<Arc<App>>, Caller(actor): Caller, Path(id): Path<String>) -> Answer {
+    team(&app, &actor, &id).await
+}
+
+async fn team(app: &App, actor: &Actor, id: &str) -> Answer {
+    let item = find(app, actor, Kind::Team, id).await?;
+    Ok(Json(json!({"team_id": item.name, "team_info": shown(app, &item).await?})))
+}
+
+/// A budget is a part of whose it is: it is said back, and kept nowhere.
+pub(crate) async fn new_budget(Payload(body): Payload) -> Answer {
+    let mut said = members(body)?;
+    said.insert("stored".to_owned(), json!(false));
+    let message = "nothing was stored: a budget is part of a key, team, user or organization; give `max_budget` there";
+    said.insert("message".to_owned(), json!(message));
+    Ok(Json(Value::Object(said)))
 }
 
 /// With a key of its own, unless `auto_create_key` is false.

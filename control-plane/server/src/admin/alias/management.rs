@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{APPLIED, create, delete, fields, find, members, shown, update};
+use super::{APPLIED, create, delete, fields, find, members, pricing, shown, update};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
 use crate::admin::extract::{Params, Path, Payload, collection, limit, page, parse_time_cursor, time_cursor};
@@ -59,7 +59,8 @@ pub(crate) async fn list(
     let (items, next) = page(items, limit, |item| item.name.clone());
     // What they have spent is shown one by one.
     let shown = items.iter().map(|item| match kind {
-        Kind::Price | Kind::Provider => view::item(item),
+        Kind::Price => pricing::shown(item),
+        Kind::Provider | Kind::Exporter => view::item(item),
         _ => Value::Object(fields::show(kind, item)),
     });
     Ok(Json(json!({"data": shown.collect::<Vec<_>>(), "next": next})))
@@ -192,6 +193,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Section {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match parts.uri.path().split('/').nth(3).unwrap_or_default() {
             "pricing" => Ok(Self(Kind::Price)),
+            "callbacks" => Ok(Self(Kind::Exporter)),
             plural => collection(plural).map(Self),
         }
     }

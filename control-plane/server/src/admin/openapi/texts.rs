@@ -1,11 +1,12 @@
 //! What each route is for: one text per line of the table of routes.
 
+mod aliases;
+
 use gateway_model::kind::provider::Provider;
 
 use super::JSON;
 use super::shape::Shape::{Document, Found, Item, Items, Named, Of, PageOf, Patch, Written};
 use super::shape::{Answer, Make, Shape, of};
-use crate::admin::alias::{calculate, litellm, management};
 use crate::admin::{
     alerts, audit, budgets, catalog, config, deployments, explain, exports, logs, nodes, oidc, people, providers,
     resources, rollout, session, snapshot, spend, tokens, traffic, usage, write,
@@ -50,7 +51,6 @@ const CONFIGURATION: &str = "configuration";
 const RESOURCES: &str = "resources";
 const FLEET: &str = "fleet";
 const RECORDS: &str = "records";
-const ALIASES: &str = "aliases";
 const PEOPLE: &str = "people";
 
 const NOT_READY: Answer =
@@ -77,7 +77,12 @@ impl Text {
 }
 
 /// One per route.
-pub(super) const TEXTS: &[Text] = &[
+/// All of them.
+pub(super) fn texts() -> impl Iterator<Item = &'static Text> {
+    TEXTS.iter().chain(aliases::TEXTS)
+}
+
+const TEXTS: &[Text] = &[
     text("GET", "/", "adminDashboard", PAGES, "The dashboard").answers(&[raw("text/html")]),
     text("GET", "/ui/{folder}/{file}", "adminDashboardFile", PAGES, "What the dashboard is made of")
         .answers(&[raw("text/plain"), NO_FILE]),
@@ -385,121 +390,4 @@ pub(super) const TEXTS: &[Text] = &[
     text("DELETE", "/admin/{kind}/{name}", "delete{Kind}", RESOURCES, "Delete a {kind}; a key stops working at once")
         .query(of::<write::WriteParams>)
         .answers(&[GONE, given("200", Written)]),
-    text("POST", "/key/generate", "litellmGenerateKey", ALIASES, "Make a key, in the words of LiteLLM")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/key/info", "litellmKeyInfo", ALIASES, "One key, without its secret")
-        .query(of::<litellm::KeyParams>)
-        .answers(&[given("200", Named("Foreign"))]),
-    text("POST", "/key/update", "litellmUpdateKey", ALIASES, "Change what is said of a key")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("POST", "/key/delete", "litellmDeleteKeys", ALIASES, "Delete keys; they stop working at once")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("POST", "/team/new", "litellmNewTeam", ALIASES, "Make a team")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/team/info", "litellmTeamInfo", ALIASES, "One team")
-        .query(of::<litellm::TeamParams>)
-        .answers(&[given("200", Named("Foreign"))]),
-    text("POST", "/user/new", "litellmNewUser", ALIASES, "Make a user, with a key unless `auto_create_key` is false")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/user/info", "litellmUserInfo", ALIASES, "One user")
-        .query(of::<litellm::UserParams>)
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/model/info", "litellmModelInfo", ALIASES, "Every model with its targets")
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/spend/logs", "litellmSpendLogs", ALIASES, "The newest requests, or the sums of days")
-        .query(of::<litellm::LogParams>)
-        .answers(&[given("200", Named("ForeignList"))]),
-    text("POST", "/spend/calculate", "litellmCalculateSpend", ALIASES, "What a request costs, or would cost")
-        .body(Of(of::<calculate::Calculated>))
-        .answers(&[given("200", Of(of::<calculate::Told>))]),
-    text("GET", "/v1/management/keys", "managementListKeys", ALIASES, "All keys, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("POST", "/v1/management/keys", "managementCreateKey", ALIASES, "Make one")
-        .body(Named("Foreign"))
-        .answers(&[given("201", Named("Foreign"))]),
-    text("GET", "/v1/management/keys/{id}", "managementGetKey", ALIASES, "One of them")
-        .answers(&[given("200", Named("Foreign"))]),
-    text("PUT", "/v1/management/keys/{id}", "managementUpdateKey", ALIASES, "Change what is said")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("DELETE", "/v1/management/keys/{id}", "managementDeleteKey", ALIASES, "Delete it").answers(&[GONE]),
-    text("GET", "/v1/management/teams", "managementListTeams", ALIASES, "All teams, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("POST", "/v1/management/teams", "managementCreateTeam", ALIASES, "Make one")
-        .body(Named("Foreign"))
-        .answers(&[given("201", Named("Foreign"))]),
-    text("GET", "/v1/management/teams/{id}", "managementGetTeam", ALIASES, "One of them")
-        .answers(&[given("200", Named("Foreign"))]),
-    text("PUT", "/v1/management/teams/{id}", "managementUpdateTeam", ALIASES, "Change what is said")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("DELETE", "/v1/management/teams/{id}", "managementDeleteTeam", ALIASES, "Delete it").answers(&[GONE]),
-    text("GET", "/v1/management/users", "managementListUsers", ALIASES, "All users, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("POST", "/v1/management/users", "managementCreateUser", ALIASES, "Make one")
-        .body(Named("Foreign"))
-        .answers(&[given("201", Named("Foreign"))]),
-    text("GET", "/v1/management/users/{id}", "managementGetUser", ALIASES, "One of them")
-        .answers(&[given("200", Named("Foreign"))]),
-    text("PUT", "/v1/management/users/{id}", "managementUpdateUser", ALIASES, "Change what is said")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("DELETE", "/v1/management/users/{id}", "managementDeleteUser", ALIASES, "Delete it").answers(&[GONE]),
-    text("GET", "/v1/management/organizations", "managementListOrganizations", ALIASES, "All organizations, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("POST", "/v1/management/organizations", "managementCreateOrganization", ALIASES, "Make one")
-        .body(Named("Foreign"))
-        .answers(&[given("201", Named("Foreign"))]),
-    text("GET", "/v1/management/organizations/{id}", "managementGetOrganization", ALIASES, "One of them")
-        .answers(&[given("200", Named("Foreign"))]),
-    text("PUT", "/v1/management/organizations/{id}", "managementUpdateOrganization", ALIASES, "Change what is said")
-        .body(Named("Foreign"))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("DELETE", "/v1/management/organizations/{id}", "managementDeleteOrganization", ALIASES, "Delete it")
-        .answers(&[GONE]),
-    text("GET", "/v1/management/pricing", "managementListPricing", ALIASES, "All pricing, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("GET", "/v1/management/providers", "managementListProviders", ALIASES, "All providers, by name")
-        .query(of::<resources::ListParams>)
-        .answers(&[given("200", PageOf("Foreign"))]),
-    text("GET", "/v1/management/keys/{id}/usage", "managementKeyUsage", ALIASES, "What a key has used altogether")
-        .answers(&[given("200", Named("SpendSum"))]),
-    text(
-        "GET",
-        "/v1/management/keys/{id}/usage/daily",
-        "managementKeyUsageDaily",
-        ALIASES,
-        "What a key has used, by day",
-    )
-    .query(of::<management::DailyParams>)
-    .answers(&[given("200", Named("Spend"))]),
-    text("GET", "/v1/management/deployments", "managementListDeployments", ALIASES, "The targets of all models")
-        .answers(&[given("200", Of(of::<deployments::Listed>))]),
-    text("PUT", "/v1/management/deployments/{id}", "managementSwitchDeployment", ALIASES, "In rotation or out of it")
-        .body(Of(of::<management::DeploymentBody>))
-        .answers(&[given("200", Named("Foreign"))]),
-    text("GET", "/v1/management/usage", "managementUsage", ALIASES, "What each request used, newest first")
-        .query(of::<usage::UsageParams>)
-        .answers(&[given("200", PageOf("Usage"))]),
-    text("GET", "/v1/management/usage/daily", "managementUsageDaily", ALIASES, "What was used, by day")
-        .query(of::<management::DailyParams>)
-        .answers(&[given("200", Named("Spend"))]),
-    text("GET", "/v1/management/savings", "managementSavings", ALIASES, "What each request saved, newest first")
-        .query(of::<usage::UsageParams>)
-        .answers(&[given("200", PageOf("Saving"))]),
-    text("GET", "/v1/management/savings/daily", "managementSavingsDaily", ALIASES, "What was saved, by day")
-        .query(of::<management::DailyParams>)
-        .answers(&[given("200", Named("Spend"))]),
-    text("GET", "/v1/management/savings/{id}", "managementSaving", ALIASES, "What one request saved")
-        .answers(&[given("200", Named("Saving"))]),
 ];
