@@ -33,7 +33,7 @@ use gateway_ir::usage::{Units, Usage};
 use gateway_model::access::RevokeMode;
 use gateway_wire::v1;
 
-use self::billed::Growing;
+use self::billed::{Growing, SetAside};
 use self::continued::Earlier;
 pub(crate) use self::ending::Ending;
 use self::kept::Kept;
@@ -59,6 +59,8 @@ pub(crate) struct Entry {
     /// At so many bytes of content it is time to look whether the bill is still enough.
     due: u64,
     growing: Option<Box<Growing>>,
+    /// What credentials are charged for attempts that have not answered; on the disk with all else that is reserved.
+    set_aside: SetAside,
     /// Charged by events of their own.
     charged_beside: i64,
     /// What it would have cost otherwise.
@@ -128,6 +130,7 @@ impl Record {
             charged_beside: 0,
             baseline: Baseline::default(),
             admitted: false,
+            set_aside: SetAside::default(),
             is_free: false,
             flags_unpriced: false,
             revoke_mode: None,
@@ -286,9 +289,12 @@ impl Record {
             attempt.error_code = failure.map(|failure| failure.code.name().to_owned()).unwrap_or_default();
         }
         self.sinks.meters.attempt(target, status, failure);
-        if failure.is_none() {
-            self.target = Some(Arc::clone(target));
-            self.log.first_byte_us = now;
+        match failure {
+            None => {
+                self.target = Some(Arc::clone(target));
+                self.log.first_byte_us = now;
+            }
+            Some(_) => self.attempt_unfunded(number),
         }
     }
 
@@ -298,6 +304,7 @@ impl Record {
         self.seat = Some(seat);
         self.slot = slot;
         self.passed_over(skipped);
+        self.set_aside.clear();
     }
 
     /// Whether it went where requests that belong with it always go; `None` where there is no such place.

@@ -133,7 +133,7 @@ impl Outbound<'_> {
         };
         let queued = queued_at.elapsed();
         let number = record.attempt_began(&target, lane.name());
-        record.attempt_funded(seat.bill());
+        record.attempt_funded(number, seat.bill());
         if slot.is_some() {
             record.queued(queued);
         }

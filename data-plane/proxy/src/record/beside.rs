@@ -73,5 +73,6 @@ impl Record {
         bill.settle(event.cost_nano_usd);
         self.charged_beside(event.cost_nano_usd);
         self.baseline.beside(event.baseline_nano_usd);
+        self.attempt_unfunded(number);
     }
 }

@@ -23,6 +23,14 @@ pub(super) struct Growing {
     waiting: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
+/// Of the budgets of credentials, for attempts under way, by their numbers. Empty without such budgets.
+#[derive(Default)]
+pub(super) struct SetAside {
+    charges: Vec<(usize, v1::Charge)>,
+    /// The spool has been told of one.
+    is_told: bool,
+}
+
 /// Bytes of a reply after which it is looked whether it costs more than was reserved: some 256 tokens.
 pub(super) const STEP: u64 = 1024;
 
@@ -106,14 +114,28 @@ impl Record {
         self.n_input = Some(n_input);
     }
 
-    /// The attempt that is about to be made is paid for by its credential's budgets as well. Said before it is made, so that it is charged
-    /// also if the process dies.
-    pub(crate) fn attempt_funded(&mut self, bill: &Bill) {
-        if !bill.is_empty() && self.admitted {
-            let mut event = self.usage_event();
-            event.charges.extend(bill.holds().map(|(budget, start, nano)| charge(budget, start, nano)));
-            self.sinks.spool.started(&event);
+    /// The attempt of this number is about to be made, and is paid for by its credential's budgets as well. Said before it is made, so
+    /// that it is charged also if the process dies; and of who comes after one that was, so that the one who is asked is charged.
+    pub(crate) fn attempt_funded(&mut self, number: usize, bill: &Bill) {
+        if !self.admitted || bill.is_empty() && !self.set_aside.is_told {
+            return;
         }
+        let charges = bill.holds().map(|(budget, start, nano)| (number, charge(budget, start, nano)));
+        self.set_aside.charges.extend(charges);
+        self.set_aside.is_told = true;
+        self.tell_reserved();
+    }
+
+    /// The attempt of this number is charged to nobody, also if the process dies.
+    pub(super) fn attempt_unfunded(&mut self, number: usize) {
+        if self.set_aside.remove(number) {
+            self.tell_reserved();
+        }
+    }
+
+    /// From here on this is charged if the process dies, in place of what was said before.
+    pub(super) fn tell_reserved(&self) {
+        self.sinks.spool.started(&v1::UsageEvent { charges: self.reserved(), ..self.usage_event() });
     }
 
     /// Who answers is paid for by this.
@@ -126,8 +148,10 @@ impl Record {
 
     /// What is charged if the process dies before the request has ended.
     pub(super) fn reserved(&self) -> Vec<v1::Charge> {
-        let holds = self.bill.holds().chain(self.bill_there.holds());
-        holds.map(|(budget, window_start_ms, nano_usd)| charge(budget, window_start_ms, nano_usd)).collect()
+        let halted = self.halted_bill().into_iter().flat_map(Bill::holds);
+        let holds = self.bill.holds().chain(self.bill_there.holds()).chain(halted);
+        let holds = holds.map(|(budget, window_start_ms, nano_usd)| charge(budget, window_start_ms, nano_usd));
+        holds.chain(self.set_aside.charges.iter().map(|(_, charge)| charge.clone())).collect()
     }
 
     /// So much of each budget that it counts in.
@@ -143,6 +167,22 @@ impl Record {
     pub(super) fn settle_bill(&mut self, nano_usd: i64) {
         std::mem::take(&mut self.bill).settle(nano_usd.saturating_add(self.charged_beside));
         std::mem::take(&mut self.bill_there).settle(nano_usd);
+    }
+}
+
+// === impl SetAside ===
+
+impl SetAside {
+    /// Who answers holds it by a bill.
+    pub(super) fn clear(&mut self) {
+        self.charges.clear();
+    }
+
+    /// Whether there was anything.
+    fn remove(&mut self, number: usize) -> bool {
+        let n_before = self.charges.len();
+        self.charges.retain(|(of, _)| *of != number);
+        self.charges.len() < n_before
     }
 }
 

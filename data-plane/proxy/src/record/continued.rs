@@ -57,6 +57,11 @@ impl Record {
         Some(Arc::clone(target))
     }
 
+    /// What is set aside for them.
+    pub(super) fn halted_bill(&self) -> Option<&Bill> {
+        self.earlier.as_ref().map(|earlier| &earlier.bill_there)
+    }
+
     /// The latest attempt was made to go on with the reply.
     pub(crate) fn continues(&mut self) {
         if let Some(attempt) = self.log.attempts.last_mut() {
@@ -110,9 +115,14 @@ impl Record {
             };
             self.sinks.spool.started(&event);
             self.sinks.spool.settled(&event);
+            let is_there = !bill_there.is_empty();
             bill_there.settle(event.cost_nano_usd);
             self.charged_beside(event.cost_nano_usd);
             self.baseline.beside(event.baseline_nano_usd);
+            if is_there {
+                // It has been charged, and is not once more if the process dies.
+                self.tell_reserved();
+            }
         } else {
             bill_there.settle(0);
         }

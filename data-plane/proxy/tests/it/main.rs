@@ -53,6 +53,7 @@ mod places;
 mod hedging;
 mod continuing;
 mod leaving;
+mod killed;
 mod accounting;
 mod limits;
 mod limit_redis;
