@@ -100,6 +100,8 @@ pub struct Rates {
 pub struct Permit {
     scopes: Scopes,
     asked: Asked,
+    /// When it was admitted.
+    since: u64,
     shown: Option<Box<Rates>>,
     /// Which of all rates, in their order, were borrowed of. Those beyond the last bit never are.
     borrowed: u64,
@@ -131,30 +133,32 @@ pub fn admit(scopes: Scopes, asked: Asked, now: Instant) -> Result<Permit, Refus
     if let Some(failure) = asked.away.and_then(|default| scopes.closed(default)) {
         return Err(Refused { failure, short: None });
     }
+    let since = rate::moment(now);
     let mut shown = Rates::default();
     let mut borrowed = Borrowed::default();
     let refused = scopes.each().enumerate().find_map(|(position, limits)| {
         let before = borrowed;
-        let refused = limits.take(asked, now, &mut shown, &mut borrowed).err()?;
+        let refused = limits.take(asked, since, &mut shown, &mut borrowed).err()?;
         Some((position, refused, before))
     });
     if let Some((position, (failure, is_short), before)) = refused {
         let mut given = Borrowed { bits: before.bits, n_rates: 0 };
-        scopes.each().take(position).for_each(|taken| taken.give_back(asked, &mut given));
-        let short = is_short.then(|| scopes.short(position, asked, now));
+        scopes.each().take(position).for_each(|taken| taken.give_back(asked, &mut given, since));
+        let short = is_short.then(|| scopes.short(position, asked, since));
         return Err(Refused { failure, short: short.map(|short| (short, scopes)) });
     }
     let is_shown = shown.requests.is_some() || shown.tokens.is_some();
     let shown = is_shown.then(|| Box::new(shown));
-    Ok(Permit { scopes, asked, shown, borrowed: borrowed.bits, settled: false, kept: None })
+    Ok(Permit { scopes, asked, since, shown, borrowed: borrowed.bits, settled: false, kept: None })
 }
 
 /// For what was admitted in an earlier request and is known to be done now: nothing is asked, and what was used is settled. It counts
 /// from now on, among so many nodes as `asked` says.
 pub fn owed(scopes: Scopes, asked: Asked, now: Instant) -> Permit {
     let asked = Asked { n_input: 0, max_output: Some(0), ..asked };
-    scopes.each().for_each(|limits| limits.begin(asked, rate::moment(now)));
-    Permit { scopes, asked, shown: None, borrowed: 0, settled: false, kept: None }
+    let since = rate::moment(now);
+    scopes.each().for_each(|limits| limits.begin(asked, since));
+    Permit { scopes, asked, since, shown: None, borrowed: 0, settled: false, kept: None }
 }
 
 // === impl Limits ===
@@ -205,7 +209,7 @@ impl Limits {
     fn take(
         &self,
         asked: Asked,
-        now: Instant,
+        now: u64,
         shown: &mut Rates,
         borrowed: &mut Borrowed,
     ) -> Result<(), (Box<Failure>, bool)> {
@@ -213,7 +217,6 @@ impl Limits {
         if self.rates.is_empty() || self.passes(asked) {
             return Ok(());
         }
-        let now = rate::moment(now);
         self.turn_where_others(asked, now);
         let before = *borrowed;
         for (position, limit) in self.rates.iter().enumerate() {
@@ -221,7 +224,7 @@ impl Limits {
                 Ok(remaining) => shown.consider(limit, remaining, now),
                 Err((wait, is_short)) => {
                     let mut given = Borrowed { bits: borrowed.bits, ..before };
-                    self.rates[..position].iter().for_each(|taken| taken.give_back(asked, &mut given));
+                    self.rates[..position].iter().for_each(|taken| taken.give_back(asked, &mut given, now));
                     self.leave();
                     if is_short {
                         self.want(position + 1, asked, now);
@@ -246,9 +249,9 @@ impl Limits {
         }
     }
 
-    fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
+    fn give_back(&self, asked: Asked, borrowed: &mut Borrowed, since: u64) {
         if !self.passes(asked) {
-            self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed));
+            self.rates.iter().for_each(|limit| limit.give_back(asked, borrowed, since));
         }
         self.leave();
     }
@@ -333,12 +336,12 @@ impl Limits {
         Err(Box::new(failure))
     }
 
-    fn settle(&self, asked: Asked, settlement: Option<&Settlement>, borrowed: &mut Borrowed) {
+    fn settle(&self, taken: (Asked, u64), settlement: Option<&Settlement>, borrowed: &mut Borrowed) {
         match settlement {
-            _ if self.passes(asked) => {}
+            _ if self.passes(taken.0) => {}
             Some(settlement) => {
-                let now = Asked::of_regime(self.parts.load(Ordering::Relaxed)).unwrap_or(asked);
-                self.rates.iter().for_each(|limit| limit.settle(asked, now, settlement, borrowed.next()));
+                let now = Asked::of_regime(self.parts.load(Ordering::Relaxed)).unwrap_or(taken.0);
+                self.rates.iter().for_each(|limit| limit.settle(taken, now, settlement, borrowed.next()));
             }
             None => borrowed.n_rates += self.rates.len() as u32,
         }
@@ -425,8 +428,7 @@ impl Scopes {
 
     /// Who was found to have too little, and whoever comes after and has too little as well: one answer is to be enough for all.
     #[cold]
-    fn short(&self, position: usize, asked: Asked, now: Instant) -> Vec<Arc<Limits>> {
-        let now = rate::moment(now);
+    fn short(&self, position: usize, asked: Asked, now: u64) -> Vec<Arc<Limits>> {
         let mut each = self.each().skip(position);
         let first = each.next().into_iter();
         first.chain(each.filter(|limits| limits.want(0, asked, now))).map(Arc::clone).collect()
@@ -464,7 +466,7 @@ impl Permit {
     pub(crate) fn give_back(mut self) {
         self.settled = true;
         let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
-        self.scopes.each().for_each(|limits| limits.give_back(self.asked, &mut borrowed));
+        self.scopes.each().for_each(|limits| limits.give_back(self.asked, &mut borrowed, self.since));
     }
 
     pub fn settle(mut self, settlement: Settlement) {
@@ -476,7 +478,8 @@ impl Permit {
         let kept = self.kept.take();
         if kept.as_ref().is_none_or(|kept| kept.is_here()) {
             let mut borrowed = Borrowed { bits: self.borrowed, n_rates: 0 };
-            self.scopes.each().for_each(|limits| limits.settle(self.asked, settlement, &mut borrowed));
+            let taken = (self.asked, self.since);
+            self.scopes.each().for_each(|limits| limits.settle(taken, settlement, &mut borrowed));
         }
         if let Some(kept) = kept {
             kept.close(&self.scopes, self.asked, settlement);

@@ -237,7 +237,8 @@ impl Entered {
 
     fn permit(&self, scopes: Scopes, shown: Option<Box<Rates>>) -> Permit {
         let kept = Some(Box::new(Kept { keeper: Arc::clone(&self.keeper), is_here: false }));
-        Permit { scopes, asked: self.asked, shown, borrowed: 0, settled: false, kept }
+        // Nothing of it is settled here.
+        Permit { scopes, asked: self.asked, since: 0, shown, borrowed: 0, settled: false, kept }
     }
 }
 

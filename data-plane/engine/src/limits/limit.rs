@@ -105,10 +105,11 @@ impl Limit {
         self.borrows(asked) && !is_there() && self.loan().want(missing, now)
     }
 
-    pub(super) fn give_back(&self, asked: Asked, borrowed: &mut Borrowed) {
+    /// Of a request that was admitted at `since` and not made.
+    pub(super) fn give_back(&self, asked: Asked, borrowed: &mut Borrowed, since: u64) {
         match borrowed.next() {
             true => self.loan().give_back(self.wanted(asked)),
-            false => self.rate.give_back(self.taken(asked)),
+            false => self.rate.correct(self.taken(asked), 0, since),
         }
     }
 
@@ -159,9 +160,9 @@ impl Limit {
         }
     }
 
-    /// Corrects what was taken at admission by what came of the request.
+    /// Corrects what was taken at admission, which was `since`, by what came of the request.
     /// `now` says what each counts for by now, which need not be what it counted for then.
-    pub(super) fn settle(&self, asked: Asked, now: Asked, settlement: &Settlement, is_borrowed: bool) {
+    pub(super) fn settle(&self, (asked, since): (Asked, u64), now: Asked, settlement: &Settlement, is_borrowed: bool) {
         // A request was made, whatever came of it: there is nothing to give back.
         if self.measure == Measure::Requests {
             return;
@@ -170,10 +171,10 @@ impl Limit {
         let (parts, wanted) = (self.parts(now), self.wanted(asked));
         if is_borrowed {
             self.loan().give_back(wanted.saturating_sub(used));
-            self.rate.correct(0, used.saturating_sub(wanted).saturating_mul(parts));
+            self.rate.correct(0, used.saturating_sub(wanted).saturating_mul(parts), since);
         } else {
             let taken = u128::from(self.taken(asked)) * u128::from(parts) / u128::from(self.parts(asked));
-            self.rate.correct(u64::try_from(taken).unwrap_or(u64::MAX), used.saturating_mul(parts));
+            self.rate.correct(u64::try_from(taken).unwrap_or(u64::MAX), used.saturating_mul(parts), since);
         }
     }
 }

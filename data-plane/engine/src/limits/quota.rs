@@ -30,6 +30,7 @@ pub struct Quota {
 pub struct Taken {
     quota: Arc<Quota>,
     n_tokens: u64,
+    since: u64,
 }
 
 /// How much is left of a limit, for operators.
@@ -80,7 +81,7 @@ impl Quota {
             return Err(least.max(wait()));
         }
         let n_tokens = self.tokens.as_ref().map_or(0, |tokens| n_tokens.min(tokens.limit()));
-        Ok(Taken { quota: Arc::clone(self), n_tokens })
+        Ok(Taken { quota: Arc::clone(self), n_tokens, since: now })
     }
 
     pub fn left(&self, now: Instant) -> Vec<Left> {
@@ -98,7 +99,7 @@ impl Taken {
     pub fn used(&mut self, n_tokens: u64) {
         if let Some(tokens) = &self.quota.tokens {
             let n_tokens = n_tokens.min(tokens.limit().saturating_mul(MOST_OWED));
-            tokens.correct(self.n_tokens, n_tokens);
+            tokens.correct(self.n_tokens, n_tokens, self.since);
             self.n_tokens = n_tokens;
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Rate {
     interval: u64,
     /// Until when the past requests occupy the limit.
     occupied_until: AtomicU64,
+    /// When something was last taken while all of it was free: what was set aside before has come back with time.
+    free_at: AtomicU64,
 }
 
 /// Counts from the first moment that it is asked for, so that a configuration can be compiled without knowing the time.
@@ -32,7 +34,8 @@ impl Rate {
     /// `limit` per `period`. A limit of 0 is taken as 1; the validator refuses it.
     pub(crate) fn new(limit: u64, period: Duration) -> Self {
         let limit = limit.max(1);
-        Self { limit, interval: nanos(period).div_ceil(limit).max(1), occupied_until: AtomicU64::new(0) }
+        let interval = nanos(period).div_ceil(limit).max(1);
+        Self { limit, interval, occupied_until: AtomicU64::new(0), free_at: AtomicU64::new(0) }
     }
 
     pub(crate) fn limit(&self) -> u64 {
@@ -55,6 +58,9 @@ impl Rate {
             if next > latest {
                 return Err(Duration::from_nanos(next - latest));
             }
+            if occupied_until <= now && self.free_at.load(Ordering::Relaxed) < now {
+                self.free_at.store(now, Ordering::Relaxed);
+            }
             // Relaxed: the value is all that the threads share.
             match self.occupied_until.compare_exchange_weak(occupied_until, next, Ordering::Relaxed, Ordering::Relaxed)
             {
@@ -64,14 +70,22 @@ impl Rate {
         }
     }
 
-    /// Undoes a `take` of so many, for a request that another limit refused.
+    /// So many are free that were taken, whenever that was.
     pub(crate) fn give_back(&self, n: u64) {
-        self.correct(n, 0);
+        self.shift(self.interval.saturating_mul(n), 0);
     }
 
-    /// As if `used` had been taken in place of `taken`, which is no more than what was. What was used beyond the limit delays those who come.
-    pub(crate) fn correct(&self, taken: u64, used: u64) {
+    /// As if `used` had been taken at `since` in place of `taken`, which is no more than what was. What was used beyond the limit delays
+    /// those who come. What was not used is free again, but not where all was free in between: then it has come back already, and
+    /// others would find it twice.
+    pub(crate) fn correct(&self, taken: u64, used: u64, since: u64) {
         let (taken, used) = (self.interval.saturating_mul(taken), self.interval.saturating_mul(used));
+        if used >= taken || since >= self.free_at.load(Ordering::Relaxed) {
+            self.shift(taken, used);
+        }
+    }
+
+    fn shift(&self, taken: u64, used: u64) {
         let corrected = |until: u64| Some(until.saturating_add(used).saturating_sub(taken));
         self.occupied_until
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, corrected)
@@ -189,10 +203,24 @@ mod tests {
     fn what_is_owed_is_waited_for() {
         let rate = Rate::new(60, MINUTE);
         assert_eq!((rate.take(1000, 0), rate.take(0, 0)), (Ok(0), Ok(0)), "more than all is all");
-        rate.correct(60, 90);
+        rate.correct(60, 90, 0);
         assert_eq!(rate.take(0, 0), Err(Duration::from_secs(30)), "not even nothing while something is owed");
         assert_eq!(rate.take(1, 30 * SECOND), Err(Duration::from_secs(1)));
         assert_eq!(rate.take(1, 31 * SECOND), Ok(0));
+    }
+
+    #[test]
+    fn what_has_come_back_with_time_is_not_given_back_again() {
+        let rate = Rate::new(60, MINUTE);
+        assert_eq!(rate.take(60, 0), Ok(0));
+        assert_eq!(rate.take(30, 60 * SECOND), Ok(30), "all of it was free");
+        rate.correct(60, 0, 0);
+        assert_eq!(rate.left(60 * SECOND), 30, "the first one's has come back by then");
+        assert_eq!(rate.take(30, 60 * SECOND), Ok(0));
+        rate.correct(30, 10, 60 * SECOND);
+        assert_eq!(rate.left(60 * SECOND), 20, "that of one behind it has not");
+        rate.correct(60, 70, 0);
+        assert_eq!(rate.left(60 * SECOND), 10, "what was used beyond is owed, whenever it was taken");
     }
 
     #[test]
@@ -200,7 +228,7 @@ mod tests {
         assert!(Rate::new(u64::MAX, MINUTE).take(1, 0).is_ok());
         let least = Rate::new(0, MINUTE);
         assert_eq!((least.take(1, 0), least.take(1, 0)), (Ok(0), Err(MINUTE)));
-        least.correct(1, u64::MAX);
+        least.correct(1, u64::MAX, 0);
         assert!(least.take(1, 1 << 60).is_err(), "debts do not overflow");
     }
 
@@ -243,6 +271,39 @@ mod tests {
                 for (n_taken, to) in (1_u128..).zip(&taken[i..]) {
                     let refilled = u128::from(to - from) * u128::from(limit) / MINUTE.as_nanos();
                     prop_assert!(n_taken <= u128::from(limit) + refilled);
+                }
+            }
+        }
+
+        /// Of what is estimated, and known later: from any moment at which all was free on, no more is used than all of it and what has
+        /// filled up since, whoever is corrected when.
+        #[test]
+        fn never_more_is_used_than_was_free_and_has_filled_up(
+            limit in 1_u64..200,
+            steps in prop::collection::vec((0_u64..40_000, any::<bool>(), 0_u64..64, 0_u64..=100), 1..300),
+        ) {
+            // What is open: since when, taken, its place in `used`. What was used: when it was taken, how much, whether all was free.
+            let (rate, mut now) = (Rate::new(limit, MINUTE), 0);
+            let (mut open, mut used): (Vec<(u64, u64, usize)>, Vec<(u64, u64, bool)>) = (Vec::new(), Vec::new());
+            for (gap, begins, which, part) in steps {
+                now += gap * 1_000_000;
+                let n = (limit * which / 64).max(1);
+                let is_free = rate.occupied(now) == 0;
+                if begins && rate.take(n, now).is_ok() {
+                    open.push((now, n, used.len()));
+                    used.push((now, n, is_free));
+                } else if !begins && !open.is_empty() {
+                    let (since, taken, place) = open.swap_remove(which as usize % open.len());
+                    used[place].1 = taken * part / 100;
+                    rate.correct(taken, used[place].1, since);
+                }
+            }
+            for (i, (from, _, is_free)) in used.iter().enumerate() {
+                let mut sum = 0;
+                for (to, n, _) in used[i..].iter().filter(|_| *is_free) {
+                    sum += u128::from(*n);
+                    let refilled = u128::from(to - from) * u128::from(limit) / MINUTE.as_nanos();
+                    prop_assert!(sum <= u128::from(limit) + refilled, "{sum} of {limit} and {refilled}");
                 }
             }
         }
