@@ -73,7 +73,7 @@ pub const ROUTES: &[Route] = {
     use crate::permission::{Doing::*, Permission::*};
     &[
         row(Method::GET, "/", Nothing, || get(pages::dashboard)),
-        row(Method::GET, "/ui/{folder}/{file}", Nothing, || get(pages::asset)),
+        row(Method::GET, "/ui/{version}/{folder}/{file}", Nothing, || get(pages::asset)),
         row(Method::GET, "/docs", Nothing, || get(pages::docs)),
         row(Method::GET, "/docs/style.css", Nothing, || get(pages::style)),
         row(Method::GET, "/docs/openapi.yaml", Nothing, || get(pages::openapi_yaml)),

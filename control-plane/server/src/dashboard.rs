@@ -4,8 +4,9 @@
 //! costs no dependency. A debug build reads the same files from the source tree, so that a reload shows a change.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -90,15 +91,28 @@ const FILES: &[File] = files![
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{also}; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 /// Kept, but asked for each time: a newer program has newer files.
-const CACHED: HeaderValue = HeaderValue::from_static("no-cache");
+const ASKED: HeaderValue = HeaderValue::from_static("no-cache");
+/// Never asked for again: a newer program has its files at another address.
+const KEPT: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 const PUBLIC_URL: &str = "{public-url}";
+/// Part of the address of each file: what all of them say. So the page is fifty requests once, and one from then on.
+const VERSION: &str = "{version}";
+
+static FILES_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut all = Context::new(&SHA256);
+    for file in FILES {
+        all.update(file.path.as_bytes());
+        all.update(file.bytes);
+    }
+    short(all.finish().as_ref())
+});
 
 /// The page. `public` is where applications reach the gateway, `host` the name by which the browser reaches us.
 pub(crate) fn page(public: Option<&str>, host: Option<&str>, asked: &HeaderMap) -> Response {
     let public = public.map(|public| reachable(public, host.unwrap_or("127.0.0.1"))).unwrap_or_default();
     let Some(bytes) = read(INDEX) else { return StatusCode::NOT_FOUND.into_response() };
-    let text = String::from_utf8_lossy(&bytes).replace(PUBLIC_URL, &public);
-    let mut response = answer("text/html; charset=utf-8", Cow::Owned(text.into_bytes()), asked);
+    let text = String::from_utf8_lossy(&bytes).replace(PUBLIC_URL, &public).replace(VERSION, &FILES_VERSION);
+    let mut response = answer("text/html; charset=utf-8", Cow::Owned(text.into_bytes()), asked, ASKED);
     let also = if public.is_empty() { String::new() } else { format!(" {public}") };
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::try_from(POLICY.replace("{also}", &also)) {
@@ -110,16 +124,22 @@ pub(crate) fn page(public: Option<&str>, host: Option<&str>, asked: &HeaderMap) 
     response
 }
 
-/// One of the files; `None` where there is none of this name.
-pub(crate) fn asset(folder: &str, file: &str, asked: &HeaderMap) -> Option<Response> {
+/// One of the files; `None` where there is none of this name. A page of another version gets what there is now.
+pub(crate) fn asset(version: &str, folder: &str, file: &str, asked: &HeaderMap) -> Option<Response> {
     let path = format!("{folder}/{file}");
-    Some(answer(media(&path), read(&path)?, asked))
+    // The source tree changes under the version.
+    let is_fixed = version == *FILES_VERSION && !cfg!(debug_assertions);
+    Some(answer(media(&path), read(&path)?, asked, if is_fixed { KEPT } else { ASKED }))
 }
 
-fn answer(media: &'static str, bytes: Cow<'static, [u8]>, asked: &HeaderMap) -> Response {
-    let tag = format!("\"{}\"", hex(digest(&SHA256, &bytes).as_ref().get(..16).unwrap_or_default()));
+fn short(hash: &[u8]) -> String {
+    hex(hash.get(..16).unwrap_or_default())
+}
+
+fn answer(media: &'static str, bytes: Cow<'static, [u8]>, asked: &HeaderMap, kept: HeaderValue) -> Response {
+    let tag = format!("\"{}\"", short(digest(&SHA256, &bytes).as_ref()));
     let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media)), (header::CACHE_CONTROL, CACHED)];
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(media)), (header::CACHE_CONTROL, kept)];
     let tag = HeaderValue::try_from(tag).map(|tag| [(header::ETAG, tag)]).ok();
     let (status, body) = match is_known {
         true => (StatusCode::NOT_MODIFIED, Body::empty()),

@@ -1,33 +1,51 @@
 // What stands around every page: navigation, the state of the control plane, theme, help with keys.
-import { html, useEffect, useState } from "./lib.js";
+import { html, signal, useEffect, useState } from "./lib.js";
 import { get, signOut, useLoad } from "./api.js";
 import { JUMPS, listen } from "./shortcuts.js";
 import { go, link, place } from "./router.js";
 import { dismiss, may, notices, notify, outage, session, setTheme, theme, writes } from "./state.js";
 import { ago } from "./format.js";
 import { Button, Card, Dialog, Empty, Icon, Page } from "./ui.js";
-import { Overview } from "../pages/overview.js";
-import { Requests } from "../pages/requests.js";
-import { Sessions } from "../pages/sessions.js";
-import { Keys } from "../pages/keys.js";
-import { Budgets } from "../pages/budgets.js";
-import { Alerts } from "../pages/alerts.js";
-import { People } from "../pages/people.js";
-import { Teams } from "../pages/teams.js";
-import { Account } from "../pages/account.js";
-import { Providers } from "../pages/providers.js";
-import { Models } from "../pages/models.js";
-import { Routes } from "../pages/routes.js";
-import { Fleet } from "../pages/fleet.js";
-import { Exporters } from "../pages/exporters.js";
-import { Config } from "../pages/config.js";
-import { Cost } from "../pages/cost.js";
-import { Playground } from "../pages/playground.js";
-import { Setup } from "../pages/setup.js";
-import { Audit } from "../pages/audit.js";
-import { Settings } from "../pages/settings.js";
-import { Start } from "../pages/start.js";
-import { Resources } from "../pages/resources.js";
+
+/** A page whose file comes when it is first looked at. */
+function coming(load, name) {
+  const come = signal(undefined);
+  const Coming = () => {
+    useEffect(() => void Coming.load(), []);
+    return html`<${come.value ?? Waiting} />`;
+  };
+  Coming.load = async () => {
+    const module = await load().catch(() => ({ [name]: Lost }));
+    come.value = module[name];
+  };
+  return Coming;
+}
+
+const Waiting = () => html`<div class="page" aria-busy="true"></div>`;
+const Lost = () => html`<${Page} title="Not here"><${Empty} title="This page did not come" action=${html`<${Button} onClick=${() => location.reload()}>Load it anew<//>`}>The control plane did not answer, or it is of another version now.<//><//>`;
+
+const Overview = coming(() => import("../pages/overview.js"), "Overview");
+const Requests = coming(() => import("../pages/requests.js"), "Requests");
+const Sessions = coming(() => import("../pages/sessions.js"), "Sessions");
+const Keys = coming(() => import("../pages/keys.js"), "Keys");
+const Budgets = coming(() => import("../pages/budgets.js"), "Budgets");
+const Alerts = coming(() => import("../pages/alerts.js"), "Alerts");
+const People = coming(() => import("../pages/people.js"), "People");
+const Teams = coming(() => import("../pages/teams.js"), "Teams");
+const Account = coming(() => import("../pages/account.js"), "Account");
+const Providers = coming(() => import("../pages/providers.js"), "Providers");
+const Models = coming(() => import("../pages/models.js"), "Models");
+const Routes = coming(() => import("../pages/routes.js"), "Routes");
+const Fleet = coming(() => import("../pages/fleet.js"), "Fleet");
+const Exporters = coming(() => import("../pages/exporters.js"), "Exporters");
+const Config = coming(() => import("../pages/config.js"), "Config");
+const Cost = coming(() => import("../pages/cost.js"), "Cost");
+const Playground = coming(() => import("../pages/playground.js"), "Playground");
+const Setup = coming(() => import("../pages/setup.js"), "Setup");
+const Audit = coming(() => import("../pages/audit.js"), "Audit");
+const Settings = coming(() => import("../pages/settings.js"), "Settings");
+const Start = coming(() => import("../pages/start.js"), "Start");
+const Resources = coming(() => import("../pages/resources.js"), "Resources");
 
 const NAVIGATION = [
   ["Observe", [["overview", "Overview", "overview", Overview, "status:read"], ["requests", "Requests", "requests", Requests, "requests:read"], ["sessions", "Sessions", "session", Sessions, "requests:read"]]],
@@ -42,6 +60,13 @@ const offered = () => NAVIGATION.map(([title, entries]) => [title, entries.filte
 const PAGES = { account: Account, ...Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , page]) => [name, page]))) };
 const NEEDS = Object.fromEntries(NAVIGATION.flatMap(([, entries]) => entries.map(([name, , , , needs]) => [name, needs])));
 const STATUS_MS = 10_000;
+/** What one looks at comes first; the rest is there soon after, also when nobody answers any more. */
+const QUIET_MS = 1_000;
+
+async function loadRest() {
+  await new Promise((done) => setTimeout(done, QUIET_MS));
+  for (const page of Object.values(PAGES)) await page.load();
+}
 
 export function Shell() {
   const [menu, setMenu] = useState(false);
@@ -49,6 +74,7 @@ export function Shell() {
   const status = useLoad("status", () => (may("status:read") ? get("/admin/status") : null), STATUS_MS);
   useEffect(() => void (writes.value && status.reload()), [writes.value]);
   useEffect(() => listen(() => setHelp(true)), []);
+  useEffect(() => void loadRest(), []);
   const { page, parts } = place.value;
   useEffect(() => {
     setMenu(false);
@@ -64,7 +90,7 @@ export function Shell() {
     <a class="button skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>Skip to the page</a>
     ${menu && html`<div class="menu-veil" onClick=${() => setMenu(false)}></div>`}
     <aside class="side ${menu ? "shown" : ""}">
-      <a class="brand" href=${link("overview")}><img src="/ui/style/icon.svg" alt="" />Gateway</a>
+      <a class="brand" href=${link("overview")}><img src=${import.meta.resolve("../style/icon.svg")} alt="" />Gateway</a>
       ${offered().map(([title, entries]) => html`<nav class="nav" aria-label=${title}><h3>${title}</h3>
         ${entries.map(([name, text, icon]) => html`<a href=${link(name)} aria-current=${name === page ? "page" : undefined}><${Icon} name=${icon} />${text}</a>`)}
       </nav>`)}

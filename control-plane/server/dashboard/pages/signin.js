@@ -21,7 +21,7 @@ function Door({ title, about, verb, act, foot, children }) {
     }
   };
   return html`<main class="sign"><form class="card" onSubmit=${submit}>
-    <div class="brand"><img src="/ui/style/icon.svg" alt="" />Gateway</div>
+    <div class="brand"><img src=${import.meta.resolve("../style/icon.svg")} alt="" />Gateway</div>
     <div><h1>${title}</h1><p class="quiet note">${about}</p></div>
     <${Wrong} error=${state.error} />
     ${children}

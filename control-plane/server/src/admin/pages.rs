@@ -23,8 +23,11 @@ pub(crate) async fn dashboard(State(app): State<Arc<App>>, request: Request) -> 
     dashboard::page(app.public_url.get().map(String::as_str), host, request.headers())
 }
 
-pub(crate) async fn asset(Path((folder, file)): Path<(String, String)>, headers: HeaderMap) -> Response {
-    let asset = dashboard::asset(&folder, &file, &headers);
+pub(crate) async fn asset(
+    Path((version, folder, file)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let asset = dashboard::asset(&version, &folder, &file, &headers);
     asset.unwrap_or_else(|| ApiError::not_found("the dashboard has no such file; load it anew").into_response())
 }
 

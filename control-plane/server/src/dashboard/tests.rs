@@ -48,13 +48,17 @@ fn dashboard_makes_no_external_request() {
         }
     }
     let index = text(&FILES[0]);
-    for file in FILES.iter().filter(|file| file.path.ends_with(".js")) {
-        assert!(
-            index.contains(&format!("=\"/ui/{}\"", file.path)),
-            "{} is loaded with the page, not after it",
-            file.path
-        );
+    let begins = FILES
+        .iter()
+        .filter(|file| file.path.ends_with(".js") && index.contains(&format!("/ui/{VERSION}/{}\"", file.path)));
+    // With the page, not one after the other: all that the first one needs.
+    let begins: BTreeSet<&str> = begins.map(|file| file.path).collect();
+    for file in begins.iter().filter_map(|path| FILES.iter().find(|file| file.path == *path)) {
+        for path in imports(file) {
+            assert!(begins.contains(path.as_str()), "{} needs {path}, which comes after it", file.path);
+        }
     }
+    assert!(begins.contains("pages/overview.js"));
     for inline in ["<style", "style=", "onclick", "onload", "<script>"] {
         assert!(!index.contains(inline), "the policy forbids `{inline}` in the page");
     }
@@ -74,25 +78,32 @@ fn the_table_has_every_file_and_every_import_leads_to_one() {
     let listed: BTreeSet<String> = FILES.iter().map(|file| file.path.to_owned()).collect();
     assert_eq!(found, listed);
     for file in FILES.iter().filter(|file| file.path.ends_with(".js")) {
-        // At the head of a file; further down it is a recipe for somebody else's.
-        let head = text(file)
-            .lines()
-            .take_while(|line| line.is_empty() || line.starts_with("//") || line.starts_with("import "));
-        for import in head.filter_map(|line| line.split("from \"").nth(1)?.split('"').next()) {
-            let folder = Path::new(file.path).parent().expect("all are in folders");
-            let mut path: Vec<&str> = folder.iter().filter_map(|part| part.to_str()).collect();
-            for part in import.split('/') {
-                match part {
-                    "." => {}
-                    ".." => drop(path.pop()),
-                    name => path.push(name),
-                }
-            }
-            let path = path.join("/");
-            let named = import.starts_with('.') && listed.contains(&path);
-            assert!(named, "{} imports `{import}`, which is not there", file.path);
+        let later = text(file).split("import(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        for path in imports(file).into_iter().chain(later.map(|import| path(file, import))) {
+            assert!(listed.contains(&path), "{} imports {path}, which is not there", file.path);
         }
     }
+}
+
+/// What stands at the head of a file; further down it is a recipe for somebody else's.
+fn imports(file: &File) -> Vec<String> {
+    let head =
+        text(file).lines().take_while(|line| line.is_empty() || line.starts_with("//") || line.starts_with("import "));
+    head.filter_map(|line| Some(path(file, line.split("from \"").nth(1)?.split('"').next()?))).collect()
+}
+
+fn path(file: &File, import: &str) -> String {
+    assert!(import.starts_with('.'), "{} imports `{import}`, which is not ours", file.path);
+    let folder = Path::new(file.path).parent().expect("all are in folders");
+    let mut path: Vec<&str> = folder.iter().filter_map(|part| part.to_str()).collect();
+    for part in import.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(path.pop()),
+            name => path.push(name),
+        }
+    }
+    path.join("/")
 }
 
 #[test]
@@ -117,6 +128,8 @@ fn every_library_comes_with_its_licence() {
 
 #[test]
 fn a_file_that_is_known_is_not_sent_again() {
+    let version = FILES_VERSION.as_str();
+    let asset = |folder, file, asked: &HeaderMap| asset(version, folder, file, asked);
     let first = asset("app", "main.js", &HeaderMap::new()).expect("there");
     assert_eq!(first.headers()[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
     let asked = HeaderMap::from_iter([(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone())]);
@@ -124,4 +137,16 @@ fn a_file_that_is_known_is_not_sent_again() {
     for (folder, file) in [("app", "../../Cargo.toml"), ("..", "Cargo.toml"), ("app", "none.js"), ("", "index.html")] {
         assert!(asset(folder, file, &HeaderMap::new()).is_none(), "{folder}/{file}");
     }
+}
+
+/// A page names the files of its version, which a browser need not ask for again; what a page from before asks for is there too.
+#[test]
+fn a_version_of_the_files_is_kept_for_good() {
+    let index = text(&FILES[0]);
+    assert_eq!(index.matches("\"/ui/").count(), index.matches("\"/ui/{version}/").count());
+    let of = |version: &str| {
+        asset(version, "app", "main.js", &HeaderMap::new()).expect("there").headers()[header::CACHE_CONTROL].clone()
+    };
+    assert_eq!(of("of-before"), ASKED);
+    assert_eq!(of(&FILES_VERSION), if cfg!(debug_assertions) { ASKED } else { KEPT });
 }

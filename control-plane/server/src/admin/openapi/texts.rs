@@ -84,7 +84,7 @@ pub(super) fn texts() -> impl Iterator<Item = &'static Text> {
 
 const TEXTS: &[Text] = &[
     text("GET", "/", "adminDashboard", PAGES, "The dashboard").answers(&[raw("text/html")]),
-    text("GET", "/ui/{folder}/{file}", "adminDashboardFile", PAGES, "What the dashboard is made of")
+    text("GET", "/ui/{version}/{folder}/{file}", "adminDashboardFile", PAGES, "What the dashboard is made of")
         .answers(&[raw("text/plain"), NO_FILE]),
     text("GET", "/docs", "adminDocs", PAGES, "This reference as a page").answers(&[raw("text/html")]),
     text("GET", "/docs/style.css", "adminDocsStyle", PAGES, "How the page looks").answers(&[raw("text/css")]),

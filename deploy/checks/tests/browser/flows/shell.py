@@ -31,7 +31,7 @@ YAML = (
 
 def yaml(page):
     script = """(async (texts) => {
-      const { read, write } = await import('/ui/app/yaml.js');
+      const { read, write } = await import(new URL('yaml.js', document.querySelector('script[type=module]').src));
       return JSON.stringify(texts.map((text) => {
         try { const value = read(text); return [value, read(write(value))]; } catch (error) { return error.message; }
       }));
