@@ -217,7 +217,11 @@ async fn savings_are_listed_by_request_and_by_day() {
     let after = page["next"].as_str().unwrap();
     let rest = world.get(&format!("/v1/management/savings?after={after}")).await.expect(200);
     let ids: Vec<&Value> = rest["data"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
-    assert_eq!((ids, &rest["next"]), (vec!["r1"], &Value::Null), "without a baseline there is nothing to tell: {rest}");
+    assert_eq!(
+        (ids, &rest["next"]),
+        (vec![&json!("r1")], &Value::Null),
+        "without a baseline there is nothing to tell: {rest}"
+    );
 
     let one = world.get("/v1/management/savings/r1").await.expect(200);
     assert_eq!((&one["saved_usd"], &one["cost_nano_usd"]), (&json!("0.5"), &json!(1_000_000_000)));

@@ -8,18 +8,18 @@ use gateway_fake::reply::openai;
 use gateway_fake::{PATIENCE, Script, Upstream};
 use gateway_proxy::config::{Drain, Options, Source};
 use gateway_proxy::{Node, start};
-use gateway_wire::v1::{Class, IngestAck, Item, UsageEvent};
+use gateway_wire::v1::{Class, IngestAck, Item, Status, UsageEvent};
 use serde_json::{Value, json};
 
 use crate::control::{Control, Stream, document, identity};
-use crate::gateway::{Answer, KEY, client, read};
+use crate::gateway::{Answer, KEY, client, read, within};
 
 /// A cheap provider and one at twice its price, models on both, and one model whose first target has no price.
 fn topology(cheap: &Upstream, dear: &Upstream) -> Vec<Item> {
     let provider = |name: &str, upstream: &Upstream| {
         let url = format!("{}/v1", upstream.url());
-        let provider =
-            json!({"name": name, "kind": "openai-compatible", "base_url": url, "allow_private_networks": true});
+        let provider = json!({"name": name, "kind": "openai-compatible", "base_url": url, "allow_private_networks": true,
+            "breaker": {"enabled": false}});
         document("provider", name, &provider)
     };
     let price = |provider: &str, input: u32| {
@@ -34,7 +34,7 @@ fn topology(cheap: &Upstream, dear: &Upstream) -> Vec<Item> {
         model.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
         document("model", name, &model)
     };
-    let trial = json!({"experiment": {"name": "x", "variants": [{"name": "t", "model": "only-b"}]}});
+    let trial = json!({"experiment": {"name": "x", "variants": [{"name": "control", "weight": 0}, {"name": "t", "model": "only-b"}]}});
     vec![
         provider("a", cheap),
         provider("b", dear),
@@ -61,9 +61,13 @@ async fn node(topology: &[Item], dir: &Path) -> (Node, Control, Stream) {
         ..Options::new(Source::Fleet(control.endpoint()))
     };
     let feed = async {
-        let (stream, _) = control.stream().await;
+        let (mut stream, _) = control.stream().await;
         stream.snapshot(Class::Topology, 1, topology).await;
         stream.snapshot(Class::Identity, 1, &identity(KEY)).await;
+        for _ in 0..2 {
+            let ack = stream.ack().await;
+            assert_eq!((ack.status(), ack.revision), (Status::Applied, 1), "{ack:?}");
+        }
         stream
     };
     let (node, stream) = tokio::join!(start(options), feed);
@@ -81,7 +85,7 @@ const CHEAP: i64 = 7 * 1_000_000 + 2 * 2_000_000;
 const DEAR: i64 = 2 * CHEAP;
 
 async fn ask(node: &Node, model: &str, stream: bool) -> Answer {
-    let question = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hello"}]});
+    let question = json!({"model": model, "stream": stream, "messages": [{"role": "user", "content": model}]});
     let url = format!("http://{}/v1/chat/completions", node.addr());
     let answer = read(client().post(url).bearer_auth(KEY).json(&question)).await;
     assert_eq!(answer.status, 200, "{model}: {}", answer.text);
@@ -101,10 +105,16 @@ async fn reported(control: &mut Control, n_all: usize) -> BTreeMap<String, Usage
     events
 }
 
-fn receipts(dir: &Path) -> BTreeMap<String, Value> {
-    let text = std::fs::read_to_string(dir.join("receipts.jsonl")).expect("a chain");
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["receipt"].take());
-    lines.map(|receipt| (receipt["id"].as_str().expect("an id").to_owned(), receipt)).collect()
+/// By request, once there are so many: they are written after what is charged.
+async fn receipts(dir: &Path, n_all: usize) -> BTreeMap<String, Value> {
+    within("the receipts", || async {
+        let text = std::fs::read_to_string(dir.join("receipts.jsonl")).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let receipts = lines.map(|mut line| line["receipt"].take());
+        let by_id = receipts.filter_map(|receipt| Some((receipt["id"].as_str()?.to_owned(), receipt)));
+        Some(by_id.collect::<BTreeMap<_, _>>()).filter(|all| all.len() == n_all)
+    })
+    .await
 }
 
 fn id(answer: &Answer) -> String {
@@ -139,7 +149,7 @@ async fn a_request_is_held_against_the_first_target_of_its_model() {
         expected.push((model, id(&ask(&node, model, false).await), cost, baseline));
     }
     let events = reported(&mut control, expected.len()).await;
-    let receipts = receipts(dir.path());
+    let receipts = receipts(dir.path(), expected.len()).await;
     for (model, id, cost, baseline) in expected {
         let event = &events[&id];
         assert!(event.priced, "{model}: {event:?}");
@@ -159,7 +169,7 @@ async fn a_fallback_to_a_dearer_target_saves_less_than_nothing() {
     let (node, mut control, _stream) = node(&topology(&cheap, &dear), dir.path()).await;
     let ids = [id(&ask(&node, "both", false).await), id(&ask(&node, "both", false).await)];
     let events = reported(&mut control, 2).await;
-    let receipts = receipts(dir.path());
+    let receipts = receipts(dir.path(), 2).await;
     // The second is out of the cache, and is not worth more for having been made by a dear one.
     for (id, cost, saved) in [(&ids[0], DEAR, CHEAP - DEAR), (&ids[1], 0, CHEAP)] {
         let event = &events[id];
@@ -182,7 +192,7 @@ async fn an_attempt_that_lost_would_not_have_been_made_and_halves_are_held_again
     dear.push(Script::sse(&openai::stream("up", "three", 11)));
     let halves = id(&ask(&node, "goes-on", true).await);
     let events = reported(&mut control, 4).await;
-    let receipts = receipts(dir.path());
+    let receipts = receipts(dir.path(), 2).await;
     let of =
         |id: &str| events.iter().filter(|(one, _)| one.starts_with(id)).map(|(_, event)| event).collect::<Vec<_>>();
     let (own, lost) = (&events[&beside], &events[&format!("{beside}-1")]);
