@@ -304,6 +304,7 @@ async fn usage_is_listed_and_summed_up() {
         units: Units { searches: number, ..Units::default() },
         settled_by: "exact".to_owned(),
         cost_nano_usd: 5,
+        baseline_nano_usd: (number != 2).then_some(7),
         priced: number != 3,
         status: 200,
         tags: r#"["a"]"#.to_owned(),
@@ -315,7 +316,7 @@ async fn usage_is_listed_and_summed_up() {
     let list = world.get("/admin/usage?limit=1").await.expect(200);
     let expected = json!({
         "id": "r3", "node_id": "node_1", "started_unix_ms": 1_800_000_000_000_i64, "key_id": "vk_gone", "model": "m", "provider": "p",
-        "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "priced": false, "price": "", "tier": "", "status": 200,
+        "upstream_model": "", "route": "", "settled_by": "exact", "cost_nano_usd": 5, "baseline_nano_usd": 7, "priced": false, "price": "", "tier": "", "status": 200,
         "topology_revision": 0, "tags": ["a"], "user": "", "team": "", "organization": "",
         "tokens": {"input": 3, "cache_read": 0, "cache_write": 0, "cache_write_1h": 0, "output": 1, "reasoning": 0, "input_audio": 0, "output_audio": 0,
             "input_image": 0, "output_image": 0},
