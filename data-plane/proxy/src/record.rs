@@ -29,7 +29,7 @@ use gateway_engine::snapshot::Target;
 use gateway_engine::tenants::{Standing, Tenant};
 use gateway_ir::failure::{Code, Failure};
 use gateway_ir::legal::Breach;
-use gateway_ir::usage::{Units, Usage};
+use gateway_ir::usage::{Tier, Units, Usage};
 use gateway_model::access::RevokeMode;
 use gateway_wire::v1;
 
@@ -79,6 +79,8 @@ pub(crate) struct Entry {
     /// At its provider, where that has only so many.
     slot: Option<Slot>,
     usage: Option<(Usage, v1::SettledBy)>,
+    /// What the head of the reply says of where it was served, for usage that says nothing of it.
+    tier: Tier,
     /// What the request says by itself of what is charged by something else than tokens.
     units: Units,
     /// For an estimate where the upstream said nothing.
@@ -127,10 +129,10 @@ impl Record {
             bill_there: Bill::default(),
             due: u64::MAX,
             growing: None,
+            set_aside: SetAside::default(),
             charged_beside: 0,
             baseline: Baseline::default(),
             admitted: false,
-            set_aside: SetAside::default(),
             is_free: false,
             flags_unpriced: false,
             revoke_mode: None,
@@ -143,6 +145,7 @@ impl Record {
             span: None,
             earlier: None,
             usage: None,
+            tier: Tier::default(),
             units: Units::None,
             n_input_bytes: 0,
             n_input: None,
@@ -301,10 +304,10 @@ impl Record {
     /// The places at the target that answers, and who was passed over before.
     pub(crate) fn seated(&mut self, mut seat: Seat, slot: Option<Slot>, skipped: &[(Arc<Target>, Skip)]) {
         self.pays_there(seat.take_bill());
+        self.set_aside.clear();
         self.seat = Some(seat);
         self.slot = slot;
         self.passed_over(skipped);
-        self.set_aside.clear();
     }
 
     /// Whether it went where requests that belong with it always go; `None` where there is no such place.

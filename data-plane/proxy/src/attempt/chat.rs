@@ -11,7 +11,8 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::beginning::Probe;
-use super::reading::{Reading, is_json, must_be_stream, no_such_operation, refusal};
+use super::course::{Head, Told};
+use super::reading::{Reading, is_json, must_be_stream, no_such_operation, refusal, tier};
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Sent};
 use crate::clock;
 use crate::upstream::{UpstreamBody, demo_answer};
@@ -27,7 +28,7 @@ impl Outbound<'_> {
         policy: &Policy,
         deadline: Instant,
         request_id: &str,
-    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+    ) -> Told {
         if !target.provider.converses() {
             return Err(no_such_operation("conversations", target));
         }
@@ -41,10 +42,11 @@ impl Outbound<'_> {
             self.send(target, self.request(target, uri, body, headers), policy, deadline).await?
         };
         let status = response.status().as_u16();
+        let head = Head { status, tier: tier(dialect.id(), response.headers()) };
         let reading = Reading { target, dialect, by_tool, idle: policy.idle, deadline };
         let answer = self.read((lane, upstream_streams), reading, policy.idle_reasoning, response).await;
         let answer = answer.map_err(|failure| Box::new(failure.said_with(status)))?;
-        Ok((answer, status, dropped))
+        Ok((answer, head, dropped))
     }
 
     /// What has come so far; `streams` where a stream was asked for.

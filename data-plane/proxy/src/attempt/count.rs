@@ -13,6 +13,7 @@ use gateway_ir::facts::Rewrite;
 use gateway_ir::failure::Failure;
 use tokio::time::Instant;
 
+use super::course::Told;
 use super::reading::{MAX_ERROR_BODY, Reading, refusal};
 use super::{Answer, Outbound, Sent};
 use crate::body::Pieces;
@@ -22,16 +23,11 @@ use crate::ingress;
 
 impl Outbound<'_> {
     /// One target's number. An estimate costs no call; it is as good from one target as from another.
-    pub(super) async fn count(
-        &mut self,
-        target: &Arc<Target>,
-        policy: &Policy,
-        deadline: Instant,
-    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+    pub(super) async fn count(&mut self, target: &Arc<Target>, policy: &Policy, deadline: Instant) -> Told {
         let client = ingress::counted(self.inbound.id());
         let Some((dialect, uri)) = target.provider.endpoint.count_uri(&target.model) else {
             let bytes = client.encode_counted(count::prompt(self.counted()?, target.tokenizer, rand::random()));
-            return Ok((Answer::Counted { bytes, is_exact: false }, 200, Vec::new()));
+            return Ok((Answer::Counted { bytes, is_exact: false }, 200.into(), Vec::new()));
         };
         let counter = registry::counter(dialect).expect("endpoints name only dialects whose upstreams count");
         let passes = self.count_passes(dialect, target);
@@ -52,7 +48,7 @@ impl Outbound<'_> {
         });
         let (bytes, n_tokens) = counted.map_err(|failure| Box::new(failure.said_with(status)))?;
         let bytes = if passes { bytes } else { client.encode_counted(n_tokens) };
-        Ok((Answer::Counted { bytes, is_exact: true }, status, dropped))
+        Ok((Answer::Counted { bytes, is_exact: true }, status.into(), dropped))
     }
 
     /// Bytes pass on the same terms as in [`super::Lane::choose`].

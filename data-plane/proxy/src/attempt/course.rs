@@ -10,6 +10,7 @@ use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing::{self, Choice, Plan, Shape};
 use gateway_engine::snapshot::{Policy, Target};
 use gateway_ir::failure::{Code, Failure};
+use gateway_ir::usage::Tier;
 use tokio::time::Instant;
 
 use super::place::{no_place, place};
@@ -18,8 +19,16 @@ use crate::ingress::Errand;
 use crate::record::Record;
 use crate::relay::Bounds;
 
-/// An answer with its status, and what its target could not be told.
-pub(super) type Told = Result<(Answer, u16, Vec<String>), Box<Failure>>;
+/// An answer with what its head says, and what its target could not be told.
+pub(super) type Told = Result<(Answer, Head, Vec<String>), Box<Failure>>;
+
+/// What is of interest in the head of an answer.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) status: u16,
+    /// Where the body need not say in which it was served.
+    pub(super) tier: Tier,
+}
 
 /// How far a request has come with its targets.
 pub(super) struct Course<'a> {
@@ -86,9 +95,9 @@ impl Outbound<'_> {
             };
             let now = std::time::Instant::now();
             let failure = match answered {
-                Ok((answer, status, dropped)) => {
-                    asked.answered(status, self.stream, now, record);
-                    return Ok(asked.with(answer, status, dropped, course, record));
+                Ok((answer, head, dropped)) => {
+                    asked.answered(head, self.stream, now, record);
+                    return Ok(asked.with(answer, head.status, dropped, course, record));
                 }
                 Err(failure) => failure,
             };
@@ -201,11 +210,20 @@ impl Course<'_> {
     }
 }
 
+// === impl Head ===
+
+impl From<u16> for Head {
+    fn from(status: u16) -> Self {
+        Self { status, tier: Tier::default() }
+    }
+}
+
 // === impl Asked ===
 
 impl Asked {
-    fn answered(&mut self, status: u16, is_stream: bool, now: std::time::Instant, record: &mut Record) {
-        record.attempt_ended((self.number, &self.target), status, None);
+    fn answered(&mut self, head: Head, is_stream: bool, now: std::time::Instant, record: &mut Record) {
+        record.attempt_ended((self.number, &self.target), head.status, None);
+        record.served_in(head.tier);
         match is_stream {
             true => self.seat.begun(now),
             false => self.seat.answered(now),

@@ -6,10 +6,12 @@ use bytes::Bytes;
 use gateway_dialects::dialect::{Dialect, StreamDecoder};
 use gateway_dialects::fitting::answer_tool::{Unwrapping, UnwrappingDecoder};
 use gateway_engine::snapshot::Target;
+use gateway_ir::dialect;
 use gateway_ir::event::Event;
 use gateway_ir::failure::{Code, Failure, Retry};
 use gateway_ir::fold::{Fold, Reply};
 use gateway_ir::legal::{Legality, Verdict};
+use gateway_ir::usage::Tier;
 use http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, Response};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -152,6 +154,12 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
+/// The service tier that the Gemini API tells in the head, by the words `standard`, `flex` and `priority`.
+pub(super) fn tier(dialect: dialect::Dialect, headers: &HeaderMap) -> Tier {
+    let told = || headers.get("x-gemini-service-tier")?.to_str().ok().map(Tier::parse);
+    if dialect == dialect::Dialect::GeminiGenerate { told().unwrap_or_default() } else { Tier::default() }
 }
 
 /// An HTML page with status 200 (a login, a proxy's error) is no answer. A missing type is taken for a stream.

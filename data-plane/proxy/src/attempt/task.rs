@@ -19,6 +19,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
+use super::course::Told;
 use super::reading::{Reading, no_such_operation, refusal};
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound};
 use crate::body::{Pieces, RequestBody, Upload};
@@ -71,7 +72,7 @@ impl Outbound<'_> {
         policy: &Policy,
         deadline: Instant,
         request_id: &str,
-    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+    ) -> Told {
         let Some(operation) = target.provider.endpoint.task(form.task(), &target.model) else {
             return Err(no_such_operation(form.task().name(), target));
         };
@@ -85,7 +86,7 @@ impl Outbound<'_> {
         }
     }
 
-    async fn passed(&mut self, form: Form, calls: &Calls<'_>) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+    async fn passed(&mut self, form: Form, calls: &Calls<'_>) -> Told {
         let (body, headers) = self.as_asked(calls.target);
         let is_gone = matches!(body, RequestBody::Upload(_));
         let said = self.call(calls, body, headers).await;
@@ -100,18 +101,22 @@ impl Outbound<'_> {
         let family = registry::family(form.task());
         // Sound goes on as it comes, and so do events.
         if kind.as_ref().is_some_and(|kind| !kind.as_bytes().starts_with(b"application/json")) {
-            return Ok((Answer::PassingMade { family, kind, head: Bytes::new(), body, n_read }, status, Vec::new()));
+            return Ok((
+                Answer::PassingMade { family, kind, head: Bytes::new(), body, n_read },
+                status.into(),
+                Vec::new(),
+            ));
         }
         let read = reading.collect(&mut body, MAX_HELD_REPLY).await;
         let (bytes, whole) = read.map_err(|failure| Box::new(failure.said_with(status)))?;
         if !whole {
-            return Ok((Answer::PassingMade { family, kind, head: bytes, body, n_read }, status, Vec::new()));
+            return Ok((Answer::PassingMade { family, kind, head: bytes, body, n_read }, status.into(), Vec::new()));
         }
         if json::scan_object(&bytes, |_| ()).is_err() {
             return Err(Box::new(reading.garbage("is not a JSON object").said_with(status)));
         }
         let usage = family.usage_of_reply(&bytes);
-        Ok((Answer::Made { bytes, usage, n_read }, status, Vec::new()))
+        Ok((Answer::Made { bytes, usage, n_read }, status.into(), Vec::new()))
     }
 
     /// The client's own body with the target's model, and headers that belong to it. The files of a form that is not all here go
@@ -126,12 +131,7 @@ impl Outbound<'_> {
         (body, headers)
     }
 
-    async fn translated(
-        &self,
-        asked: &dyn Asked,
-        calls: &Calls<'_>,
-        request_id: &str,
-    ) -> Result<(Answer, u16, Vec<String>), Box<Failure>> {
+    async fn translated(&self, asked: &dyn Asked, calls: &Calls<'_>, request_id: &str) -> Told {
         let Operation { form, at_once, .. } = *calls.operation;
         let upstream = Upstream { form, model: &calls.target.model, at_once };
         let mut encoded = asked.encode(&upstream)?;
@@ -147,7 +147,7 @@ impl Outbound<'_> {
         let context = Context { model: &self.facts.model, request_id, estimated };
         let answer = asked.answer(&upstream, &replies, &context);
         let answer = answer.map_err(|failure| Box::new(failure.said_with(200)))?;
-        Ok((Answer::Made { bytes: answer.bytes, usage: answer.usage, n_read }, 200, dropped))
+        Ok((Answer::Made { bytes: answer.bytes, usage: answer.usage, n_read }, 200.into(), dropped))
     }
 
     async fn whole_call(

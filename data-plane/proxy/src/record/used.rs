@@ -2,7 +2,7 @@
 //! charged.
 
 use gateway_engine::price;
-use gateway_ir::usage::{Units, Usage};
+use gateway_ir::usage::{Tier, Units, Usage};
 use gateway_wire::v1;
 
 use super::Record;
@@ -13,7 +13,16 @@ use super::written::{tokens, units};
 impl Record {
     pub(crate) fn used(&mut self, usage: Usage) {
         let units = usage.units.or(self.units);
-        self.usage = Some((Usage { units, ..usage }, v1::SettledBy::Exact));
+        self.usage = Some((Usage { units, tier: self.tier_of(&usage), ..usage }, v1::SettledBy::Exact));
+    }
+
+    /// The head of the reply that has come says this.
+    pub(crate) fn served_in(&mut self, tier: Tier) {
+        self.tier = tier;
+    }
+
+    fn tier_of(&self, usage: &Usage) -> Tier {
+        if usage.tier == Tier::default() { self.tier } else { usage.tier }
     }
 
     /// It is charged by something else than tokens; how much of it, as far as the request says. Said before it is admitted.
@@ -58,7 +67,7 @@ impl Record {
             }
             units => Usage::of_units(units),
         };
-        (usage, settled_by)
+        (Usage { tier: self.tier_of(&usage), ..usage }, settled_by)
     }
 
     /// Nothing if the upstream never answered.

@@ -83,6 +83,43 @@ async fn the_tier_of_the_reply_is_charged() {
     anthropic.stop().await;
 }
 
+/// Gemini tells it in the head of its reply; where the body says it as well, that counts.
+#[tokio::test]
+async fn the_tier_in_the_head_of_a_reply_is_charged() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start(&provider_at("gemini", &upstream.url(), "").replace("models:", PRICES)).await;
+    let reply = |said: Option<&str>| {
+        json!({"candidates": [{"content": {"parts": [{"text": "hi"}], "role": "model"}, "index": 0, "finishReason": "STOP"}],
+            "modelVersion": "own-name", "responseId": "x", "usageMetadata": {"promptTokenCount": 100,
+            "candidatesTokenCount": 10, "totalTokenCount": 110, "serviceTier": said}})
+    };
+    let script = |kind: &str, tier: &str, body: String| {
+        Script::new().head(200, &[("content-type", kind), ("x-gemini-service-tier", tier)]).write(body).close()
+    };
+    let whole = |tier: &str, said| script("application/json", tier, reply(said).to_string());
+    let streamed = |tier: &str| script("text/event-stream", tier, format!("data: {}\r\n\r\n", reply(None)));
+    let native = json!({"contents": [{"role": "user", "parts": [{"text": "hello"}]}]});
+    for (at, (said, tier, cost)) in COSTS.into_iter().enumerate() {
+        for (path, question, script) in [
+            ("/v1beta/models/m:generateContent", &native, whole(said, None)),
+            ("/v1beta/models/m:streamGenerateContent?alt=sse", &native, streamed(said)),
+            ("/v1/chat/completions", &question(false), whole(said, None)),
+            ("/v1/chat/completions", &question(true), streamed(said)),
+        ] {
+            upstream.push(script);
+            let answer = read(gateway.post(path, question)).await;
+            assert_eq!(answer.status, 200, "{path} {said}: {}", answer.text);
+        }
+        for record in gateway.records(4 * (at + 1)).await.iter().skip(4 * at) {
+            assert_eq!((&record["tier"], &record["cost_nano_usd"]), (&json!(tier), &json!(cost)), "{said}: {record}");
+        }
+    }
+    upstream.push(whole("priority", Some("flex")));
+    assert_eq!(read(gateway.post("/v1beta/models/m:generateContent", &native)).await.status, 200);
+    assert_eq!(gateway.records(4 * COSTS.len() + 1).await.last().expect("a record")["tier"], "flex");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn what_nobody_has_a_price_for_is_flagged_where_that_is_wanted() {
     let upstream = Upstream::start().await;
