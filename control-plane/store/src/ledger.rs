@@ -75,13 +75,16 @@ struct Locked {
     granted: i64,
     returned: i64,
     settled: i64,
+    /// Of what was granted: what the boot is not known to have heard of.
+    unheard: i64,
 }
 
 // === impl Store ===
 
 impl Store {
     /// Books what a boot gives back, and answers what it asks for, in the order of `asks`. What it had before comes again where it
-    /// has not arrived.
+    /// has not arrived; of other windows it never will, and that is free again. A boot that tells of a budget tells all that it has of it,
+    /// and has heard all answers to what it said before that it ever will.
     pub async fn grant(&self, holder: Holder<'_>, told: &[Account], asks: &[Ask]) -> Result<Vec<Granted>, Error> {
         let mut leases = vec![Granted::default(); asks.len()];
         let mut order: Vec<&str> = told.iter().map(|account| account.budget.as_str()).collect();
@@ -92,12 +95,18 @@ impl Store {
             return Ok(leases);
         }
         let mut tx = self.db.begin().await?;
+        let unheard = unheard(&mut tx, holder).await?;
         for budget in order {
             lock_head(&mut tx, budget, holder.at_ms).await?;
             let mut told: Vec<_> = told.iter().filter(|account| account.budget == budget).collect();
             told.sort_unstable_by_key(|account| account.start_ms);
-            for account in told {
+            for account in &told {
                 hear(&mut tx, holder, account).await?;
+            }
+            let is_answered = |start_ms| asks.iter().any(|ask| ask.budget == budget && ask.start_ms == start_ms);
+            let unheard = unheard.iter().filter(|(of, _)| !told.is_empty() && *of == key(budget));
+            for (_, start_ms) in unheard.filter(|(_, start_ms)| !is_answered(*start_ms)) {
+                take_back(&mut tx, holder, budget, *start_ms).await?;
             }
             for (lease, ask) in leases.iter_mut().zip(asks).filter(|(_, ask)| ask.budget == budget) {
                 *lease = answer(&mut tx, holder, ask).await?;
@@ -127,8 +136,36 @@ async fn hear(connection: &mut AnyConnection, holder: Holder<'_>, account: &Acco
     // A ledger that was restored knows less than the node has.
     let granted = locked.granted.max(account.granted);
     let returned = locked.returned.max(account.returned);
-    let next = Locked { granted: granted.max(returned.saturating_add(locked.settled)), returned, ..locked };
-    if (next.granted, next.returned) != (locked.granted, locked.returned) {
+    let unheard = locked.unheard.min(locked.granted.saturating_sub(account.granted).max(0));
+    let next = Locked { granted: granted.max(returned.saturating_add(locked.settled)), returned, unheard, ..locked };
+    if (next.granted, next.returned, next.unheard) != (locked.granted, locked.returned, locked.unheard) {
+        next.write(connection, holder, budget, start_ms, &locked).await?;
+    }
+    Ok(())
+}
+
+/// Budgets, as they are called here, and windows in which the boot may not have heard of all that it was granted. Most have but the one
+/// that was granted last.
+async fn unheard(connection: &mut AnyConnection, holder: Holder<'_>) -> Result<Vec<(String, i64)>, Error> {
+    let rows = sqlx::query(
+        "SELECT budget, start_ms FROM budget_lease WHERE node_id = $1 AND boot_id = $2 AND unheard > 0 \
+         ORDER BY budget, start_ms",
+    );
+    let rows = rows.bind(holder.node).bind(holder.boot).fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get("budget")?, row.try_get("start_ms")?))).collect()
+}
+
+/// An answer never came, and does not come again. What was spent beyond what was heard of stays granted.
+async fn take_back(
+    connection: &mut AnyConnection,
+    holder: Holder<'_>,
+    budget: &str,
+    start_ms: i64,
+) -> Result<(), Error> {
+    let locked = Locked::read(connection, holder, budget, start_ms).await?;
+    let granted = locked.granted.saturating_sub(locked.unheard.min(locked.held()));
+    if locked.unheard > 0 {
+        let next = Locked { granted, unheard: 0, ..locked };
         next.write(connection, holder, budget, start_ms, &locked).await?;
     }
     Ok(())
@@ -153,7 +190,8 @@ async fn answer(connection: &mut AnyConnection, holder: Holder<'_>, ask: &Ask) -
     let is_granted = more > 0 && let_out(connection, ask, more).await?;
     let granted = if is_granted { locked.granted.saturating_add(more) } else { locked.granted };
     if is_granted {
-        Locked { granted, ..locked }.write_lease(connection, holder, &ask.budget, ask.start_ms).await?;
+        let unheard = locked.unheard.saturating_add(more);
+        Locked { granted, unheard, ..locked }.write_lease(connection, holder, &ask.budget, ask.start_ms).await?;
     }
     let oldest_ms = oldest.into_iter().chain(here).min();
     Ok(Granted { granted, is_short: wish.needs > 0 && !is_granted, oldest_ms })
@@ -186,15 +224,15 @@ impl Locked {
         );
         let window = window.bind(key(budget)).bind(start_ms).fetch_one(&mut *connection).await?;
         let lease = sqlx::query(
-            "SELECT granted, returned, settled FROM budget_lease \
+            "SELECT granted, returned, settled, unheard FROM budget_lease \
              WHERE budget = $1 AND start_ms = $2 AND node_id = $3 AND boot_id = $4",
         );
         let lease = lease.bind(key(budget)).bind(start_ms).bind(holder.node).bind(holder.boot);
-        let (mut granted, mut returned, mut settled) = (0, 0, 0);
-        if let Some(row) = lease.fetch_optional(&mut *connection).await? {
-            (granted, returned, settled) = (row.try_get("granted")?, row.try_get("returned")?, row.try_get("settled")?);
-        }
-        Ok(Self { spent: window.try_get("spent")?, leased: window.try_get("leased")?, granted, returned, settled })
+        let (spent, leased) = (window.try_get("spent")?, window.try_get("leased")?);
+        let none = Self { spent, leased, granted: 0, returned: 0, settled: 0, unheard: 0 };
+        let Some(row) = lease.fetch_optional(&mut *connection).await? else { return Ok(none) };
+        let (granted, returned) = (row.try_get("granted")?, row.try_get("returned")?);
+        Ok(Self { granted, returned, settled: row.try_get("settled")?, unheard: row.try_get("unheard")?, ..none })
     }
 
     /// What the boot may still spend.
@@ -229,9 +267,10 @@ impl Locked {
         start_ms: i64,
     ) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO budget_lease (budget, start_ms, node_id, boot_id, granted, returned, settled) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (budget, start_ms, node_id, boot_id) DO UPDATE \
-             SET granted = excluded.granted, returned = excluded.returned, settled = excluded.settled",
+            "INSERT INTO budget_lease (budget, start_ms, node_id, boot_id, granted, returned, settled, unheard) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (budget, start_ms, node_id, boot_id) DO UPDATE \
+             SET granted = excluded.granted, returned = excluded.returned, settled = excluded.settled, \
+             unheard = excluded.unheard",
         )
         .bind(key(budget))
         .bind(start_ms)
@@ -240,6 +279,7 @@ impl Locked {
         .bind(self.granted)
         .bind(self.returned)
         .bind(self.settled)
+        .bind(self.unheard)
         .execute(connection)
         .await?;
         Ok(())

@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
         postgres: include_str!("../../../migrations/0017_log_session.postgres.sql"),
     },
     Step::of_both(include_str!("../../../migrations/0018_saved.sql")),
+    Step::of_both(include_str!("../../../migrations/0019_unheard.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

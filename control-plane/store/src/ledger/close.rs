@@ -36,7 +36,7 @@ impl Store {
         for (budget, start_ms) in places {
             lock_head(&mut tx, &budget, holder.at_ms).await?;
             let locked = Locked::read(&mut tx, holder, &budget, start_ms).await?;
-            let closed = Locked { returned: locked.granted.saturating_sub(locked.settled), ..locked };
+            let closed = Locked { returned: locked.granted.saturating_sub(locked.settled), unheard: 0, ..locked };
             n_freed = n_freed.saturating_add(locked.held());
             closed.write(&mut tx, holder, &budget, start_ms, &locked).await?;
         }

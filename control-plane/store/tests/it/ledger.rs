@@ -120,6 +120,36 @@ pub(crate) async fn windows_that_count_share_one_amount(store: &Store) {
     check(store, 0, 60).await;
 }
 
+/// A lease that nobody has heard of is one that nobody spends: in its window it comes again, and when that is over it is free.
+pub(crate) async fn what_nobody_heard_of_a_window_that_is_over_is_free(store: &Store) {
+    // Among so many nodes each is granted what it needs.
+    let window = |start_ms, has, needs| Ask { start_ms, has, from_ms: start_ms, n_nodes: 1000, ..ask(1000, needs, 0) };
+    let tells = |start_ms, granted, returned| Account { start_ms, ..told(granted, returned) };
+    let says = async |told: &[Account], asks: &[Ask]| store.grant(holder("n", "b1"), told, asks).await.unwrap();
+    let leased = async |from_ms: i64| store.balance(BUDGET, from_ms).await.unwrap().leased;
+    assert_eq!(says(&[tells(100, 0, 0)], &[window(100, 0, 60)]).await[0].granted, 60);
+    assert_eq!(says(&[tells(100, 60, 0)], &[window(100, 60, 40)]).await[0].granted, 100, "which is lost on the way");
+    let again = says(&[tells(100, 60, 0)], &[window(100, 60, 30)]).await[0];
+    assert_eq!((again.granted, leased(0).await), (100, 100), "and comes again, lost once more");
+    // It has spent 75 meanwhile, of which some was an allowance, and one of its events is not delivered yet.
+    used(store, "b1", 1, 70).await;
+    says(&[tells(100, 60, 0), tells(200, 0, 0)], &[window(200, 0, 20)]).await;
+    assert_eq!((leased(100).await, leased(200).await), (20, 20), "nothing is held of the window that is over");
+    used(store, "b1", 2, 5).await;
+    check(store, 75, 20).await;
+    // The ledger's clock was ahead of the node's: it grants in a window that the node never gets to know.
+    says(&[tells(200, 20, 0)], &[window(300, 0, 10)]).await;
+    assert_eq!(leased(0).await, 30);
+    says(&[tells(200, 20, 5)], &[]).await;
+    check(store, 75, 15).await;
+    says(&[tells(400, 0, 0)], &[window(400, 0, 10)]).await;
+    check(store, 75, 25).await;
+    // Another boot's, and another budget's, are none of its affairs.
+    asked(store, "b2", window(500, 0, 10)).await;
+    says(&[tells(400, 10, 0)], &[]).await;
+    check(store, 75, 35).await;
+}
+
 pub(crate) async fn a_boot_that_is_over_gives_back_the_rest(store: &Store) {
     asked(store, "b1", ask(100, 60, 0)).await;
     used(store, "b1", 1, 25).await;

@@ -113,6 +113,7 @@ engines!(memory, file, postgres; {
         what_was_spent_beyond_a_lease_is_booked,
         what_a_revoked_node_holds_goes_back,
         windows_that_count_share_one_amount,
+        what_nobody_heard_of_a_window_that_is_over_is_free,
         a_boot_that_is_over_gives_back_the_rest,
         reseed_idempotent,
         clock_jumps,

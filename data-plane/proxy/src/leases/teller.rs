@@ -161,9 +161,13 @@ impl Teller {
         }
         for (purse, accounts) in self.told.drain(..) {
             purse.told(&accounts);
-            let is_told = self.active.get(purse.id()).is_some_and(|active| !active.is_due);
-            if is_told
-                && purse.is_idle()
+            let Some(active) = self.active.get_mut(purse.id()).filter(|active| !active.is_due && purse.is_idle())
+            else {
+                continue;
+            };
+            // What this answer has granted is told too: the ledger takes for unheard what it is not told of.
+            active.is_due = purse.accounts().last() != accounts.last();
+            if !active.is_due
                 && let Some(active) = self.active.remove(purse.id())
             {
                 self.kept.insert(purse.id().into(), active.purse);
