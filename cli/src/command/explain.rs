@@ -23,7 +23,8 @@ circuits and latencies are known at the nodes only and are not part of it.
 Examples:
   gatewayctl explain 01JD0Q6S0Z6QK1GZ0YV4M8T9XA
   gatewayctl explain --dry-run -d '{\"model\": \"auto\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}'
-  gatewayctl explain --dry-run -d request.json --header 'x-tenant: acme' --key search"
+  gatewayctl explain --dry-run -d request.json --header 'x-tenant: acme' --key search
+  gatewayctl explain --dry-run -d request.json --key 'jwt:id?team=search&user=ada' --token-model smart"
 )]
 pub(crate) struct Explain {
     /// Request id

@@ -62,7 +62,7 @@ pub const ALLOWED_IN_TESTS: &[(&str, &[&str])] = &[
     ("gateway-standalone", &["gateway-fake", "gateway-testing"]),
     ("gatewayctl", &["gateway-fake", "gateway-testing"]),
     ("gateway-sim", &["gateway-testing"]),
-    ("gateway-fleet-tests", &["gateway-testing"]),
+    ("gateway-fleet-tests", &["gateway-fake", "gateway-testing"]),
     ("gateway-checks", &["gateway-fake", "gateway-testing"]),
 ];
 

@@ -29,6 +29,9 @@ pub(super) struct Described {
     /// Name or id of the key that would send it [default: one that may use everything]
     #[arg(long, value_name = "KEY", requires = "dry_run")]
     key: Option<String>,
+    /// Public model that the token of a --key like `jwt:id?user=ada` allows; can be given several times
+    #[arg(long, value_name = "MODEL", requires = "key")]
+    token_model: Vec<String>,
 }
 
 pub(super) async fn run(client: &Client, described: &Described, format: Format) -> Result<Exit, Failure> {
@@ -39,12 +42,7 @@ pub(super) async fn run(client: &Client, described: &Described, format: Format) 
     };
     let body: Value = serde_json::from_str(&body)
         .map_err(|error| Failure::new(Exit::Usage, format!("{name} is not JSON: {error}")))?;
-    let headers: Map<String, Value> =
-        described.header.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let mut question = json!({"path": described.path, "headers": headers, "body": body});
-    if let Some(key) = &described.key {
-        question["key"] = json!(key);
-    }
+    let question = question(described, &body);
     let told = client.post(&path(&["explain"]), Some(&question)).await?;
     format.print(&told, |told| story(told, format.width()))?;
     if format.is_for_people() {
@@ -53,6 +51,19 @@ pub(super) async fn run(client: &Client, described: &Described, format: Format) 
         }
     }
     Ok(Exit::Done)
+}
+
+fn question(described: &Described, body: &Value) -> Value {
+    let headers: Map<String, Value> =
+        described.header.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let mut question = json!({"path": described.path, "headers": headers, "body": body});
+    if let Some(key) = &described.key {
+        question["key"] = json!(key);
+    }
+    if !described.token_model.is_empty() {
+        question["token_models"] = json!(described.token_model);
+    }
+    question
 }
 
 /// `x-tenant: acme`
@@ -138,7 +149,31 @@ fn candidate((place, candidate): (usize, &Value)) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
+    use super::super::Explain;
     use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        explain: Explain,
+    }
+
+    #[test]
+    fn who_comes_with_a_token_is_asked_about_with_what_it_allows() {
+        let asked = |more: &[&str]| {
+            let words = [["explain", "--dry-run", "-d", "{}"].as_slice(), more].concat();
+            Cli::try_parse_from(words).map(|cli| question(&cli.explain.described, &json!({"model": "m"})))
+        };
+        let plain = json!({"path": "/v1/chat/completions", "headers": {}, "body": {"model": "m"}});
+        assert_eq!(asked(&[]).expect("understood"), plain);
+        let told = asked(&["--key", "jwt:id?user=ada", "--token-model", "m", "--token-model", "n"]);
+        let mut expected = plain;
+        (expected["key"], expected["token_models"]) = (json!("jwt:id?user=ada"), json!(["m", "n"]));
+        assert_eq!(told.expect("understood"), expected);
+        assert!(asked(&["--token-model", "m"]).is_err(), "of nobody");
+    }
 
     #[test]
     fn what_would_happen_reads_well() {

@@ -1,4 +1,4 @@
-//! Figures of a fleet: 100,000 keys, 100 nodes, 500 nodes.
+//! Figures of a fleet: 100,000 keys, 100 nodes, 500 nodes; and what two nodes may spend together.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
@@ -10,6 +10,7 @@ mod members;
 mod revocation;
 mod slow;
 mod storm;
+mod budgets;
 
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -34,6 +34,11 @@ impl World {
         Self::start(data_dir().await, None).await
     }
 
+    /// Without a key, a provider or anything.
+    pub(crate) async fn empty() -> Self {
+        Self::start(tempfile::tempdir().unwrap(), None).await
+    }
+
     /// On Postgres; `parameters` go into its address. `None`, said loudly, where it is not installed.
     pub(crate) async fn on_postgres(parameters: &str) -> Option<Self> {
         static FILLED: OnceCell<(TempDir, String)> = OnceCell::const_new();

@@ -87,9 +87,8 @@ fn case() -> impl Strategy<Value = Case> {
 /// In any stretch of time, of each rate: no more is let pass than the rate fills up in it, the whole of it once, what is lent for a second,
 /// what replies used beyond what was asked for, and for each node that was killed its part once more with what it had yielded.
 ///
-/// In the end nothing is open or set aside anywhere, the ledger has nothing out (but what an answer granted in a window that was over
-/// when its node came back, and that nobody heard), and what it counts as spent is, to the nano-dollar, the sum
-/// of the events, each of which counted once.
+/// In the end nothing is open or set aside anywhere, the ledger has nothing out in any window, and what it counts as spent is, to the
+/// nano-dollar, the sum of the events, each of which counted once.
 #[test]
 fn a_fleet_spends_what_it_may_and_counts_what_it_spends() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

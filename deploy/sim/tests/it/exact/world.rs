@@ -141,8 +141,6 @@ struct World<'a> {
     passed: Vec<Passed>,
     /// Tokens beyond what requests asked for.
     n_overrun: u64,
-    /// Asks whose answers nobody heard.
-    n_unheard: u64,
 }
 
 /// One case in a database that others have used. Says what does not hold.
@@ -205,7 +203,6 @@ impl<'a> World<'a> {
             beyond: BTreeMap::new(),
             passed: Vec::new(),
             n_overrun: 0,
-            n_unheard: 0,
         };
         for _ in 0..case.n_nodes {
             let node = world.node();
@@ -382,7 +379,6 @@ impl<'a> World<'a> {
         };
         let speaker = &mut self.nodes[node];
         let Some(answer) = answer else {
-            self.n_unheard += 1;
             speaker.talk = None;
             return false;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gateway_engine::limits::lending::{LASTS, YIELDS};
 
-use super::{BEFORE_MIDNIGHT_MS, Step, World};
+use super::{Step, World};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -24,11 +24,6 @@ impl World<'_> {
             }
         }
         Ok(())
-    }
-
-    fn is_one_window(&self) -> bool {
-        let is_late = |step: &Step| matches!(step, Step::ControlClock(_));
-        self.elapsed_ms < BEFORE_MIDNIGHT_MS && !self.case.steps.iter().any(is_late)
     }
 
     /// In any stretch: what is let pass, less what fills up meanwhile, is the difference of two of these.
@@ -63,14 +58,10 @@ impl World<'_> {
         for (budget, nano) in self.control.events.values().flatten() {
             *sums.entry(budget).or_default() += nano;
         }
-        // What was granted by an answer that never came is heard of with the next one in the same window.
-        let all_is_heard = self.n_unheard == 0 || self.is_one_window();
         for budget in self.most.keys() {
             let balance = self.control.store.balance(budget, 0).await.expect("the ledger answers");
             let told = sums.get(budget.as_str()).copied().unwrap_or(0);
-            // Of a key that is gone nothing is answered any more.
-            let is_gone = self.terms.own.iter().any(|(name, terms)| name == budget && terms.is_none());
-            if balance.spent != told || balance.leased != 0 && all_is_heard && !is_gone {
+            if (balance.spent, balance.leased) != (told, 0) {
                 return Err(format!("{budget}: {balance:?}, and {told} is the sum of the events"));
             }
         }
