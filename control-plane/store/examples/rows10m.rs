@@ -97,7 +97,9 @@ fn fill(postgres: &Postgres, name: &str, n_records: i64) {
     let filled = began.elapsed();
     let setup = "SET maintenance_work_mem = '512MB'";
     postgres.psql(name, &format!("{setup}; {}", index.trim().replace("ON ONLY", "ON")));
-    postgres.psql(name, "VACUUM ANALYZE log_record; ANALYZE traffic");
+    // Each by itself: a transaction has none of it.
+    postgres.psql(name, "VACUUM ANALYZE log_record");
+    postgres.psql(name, "ANALYZE traffic");
     let sizes = "SELECT pg_size_pretty(pg_database_size(current_database())) || ', of it indexes of terms ' || \
                  pg_size_pretty(CAST(SUM(pg_relation_size(indexrelid)) AS BIGINT)) FROM pg_index JOIN pg_class ON oid = indexrelid \
                  JOIN pg_am am ON am.oid = relam WHERE amname = 'gin'";

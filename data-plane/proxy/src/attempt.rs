@@ -6,6 +6,7 @@ mod beginning;
 mod rest;
 mod sending;
 mod place;
+mod told;
 mod count;
 mod task;
 mod chat;

@@ -284,7 +284,8 @@ mod tests {
         ) {
             // What is open: since when, taken, its place in `used`. What was used: when it was taken, how much, whether all was free.
             let (rate, mut now) = (Rate::new(limit, MINUTE), 0);
-            let (mut open, mut used): (Vec<(u64, u64, usize)>, Vec<(u64, u64, bool)>) = (Vec::new(), Vec::new());
+            let mut open: Vec<(u64, u64, usize)> = Vec::new();
+            let mut used: Vec<(u64, u64, bool)> = Vec::new();
             for (gap, begins, which, part) in steps {
                 now += gap * 1_000_000;
                 let n = (limit * which / 64).max(1);

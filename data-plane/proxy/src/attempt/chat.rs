@@ -11,8 +11,8 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::beginning::Probe;
-use super::course::{Head, Told};
 use super::reading::{Reading, is_json, must_be_stream, no_such_operation, refusal, tier};
+use super::told::{Head, Told};
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound, Sent};
 use crate::clock;
 use crate::upstream::{UpstreamBody, demo_answer};

@@ -13,8 +13,8 @@ use gateway_ir::facts::Rewrite;
 use gateway_ir::failure::Failure;
 use tokio::time::Instant;
 
-use super::course::Told;
 use super::reading::{MAX_ERROR_BODY, Reading, refusal};
+use super::told::Told;
 use super::{Answer, Outbound, Sent};
 use crate::body::Pieces;
 use crate::ingress;

@@ -10,25 +10,14 @@ use gateway_engine::retry::{self, Decision, Spent};
 use gateway_engine::routing::{self, Choice, Plan, Shape};
 use gateway_engine::snapshot::{Policy, Target};
 use gateway_ir::failure::{Code, Failure};
-use gateway_ir::usage::Tier;
 use tokio::time::Instant;
 
 use super::place::{no_place, place};
+use super::told::{Head, Told};
 use super::{Answer, Answered, Lane, Outbound};
 use crate::ingress::Errand;
 use crate::record::Record;
 use crate::relay::Bounds;
-
-/// An answer with what its head says, and what its target could not be told.
-pub(super) type Told = Result<(Answer, Head, Vec<String>), Box<Failure>>;
-
-/// What is of interest in the head of an answer.
-#[derive(Clone, Copy)]
-pub(super) struct Head {
-    pub(super) status: u16,
-    /// Where the body need not say in which it was served.
-    pub(super) tier: Tier,
-}
 
 /// How far a request has come with its targets.
 pub(super) struct Course<'a> {
@@ -207,14 +196,6 @@ impl Course<'_> {
     fn over(&self, last: Option<Box<Failure>>, model: &str, record: &mut Record) -> Box<Failure> {
         record.passed_over(&self.plan.skipped);
         last.unwrap_or_else(|| nobody_left(model, &self.plan.skipped, self.resolved))
-    }
-}
-
-// === impl Head ===
-
-impl From<u16> for Head {
-    fn from(status: u16) -> Self {
-        Self { status, tier: Tier::default() }
     }
 }
 

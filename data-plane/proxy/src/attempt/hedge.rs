@@ -6,7 +6,8 @@ use gateway_ir::json;
 use tokio::time::timeout;
 
 use super::Outbound;
-use super::course::{Asked, Course, Told};
+use super::course::{Asked, Course};
+use super::told::Told;
 use crate::ingress::Errand;
 use crate::record::Record;
 

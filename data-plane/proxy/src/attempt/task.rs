@@ -19,8 +19,8 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use tokio::time::Instant;
 
-use super::course::Told;
 use super::reading::{Reading, no_such_operation, refusal};
+use super::told::Told;
 use super::{Answer, Lane, MAX_HELD_REPLY, MAX_TRANSLATED_REPLY, Outbound};
 use crate::body::{Pieces, RequestBody, Upload};
 use crate::upstream::UpstreamBody;
