@@ -10,13 +10,12 @@ import { Button, Card, Dialog, Empty, Icon, Page } from "./ui.js";
 /** A page whose file comes when it is first looked at. */
 function coming(load, name) {
   const come = signal(undefined);
-  const Coming = () => {
-    useEffect(() => void Coming.load(), []);
-    return html`<${come.value ?? Waiting} />`;
+  const Coming = (props) => {
+    useEffect(() => void Coming.load().catch(() => (come.value = Lost)), []);
+    return html`<${come.value ?? Waiting} ...${props} />`;
   };
   Coming.load = async () => {
-    const module = await load().catch(() => ({ [name]: Lost }));
-    come.value = module[name];
+    come.value = (await load())[name];
   };
   return Coming;
 }
@@ -65,7 +64,7 @@ const QUIET_MS = 1_000;
 
 async function loadRest() {
   await new Promise((done) => setTimeout(done, QUIET_MS));
-  for (const page of Object.values(PAGES)) await page.load();
+  for (const page of Object.values(PAGES)) await page.load().catch(() => {});
 }
 
 export function Shell() {
