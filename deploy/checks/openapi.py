@@ -18,7 +18,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 # and a quarter of one for the admin API.
 PATIENCE = 400
 # Paths that the control plane answers: its own, the dashboard's, and those of other gateways.
-OF_ADMIN = "^/(admin|ui|key|team|user|model/info|spend|v1/management)"
+OF_ADMIN = "^/(admin|ui|key|team|user|budget|model/info|spend|api/config|v1/audit|v1/management)"
 CONFIGURATION = """providers:
   - {name: demo, kind: demo}
 models:
