@@ -210,7 +210,7 @@ pub const ROUTES: &[Route] = {
         row(Method::GET, "/v1/audit", Of(AuditRead), || get(audit::list)),
         row(Method::GET, "/api/config", Of(ConfigRead), || get(gateway::config)),
         row(Method::PUT, "/api/config", Of(ConfigWrite), || put(gateway::put_config)),
-        row(Method::GET, "/v1/management/usage", Of(RequestsRead), || get(management::usage_list)),
+        row(Method::GET, "/v1/management/usage", Of(RequestsRead), || get(usage::list)),
         row(Method::GET, "/v1/management/usage/daily", Of(RequestsRead), || get(management::usage_daily)),
         row(Method::GET, "/v1/management/savings", Of(RequestsRead), || get(savings::list)),
         row(Method::GET, "/v1/management/savings/daily", Of(RequestsRead), || get(savings::daily)),

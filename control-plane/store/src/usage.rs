@@ -162,9 +162,14 @@ impl Store {
 
     /// Up to `limit` events, newest first, after the cursor.
     pub async fn usage(&self, after: Option<&Cursor>, limit: usize) -> Result<Vec<UsageRow>, Error> {
+        self.usage_of("", after, limit).await
+    }
+
+    /// Those of which a further condition holds, by names of ours.
+    async fn usage_of(&self, and: &str, after: Option<&Cursor>, limit: usize) -> Result<Vec<UsageRow>, Error> {
         let (started_ms, id) = after.map_or((i64::MAX, ""), |cursor| (cursor.started_ms, cursor.id.as_str()));
         let statement = format!(
-            "SELECT {COLUMNS} FROM usage_event WHERE (started_ms, id) < ($1, $2) ORDER BY started_ms DESC, id DESC LIMIT $3"
+            "SELECT {COLUMNS} FROM usage_event WHERE (started_ms, id) < ($1, $2){and} ORDER BY started_ms DESC, id DESC LIMIT $3"
         );
         // Names of ours only.
         let rows = sqlx::query(AssertSqlSafe(statement).into_sql_str())

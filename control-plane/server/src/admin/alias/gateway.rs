@@ -43,7 +43,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("default_tpm", "limits are keys', teams' and limit rules'; there are none for everybody by default"),
     ("log_level", "each process has its own, from its start"),
 ];
-/// Beside the first attempt.
+/// Beside the first attempt, where nothing is configured: what nodes do then.
 const DEFAULT_RETRIES: u64 = 2;
 
 /// The settings, which hold no secret when they are shown, and what of them they have a word for.

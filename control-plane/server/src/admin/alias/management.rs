@@ -15,11 +15,10 @@ use serde_json::{Value, json};
 use super::{APPLIED, create, delete, fields, find, members, pricing, shown, update};
 use crate::admin::access::Caller;
 use crate::admin::error::ApiError;
-use crate::admin::extract::{Params, Path, Payload, collection, limit, page, parse_time_cursor, time_cursor};
+use crate::admin::extract::{Params, Path, Payload, collection, limit, page};
 use crate::admin::resources::ListParams;
 use crate::admin::scope;
 use crate::admin::spend::{self, SpendParams};
-use crate::admin::usage::{self, UsageParams};
 use crate::admin::write::write;
 use crate::app::App;
 use crate::change::switch::{Which, deployments};
@@ -156,17 +155,6 @@ pub(crate) async fn usage_daily(
     Params(params): Params<DailyParams>,
 ) -> Result<Json<Value>, ApiError> {
     daily(&app, params, None).await
-}
-
-pub(crate) async fn usage_list(
-    State(app): State<Arc<App>>,
-    Params(params): Params<UsageParams>,
-) -> Result<Json<Value>, ApiError> {
-    let limit = limit(params.limit)?;
-    let after = parse_time_cursor(params.after.as_deref())?;
-    let rows = app.store.usage(after.as_ref(), limit + 1).await?;
-    let (rows, next) = page(rows, limit, |row| time_cursor(row.started_ms, &row.id));
-    Ok(Json(json!({"data": rows.iter().map(usage::event).collect::<Vec<_>>(), "next": next})))
 }
 
 pub(super) async fn daily(app: &App, params: DailyParams, key: Option<String>) -> Result<Json<Value>, ApiError> {

@@ -16,7 +16,7 @@ use crate::admin::error::ApiError;
 use crate::admin::extract::{Path, Payload};
 use crate::admin::write::write;
 use crate::app::App;
-use crate::change::{Actor, Draft, Edit, Refusal, Wish};
+use crate::change::{Draft, Edit, Refusal, Wish};
 use crate::view;
 
 /// Theirs, ours, and how many of theirs one of ours is. What is not here is called the same, or is not there.
@@ -48,7 +48,7 @@ pub(crate) async fn get(
     Path((provider, model)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let name = name(&app, &provider, &model).await?.ok_or_else(|| missing(&provider, &model))?;
-    Ok(Json(shown(&item(&app, &actor, &name).await?)))
+    Ok(Json(shown(&find(&app, &actor, Kind::Price, &name).await?)))
 }
 
 /// As a whole: what is not said is not charged.
@@ -130,10 +130,6 @@ async fn name(app: &App, provider: &str, model: &str) -> Result<Option<String>, 
     let prices = app.changes.set().await?.prices;
     let found = prices.into_iter().find(|price| price.provider == provider && price.model == model);
     Ok(found.map(|price| price.name))
-}
-
-async fn item(app: &App, actor: &Actor, name: &str) -> Result<StoredItem, ApiError> {
-    find(app, actor, Kind::Price, name).await
 }
 
 fn missing(provider: &str, model: &str) -> ApiError {
