@@ -7,6 +7,7 @@ pub mod dialect;
 pub mod framing;
 mod writer;
 mod reading;
+mod counts;
 mod call_id;
 mod sequence;
 mod choices;

@@ -3,7 +3,8 @@
 mod rates;
 pub mod list;
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use gateway_ir::offer;
 pub use gateway_ir::usage::{Tier, Units, Usage};
@@ -35,6 +36,8 @@ struct More {
     flex: Option<(Rates, Long)>,
     priority: Option<(Rates, Long)>,
 }
+
+static CATALOGUE: LazyLock<String> = LazyLock::new(|| format!("catalogue@{}", models::taken()));
 
 /// Who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +156,11 @@ impl Price {
     }
 
     /// Which row it is, for the record: a document of a revision, or a list as of a day.
-    pub fn row(&self, revision: u64) -> String {
+    pub fn row(&self, revision: u64) -> Cow<'static, str> {
         match self.source {
-            Source::Configured => format!("prices@{revision}"),
-            Source::Offered => "offered".to_owned(),
-            Source::Catalogue => format!("catalogue@{}", models::taken()),
+            Source::Configured => format!("prices@{revision}").into(),
+            Source::Offered => "offered".into(),
+            Source::Catalogue => CATALOGUE.as_str().into(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-pub use self::specials::{Specials, plain_prefix};
+pub use self::specials::{Specials, is_plain};
 
 /// Deepest nesting accepted; deeper texts are refused before they can cost a stack.
 pub const MAX_DEPTH: usize = 128;

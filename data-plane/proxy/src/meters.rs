@@ -3,6 +3,7 @@
 //! Names and meanings are rows of `meters/table.rs`.
 
 mod table;
+mod histograms;
 mod models;
 mod trials;
 mod cached;
@@ -22,11 +23,12 @@ use gateway_engine::snapshot::Target;
 use gateway_ir::failure::Failure;
 use gateway_ir::legal::Breach;
 use gateway_wire::v1;
-use metrics::{Counter, Gauge, Histogram, Recorder as _};
+use metrics::{Counter, Gauge, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use papaya::HashMap;
 use serde_json::{Value, json};
 
+use self::histograms::{Histogram, Histograms};
 pub use self::table::METRICS;
 pub(crate) use self::table::row;
 use crate::state::standing::Standing;
@@ -68,6 +70,7 @@ pub struct Meters {
     handle: PrometheusHandle,
     inflight: Gauge,
     streams: Gauge,
+    histograms: Histograms,
     frame: Frame,
     requests: HashMap<RequestLabels, Arc<RequestMeters>, ahash::RandomState>,
     attempts: HashMap<AttemptLabels, AttemptMeter, ahash::RandomState>,
@@ -130,22 +133,7 @@ struct RequestMeters {
 
 impl Meters {
     pub fn new() -> Self {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets(SECONDS)
-            .and_then(|builder| {
-                let overhead = metrics_exporter_prometheus::Matcher::Full("gateway_overhead_seconds".to_owned());
-                builder.set_buckets_for_metric(overhead, OVERHEAD_SECONDS)
-            })
-            .and_then(|builder| {
-                let duration = metrics_exporter_prometheus::Matcher::Full(operations::DURATION.to_owned());
-                builder.set_buckets_for_metric(duration, operations::DURATION_BOUNDS)
-            })
-            .and_then(|builder| {
-                let tokens = metrics_exporter_prometheus::Matcher::Full(operations::TOKENS.to_owned());
-                builder.set_buckets_for_metric(tokens, operations::TOKEN_BOUNDS)
-            })
-            .expect("the bounds are not empty")
-            .build_recorder();
+        let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         table::describe(&recorder);
         let gauge = |name: &'static str| recorder.register_gauge(&name.into(), &METADATA);
@@ -155,6 +143,7 @@ impl Meters {
             handle,
             inflight,
             streams,
+            histograms: Histograms::default(),
             frame: Frame::default(),
             requests: HashMap::default(),
             attempts: HashMap::default(),
@@ -167,17 +156,14 @@ impl Meters {
 
     /// Prometheus text.
     pub fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        self.histograms.render(&mut text);
+        text
     }
 
     /// The same and what else is told, as OpenMetrics, with the traces of some of the requests that are counted in it.
     pub(crate) fn open(&self, text: &str) -> String {
         openmetrics::of(text, |family, provider, bound| self.exemplars.of(family, provider, bound))
-    }
-
-    /// Moves histogram samples into their buckets; to be called every few seconds, so that a node nobody scrapes keeps its size.
-    pub fn upkeep(&self) {
-        self.handle.run_upkeep();
     }
 
     /// A gauge outside the request path.
@@ -303,7 +289,7 @@ impl Meters {
         is_traced: bool,
     ) {
         self.inflight.decrement(1.0);
-        self.trials.ended(log, &self.recorder);
+        self.trials.ended(log, &self.recorder, &self.histograms);
         // Nobody waited for it: it is in no figure of what clients got.
         if !log.shadow_of.is_empty() {
             self.frame.inflight.fetch_sub(1, Ordering::Relaxed);
@@ -316,17 +302,17 @@ impl Meters {
             ending,
         };
         self.course(log);
-        self.operations.ended(log, target.map(|target| &*target.provider.name), &self.recorder);
+        self.operations.ended(log, target.map(|target| &*target.provider.name), &self.histograms);
         let requests = self.requests.pin();
         let meters = requests.get_or_insert_with(labels.clone(), || Arc::new(self.request_meters(&labels)));
         meters.requests.increment(1);
-        meters.duration.record(seconds(log.total_us));
-        meters.overhead.record(seconds(log.overhead_us));
+        meters.duration.record_micros(log.total_us);
+        meters.overhead.record_micros(log.overhead_us);
         if log.first_byte_us > 0 {
-            meters.first_byte.record(seconds(log.first_byte_us));
+            meters.first_byte.record_micros(log.first_byte_us);
         }
         if log.first_token_us > 0 {
-            meters.first_token.record(seconds(log.first_token_us));
+            meters.first_token.record_micros(log.first_token_us);
             if let Some(between) = course::between_tokens(log) {
                 meters.inter_token.record(between);
             }
@@ -411,10 +397,7 @@ impl Meters {
         let counter = |name: &'static str, labels| {
             self.recorder.register_counter(&metrics::Key::from_parts(name, labels), &METADATA)
         };
-        // A series that nothing was recorded of is not told.
-        let histogram = |name: &'static str| {
-            self.recorder.register_histogram(&metrics::Key::from_parts(name, by_provider()), &METADATA)
-        };
+        let histogram = |name: &'static str| self.histograms.series(name, &[("provider", &provider)]);
         let tokens = |class: &'static str| {
             let labels = vec![metrics::Label::new("provider", provider.clone()), metrics::Label::new("class", class)];
             counter("gateway_tokens_total", labels)

@@ -87,8 +87,7 @@ fn answered<B>(
     body: impl FnOnce(&Config, &Caller, Dialect) -> Result<Pieces, Box<Failure>>,
 ) -> Response<ReplyBody> {
     let (id, method) = (request_id(), request.method().as_str());
-    let mut record =
-        Record::begin(Arc::clone(&gateway.sinks), Instant::now(), id.clone(), method, request.uri().path());
+    let mut record = Record::begin(Arc::clone(&gateway.sinks), Instant::now(), &id, method, request.uri().path());
     record.dialect("models");
     record.traced(request.headers());
     let config = gateway.live.pin();

@@ -422,7 +422,6 @@ async fn upkeep(
     loop {
         every.tick().await;
         meters.spool(&spool());
-        meters.upkeep();
         if live.load().snapshot.settings.limit_store.is_some() {
             meters.gauge("gateway_limit_store_away").set(f64::from(u8::from(!limit_store.is_asked())));
         }

@@ -53,7 +53,7 @@ impl<'a> Own<'a> {
         what: &'static str,
     ) -> Self {
         let (sinks, call) = (Arc::clone(&gateway.sinks), presented.call);
-        let mut record = Record::begin(sinks, arrived, request_id(), call.method, call.path);
+        let mut record = Record::begin(sinks, arrived, &request_id(), call.method, call.path);
         record.dialect(what);
         record.traced(presented.headers);
         record.asked(ITSELF, false, config.snapshot.revision, 0);

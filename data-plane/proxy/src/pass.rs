@@ -80,7 +80,7 @@ pub(crate) async fn answer(
     let (parts, body) = request.into_parts();
     let id = request_id();
     let (method, path) = (parts.method.as_str(), parts.uri.path());
-    let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, id.clone(), method, path);
+    let mut record = Record::begin(Arc::clone(&gateway.sinks), arrived, &id, method, path);
     record.dialect("pass");
     record.traced(&parts.headers);
     let config = gateway.live.pin();

@@ -210,7 +210,7 @@ impl Gateway {
     ) -> Response<ReplyBody> {
         let (mut parts, body) = request.into_parts();
         let id = request_id();
-        let mut record = Record::begin(Arc::clone(&self.sinks), arrived, id.clone(), "POST", parts.uri.path());
+        let mut record = Record::begin(Arc::clone(&self.sinks), arrived, &id, "POST", parts.uri.path());
         record.dialect(errand.language(dialect));
         record.traced(&parts.headers);
         let mut form = StreamForm::Events;

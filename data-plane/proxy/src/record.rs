@@ -17,7 +17,7 @@ mod continued;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gateway_engine::choice::Chosen;
 use gateway_engine::gate::Slot;
@@ -44,6 +44,7 @@ use crate::account::Account;
 use crate::cache::Fill;
 use crate::sinks::Sinks;
 use crate::spans::Span;
+use crate::telemetry::logs::Draft;
 
 /// One request. Dropping it settles, logs and counts. A pointer, for it goes through every stage of a request's state.
 pub(crate) struct Record(Box<Entry>);
@@ -106,21 +107,19 @@ pub(crate) struct Entry {
     earlier: Option<Box<Earlier>>,
     /// The client has left, and the upstream is read on: what comes reaches nobody.
     has_left: bool,
-    log: v1::LogRecord,
+    log: Draft,
 }
 
 // === impl Record ===
 
 impl Record {
-    pub(crate) fn begin(sinks: Arc<Sinks>, started: Instant, id: String, method: &str, path: &str) -> Self {
+    pub(crate) fn begin(sinks: Arc<Sinks>, started: Instant, id: &str, method: &str, path: &str) -> Self {
         sinks.meters.request_began();
-        let log = v1::LogRecord {
-            id,
-            started_unix_ms: crate::clock::unix_ms(),
-            method: method.to_owned(),
-            path: path.to_owned(),
-            ..v1::LogRecord::default()
-        };
+        let mut log = sinks.logs.draft();
+        log.started_unix_ms = crate::clock::unix_ms();
+        id.clone_into(&mut log.id);
+        method.clone_into(&mut log.method);
+        path.clone_into(&mut log.path);
         Self(Box::new(Entry {
             sinks,
             started,
@@ -167,24 +166,27 @@ impl Record {
 
     pub(crate) fn dialect(&mut self, name: &'static str) {
         self.dialect = name;
-        self.log.dialect = self.dialect.to_owned();
+        name.clone_into(&mut self.log.dialect);
     }
 
     pub(crate) fn session(&mut self, session: Option<&str>) {
-        self.log.session_id = session.unwrap_or_default().to_owned();
+        session.unwrap_or_default().clone_into(&mut self.log.session_id);
     }
 
     pub(crate) fn caller(&mut self, account: &Account) {
         let caller: &Caller = account;
         let Standing { user, team, organization } = &account.standing;
-        let named = |tenant: &Option<Arc<Tenant>>| {
-            tenant.as_ref().map_or_else(String::new, |tenant| tenant.name.as_ref().to_owned())
-        };
-        (self.log.user, self.log.team, self.log.organization) = (named(user), named(team), named(organization));
         self.revoke_mode = caller.revoke_mode();
-        self.log.key_id = caller.id.as_ref().to_owned();
-        self.log.key_name = caller.name.as_ref().to_owned();
-        self.log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
+        let log = &mut *self.log;
+        let name = |tenant: &Option<Arc<Tenant>>, field: &mut String| {
+            tenant.as_ref().map_or("", |tenant| &tenant.name).clone_into(field);
+        };
+        name(user, &mut log.user);
+        name(team, &mut log.team);
+        name(organization, &mut log.organization);
+        caller.id.as_ref().clone_into(&mut log.key_id);
+        caller.name.as_ref().clone_into(&mut log.key_name);
+        log.tags = caller.tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
     }
 
     pub(crate) fn flags_unpriced(&mut self, flags: bool) {
@@ -202,7 +204,7 @@ impl Record {
 
     /// Whose it is, where the key is gone.
     pub(crate) fn key(&mut self, id: &str) {
-        self.log.key_id = id.to_owned();
+        id.clone_into(&mut self.log.key_id);
     }
 
     /// What is recorded began earlier, and who records it again does so under the same time.
@@ -216,7 +218,7 @@ impl Record {
     }
 
     pub(crate) fn asked(&mut self, model: &str, stream: bool, revision: u64, n_bytes: usize) {
-        self.log.model = model.to_owned();
+        model.clone_into(&mut self.log.model);
         self.log.stream = stream;
         self.log.topology_revision = revision;
         self.log.request_bytes = n_bytes as u64;
@@ -224,7 +226,7 @@ impl Record {
     }
 
     pub(crate) fn route(&mut self, route: Option<&str>) {
-        self.log.route = route.unwrap_or_default().to_owned();
+        route.unwrap_or_default().clone_into(&mut self.log.route);
     }
 
     /// What was chosen for it, and the public model that serves by that.
@@ -241,7 +243,7 @@ impl Record {
     /// It counts towards nobody's limits, and its usage is no key's.
     pub(crate) fn charged_to_nobody(&mut self) {
         self.admitted = true;
-        self.sinks.spool.started(&self.usage_event());
+        self.sinks.spool.started(self.event());
     }
 
     /// Nothing is charged for it. Said before it is admitted.
@@ -254,13 +256,14 @@ impl Record {
         self.permit = Some(permit);
         self.admitted = true;
         self.log.admitted_us = self.elapsed_us();
-        self.sinks.spool.started(&self.usage_event());
+        self.sinks.spool.started(self.event());
     }
 
     pub(crate) fn attempt_began(&mut self, target: &Arc<Target>, lane: &'static str) -> usize {
-        let now = self.elapsed_us();
-        self.waits_for_upstream();
-        self.log.lane = lane.to_owned();
+        let now = Instant::now();
+        self.waiting_since.get_or_insert(now);
+        let now = self.micros_at(now);
+        lane.clone_into(&mut self.log.lane);
         self.target = Some(Arc::clone(target));
         self.log.attempts.push(v1::Attempt {
             provider: target.provider.name.as_ref().to_owned(),
@@ -284,8 +287,9 @@ impl Record {
         status: u16,
         failure: Option<&Failure>,
     ) {
-        let now = self.elapsed_us();
-        self.heard_from_upstream();
+        let now = Instant::now();
+        self.heard_at(now);
+        let now = self.micros_at(now);
         if let Some(attempt) = self.log.attempts.get_mut(number.saturating_sub(1)) {
             attempt.status = u32::from(status);
             attempt.ended_us = now;
@@ -313,7 +317,7 @@ impl Record {
     /// Whether it went where requests that belong with it always go; `None` where there is no such place.
     pub(crate) fn pinned(&mut self, is_kept: Option<bool>) {
         let Some(is_kept) = is_kept else { return };
-        self.log.pin = if is_kept { "kept" } else { "failover" }.to_owned();
+        if is_kept { "kept" } else { "failover" }.clone_into(&mut self.log.pin);
     }
 
     /// Targets that were better left alone.
@@ -343,8 +347,14 @@ impl Record {
     }
 
     pub(crate) fn heard_from_upstream(&mut self) {
+        if self.waiting_since.is_some() {
+            self.heard_at(Instant::now());
+        }
+    }
+
+    fn heard_at(&mut self, now: Instant) {
         if let Some(since) = self.waiting_since.take() {
-            self.upstream_wait_us += micros(since);
+            self.upstream_wait_us += micros(now.saturating_duration_since(since));
         }
     }
 
@@ -403,11 +413,18 @@ impl Record {
     }
 
     pub(crate) fn elapsed_us(&self) -> u64 {
-        micros(self.started)
+        self.micros_at(Instant::now())
     }
 
-    pub(crate) fn overhead_us(&self) -> u64 {
-        self.elapsed_us().saturating_sub(self.upstream_wait_us)
+    /// In all, and without what was spent waiting for upstreams.
+    pub(crate) fn spent_us(&self) -> (u64, u64) {
+        let total_us = self.elapsed_us();
+        (total_us, total_us.saturating_sub(self.upstream_wait_us))
+    }
+
+    /// Since it began.
+    fn micros_at(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(self.started))
     }
 }
 
@@ -431,31 +448,20 @@ impl Drop for Record {
             // Nothing was answered: the client left first.
             self.log.status = u32::from(Code::ClientGone.row().status);
         }
-        self.heard_from_upstream();
+        let now = Instant::now();
+        self.heard_at(now);
         self.keep();
         if self.streaming {
             self.sinks.meters.stream_closed();
         }
-        let total_us = self.elapsed_us();
+        let total_us = self.micros_at(now);
         self.log.total_us = total_us;
         self.log.overhead_us = total_us.saturating_sub(self.upstream_wait_us);
-        self.log.ending = self.ending.name().to_owned();
+        self.ending.name().clone_into(&mut self.log.ending);
         if self.admitted {
             self.settle_usage();
             self.settle_halted();
-            let event = self.usage_event();
-            self.sinks.spool.settled(&event);
-            self.settle_bill(event.cost_nano_usd);
-            self.baseline.ended(event.baseline_nano_usd);
-            self.log.provider = event.provider;
-            self.log.upstream_model = event.upstream_model;
-            self.log.tokens = event.tokens;
-            self.log.units = event.units;
-            self.log.settled_by = event.settled_by;
-            self.log.cost_nano_usd = event.cost_nano_usd;
-            self.log.priced = event.priced;
-            self.log.price = event.price;
-            self.log.tier = event.tier;
+            self.settle();
         }
         let usage = self.usage;
         if let (Some(seat), Some((usage, _))) = (&mut self.seat, usage) {
@@ -470,7 +476,7 @@ impl Drop for Record {
         self.log_bodies();
         let ending = (self.dialect, self.ending.name());
         self.sinks.meters.request_ended(&self.log, ending, self.target.as_deref(), self.is_traced);
-        let log = std::mem::take(&mut self.log);
+        let log = self.log.finish();
         let is_of_a_stranger = log.status == u32::from(Code::InvalidCredential.row().status) && log.key_name.is_empty();
         if is_of_a_stranger && !self.sinks.strangers.has_room() {
             return self.sinks.logs.leave_out();
@@ -482,6 +488,6 @@ impl Drop for Record {
     }
 }
 
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
 }

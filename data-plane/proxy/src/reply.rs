@@ -225,7 +225,8 @@ fn figures(writer: &mut Writer<'_>, record: &Record) {
     if let Some(cost) = record.cost() {
         writer.cost(cost);
     }
-    writer.latency(record.elapsed_us(), record.overhead_us());
+    let (total_us, overhead_us) = record.spent_us();
+    writer.latency(total_us, overhead_us);
 }
 
 fn folded(

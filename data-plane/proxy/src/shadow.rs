@@ -66,7 +66,7 @@ pub(crate) fn of(
 /// Asks the challenger, behind the request of this head; over when it has answered or the node drains.
 pub(crate) fn cast(gateway: &Arc<Gateway>, config: &Arc<Config>, dialect: Dialect, head: &Head, shadow: Box<Shadow>) {
     let id = request_id();
-    let mut record = Record::begin(Arc::clone(&gateway.sinks), Instant::now(), id.clone(), "POST", &head.path);
+    let mut record = Record::begin(Arc::clone(&gateway.sinks), Instant::now(), &id, "POST", &head.path);
     record.dialect(Errand::Chat.language(dialect));
     record.shadows(&head.id);
     record.traced_behind(shadow.span);

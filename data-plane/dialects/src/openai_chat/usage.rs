@@ -6,6 +6,7 @@ use gateway_ir::usage::{Tier, Usage};
 use memchr::memmem::{Finder, FinderRev};
 use serde_json::value::RawValue;
 
+use crate::counts;
 use crate::reading::{members_of, unsigned};
 use crate::writer::Object;
 
@@ -17,7 +18,7 @@ pub(super) const MAX_PLACES: usize = 8;
 
 /// `None` if it is not an object that counts tokens.
 pub(crate) fn read(raw: &RawValue) -> Option<Usage> {
-    read_by(raw, Beside::LeftOut)
+    Counts::of(raw).usage(Beside::LeftOut)
 }
 
 /// What becomes of the tokens of a recording that a server counts beside the prompt.
@@ -28,76 +29,103 @@ enum Beside {
     Added,
 }
 
-fn read_by(raw: &RawValue, beside: Beside) -> Option<Usage> {
-    let (mut prompt, mut completion, mut total) = (None, None, None);
-    let (mut cached, mut written, mut written_1h, mut reasoning) = (None, None, None, None);
-    let (mut input_audio, mut output_audio, mut input_image, mut output_image) = (None, None, None, None);
-    members_of(raw, |name, value| match name {
-        "prompt_tokens" => prompt = unsigned(value),
-        "completion_tokens" => completion = unsigned(value),
-        "total_tokens" => total = unsigned(value),
-        "prompt_tokens_details" => members_of(value, |name, value| match name {
-            "cached_tokens" => cached = unsigned(value).or(cached),
-            "cache_write_tokens" => written = unsigned(value).or(written),
-            "cache_write_1h_tokens" => written_1h = unsigned(value),
-            "audio_tokens" => input_audio = unsigned(value),
-            "image_tokens" => input_image = unsigned(value),
-            _ => {}
-        }),
-        "completion_tokens_details" => members_of(value, |name, value| match name {
-            "reasoning_tokens" => reasoning = unsigned(value),
-            "audio_tokens" => output_audio = unsigned(value),
-            "image_tokens" => output_image = unsigned(value),
-            _ => {}
-        }),
-        "prompt_cache_hit_tokens" | "cached_tokens" | "cache_read_input_tokens" => cached = cached.or(unsigned(value)),
-        "cache_creation_input_tokens" => written = written.or(unsigned(value)),
-        _ => {}
-    });
-    if prompt.is_none() && completion.is_none() {
-        return None;
+/// The object as it was written.
+#[derive(Default)]
+struct Counts {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    written: Option<u64>,
+    written_1h: Option<u64>,
+    reasoning: Option<u64>,
+    input_audio: Option<u64>,
+    output_audio: Option<u64>,
+    input_image: Option<u64>,
+    output_image: Option<u64>,
+}
+
+// === impl Counts ===
+
+impl Counts {
+    fn of(raw: &RawValue) -> Self {
+        let mut counts = Self::default();
+        let one = &mut counts;
+        members_of(raw, |name, value| match name {
+            "prompt_tokens_details" | "completion_tokens_details" => {
+                members_of(value, |inner, value| one.tell(name.as_bytes(), inner.as_bytes(), unsigned(value)));
+            }
+            _ => one.tell(b"", name.as_bytes(), unsigned(value)),
+        });
+        counts
     }
-    let (mut prompt, mut output) = (prompt.unwrap_or(0), completion.unwrap_or(0));
-    let mut input_audio = input_audio.unwrap_or(0);
-    // Some servers count a recording beside the text of the prompt; their own total tells.
-    let with_audio = prompt.checked_add(input_audio);
-    if input_audio > 0 && total.is_some() && total == with_audio.and_then(|prompt| prompt.checked_add(output)) {
-        match beside {
-            Beside::LeftOut => input_audio = 0,
-            Beside::Added => prompt += input_audio,
+
+    /// One member, and of which one it is a part.
+    fn tell(&mut self, of: &[u8], name: &[u8], count: Option<u64>) {
+        match (of, name) {
+            (b"", b"prompt_tokens") => self.prompt = count,
+            (b"", b"completion_tokens") => self.completion = count,
+            (b"", b"total_tokens") => self.total = count,
+            (b"", b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens") => {
+                self.cached = self.cached.or(count);
+            }
+            (b"", b"cache_creation_input_tokens") => self.written = self.written.or(count),
+            (b"prompt_tokens_details", b"cached_tokens") => self.cached = count.or(self.cached),
+            (b"prompt_tokens_details", b"cache_write_tokens") => self.written = count.or(self.written),
+            (b"prompt_tokens_details", b"cache_write_1h_tokens") => self.written_1h = count,
+            (b"prompt_tokens_details", b"audio_tokens") => self.input_audio = count,
+            (b"prompt_tokens_details", b"image_tokens") => self.input_image = count,
+            (b"completion_tokens_details", b"reasoning_tokens") => self.reasoning = count,
+            (b"completion_tokens_details", b"audio_tokens") => self.output_audio = count,
+            (b"completion_tokens_details", b"image_tokens") => self.output_image = count,
+            _ => {}
         }
     }
-    let reasoning = reasoning.unwrap_or(0);
-    // Some servers count reasoning beside the completion; their own total tells.
-    if reasoning > 0
-        && total.is_some()
-        && total == prompt.checked_add(output).and_then(|sum| sum.checked_add(reasoning))
-    {
-        output += reasoning;
+
+    fn usage(&self, beside: Beside) -> Option<Usage> {
+        if self.prompt.is_none() && self.completion.is_none() {
+            return None;
+        }
+        let (mut prompt, mut output) = (self.prompt.unwrap_or(0), self.completion.unwrap_or(0));
+        let mut input_audio = self.input_audio.unwrap_or(0);
+        // Some servers count a recording beside the text of the prompt; their own total tells.
+        let with_audio = prompt.checked_add(input_audio);
+        let is_total = |sum: Option<u64>| self.total.is_some() && self.total == sum;
+        if input_audio > 0 && is_total(with_audio.and_then(|prompt| prompt.checked_add(output))) {
+            match beside {
+                Beside::LeftOut => input_audio = 0,
+                Beside::Added => prompt += input_audio,
+            }
+        }
+        let reasoning = self.reasoning.unwrap_or(0);
+        // Some servers count reasoning beside the completion; their own total tells.
+        if reasoning > 0 && is_total(prompt.checked_add(output).and_then(|sum| sum.checked_add(reasoning))) {
+            output += reasoning;
+        }
+        // The prompt is what is billed; parts of it that claim more than the whole are cut to it.
+        let cache_read = self.cached.unwrap_or(0).min(prompt);
+        let all_written = self.written.unwrap_or(0).min(prompt - cache_read);
+        let cache_write_1h = self.written_1h.unwrap_or(0).min(all_written);
+        Some(Usage {
+            input: prompt - cache_read - all_written,
+            cache_read,
+            cache_write: all_written - cache_write_1h,
+            cache_write_1h,
+            output,
+            reasoning: reasoning.min(output),
+            input_audio: input_audio.min(prompt),
+            output_audio: self.output_audio.unwrap_or(0).min(output),
+            input_image: self.input_image.unwrap_or(0).min(prompt),
+            output_image: self.output_image.unwrap_or(0).min(output),
+            ..Usage::default()
+        })
     }
-    // The prompt is what is billed; parts of it that claim more than the whole are cut to it.
-    let cache_read = cached.unwrap_or(0).min(prompt);
-    let all_written = written.unwrap_or(0).min(prompt - cache_read);
-    let cache_write_1h = written_1h.unwrap_or(0).min(all_written);
-    Some(Usage {
-        input: prompt - cache_read - all_written,
-        cache_read,
-        cache_write: all_written - cache_write_1h,
-        cache_write_1h,
-        output,
-        reasoning: reasoning.min(output),
-        input_audio: input_audio.min(prompt),
-        output_audio: output_audio.unwrap_or(0).min(output),
-        input_image: input_image.unwrap_or(0).min(prompt),
-        output_image: output_image.unwrap_or(0).min(output),
-        ..Usage::default()
-    })
 }
 
 /// The same of what is no conversation, where some vendors say a total only and nothing but the input counts, and OpenAI uses
 /// the names of its Responses API.
 pub(crate) fn read_task(raw: &RawValue) -> Option<Usage> {
-    read_by(raw, Beside::Added).or_else(|| {
+    Counts::of(raw).usage(Beside::Added).or_else(|| {
         let (mut input, mut output, mut total) = (None, None, None);
         let (mut read, mut made) = (Details::default(), Details::default());
         members_of(raw, |name, value| match name {
@@ -154,11 +182,12 @@ impl Details {
 
 /// The last usage object anywhere in `text`, which may be cut at its front. Cheap: looks from the end, builds nothing.
 pub(crate) fn last_in(text: &[u8]) -> Option<Usage> {
-    let mut places = LAST_NAME.rfind_iter(text).take(MAX_PLACES);
-    places.find_map(|place| {
-        let usage = at(text, place)?;
-        Some(Usage { tier: tier_beside(text, place), ..usage })
-    })
+    let with_tier = |place| Some(Usage { tier: tier_beside(text, place), ..at(text, place)? });
+    // Most replies end with it, and looking forward is several times as fast.
+    let end = text.len().saturating_sub(NEAR_END);
+    let last = NAMED.find_iter(&text[end..]).last();
+    last.and_then(|place| with_tier(end + place))
+        .or_else(|| LAST_NAME.rfind_iter(text).take(MAX_PLACES).find_map(with_tier))
 }
 
 /// The member that says in which service tier a reply was made.
@@ -166,6 +195,9 @@ const TIER: &[u8] = b"\"service_tier\"";
 // Made once: every reply is searched.
 static FIRST_TIER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TIER));
 static LAST_NAME: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(NAME));
+static NAMED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(NAME));
+/// From the end of a reply, within which most vendors put the usage.
+const NEAR_END: usize = 512;
 /// From the front of a reply, within which vendors put it who do not put it behind the usage.
 const NEAR_FRONT: usize = 512;
 
@@ -184,20 +216,28 @@ pub(super) fn tier_beside(reply: &[u8], place: usize) -> Tier {
 
 /// The same in the answer to a task, by [`read_task`].
 pub(crate) fn last_task_in(text: &[u8]) -> Option<Usage> {
-    LAST_NAME.rfind_iter(text).take(MAX_PLACES).find_map(|place| read_task(value_at(text, place)?))
+    LAST_NAME.rfind_iter(text).take(MAX_PLACES).find_map(|place| read_task(raw(object_at(text, place)?)?))
 }
 
 /// The usage whose name, quotes included, stands at `place`; most often it is null.
 pub(super) fn at(text: &[u8], place: usize) -> Option<Usage> {
-    value_at(text, place).and_then(read)
+    let object = object_at(text, place)?;
+    let mut counts = Counts::default();
+    match counts::of_object(object, |of, name, count| counts.tell(of, name, count)) {
+        Some(()) => counts.usage(Beside::LeftOut),
+        None => raw(object).and_then(read),
+    }
 }
 
-fn value_at(text: &[u8], place: usize) -> Option<&RawValue> {
+/// From its beginning to the end of the text.
+fn object_at(text: &[u8], place: usize) -> Option<&[u8]> {
     let value = text[place + NAME.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    if !value.starts_with(b"{") {
-        return None;
-    }
-    serde_json::Deserializer::from_slice(value).into_iter().next()?.ok()
+    value.starts_with(b"{").then_some(value)
+}
+
+/// The object at the beginning of the text.
+fn raw(text: &[u8]) -> Option<&RawValue> {
+    serde_json::Deserializer::from_slice(text).into_iter().next()?.ok()
 }
 
 /// Writes the member `usage`, or nothing where none is known.

@@ -65,9 +65,31 @@ impl<'a> Specials<'a> {
     }
 }
 
-/// Length of the prefix that stands for itself in a JSON string.
-pub fn plain_prefix(text: &[u8]) -> usize {
-    Specials::of(text).next_from(0)
+/// Whether all of it stands for itself in a JSON string. Made for words of a few dozen bytes.
+#[inline]
+pub fn is_plain(text: &[u8]) -> bool {
+    let (words, tail) = text.as_chunks::<8>();
+    let special = |word: &[u8; 8]| specials_of_word(u64::from_le_bytes(*word));
+    let last = match text.last_chunk() {
+        Some(word) => special(word),
+        None => {
+            let mut word = [b' '; 8];
+            word[..tail.len()].copy_from_slice(tail);
+            special(&word)
+        }
+    };
+    words.iter().fold(last, |specials, word| specials | special(word)) == 0
+}
+
+/// Not zero if a byte of it is special. Which one cannot be told by it.
+fn specials_of_word(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let is = |byte: u8| is_zero(word ^ (ONES * u64::from(byte)));
+    // Of a control character none of the upper three bits is set.
+    let upper = word & (ONES * 0xe0);
+    (is(b'"') | is(b'\\') | is_zero(upper)) & HIGHS
 }
 
 fn marks(block: &[u8; BLOCK]) -> u64 {
@@ -111,16 +133,14 @@ mod tests {
     fn every_byte_is_special_or_not_wherever_it_stands() {
         for length in [0, 1, 7, 15, 16, 17, 63, 64, 65, 127, 128, 200] {
             let plain = "aé~\u{7f}".repeat(60).into_bytes()[..length].to_vec();
-            assert_eq!(plain_prefix(&plain), length);
+            let first = |text: &[u8]| Specials::of(text).next_from(0);
+            assert_eq!((first(&plain), is_plain(&plain)), (length, true));
             for at in 0..length {
                 for byte in 0..=255 {
                     let mut text = plain.clone();
                     text[at] = byte;
-                    assert_eq!(
-                        plain_prefix(&text),
-                        if is_special(byte) { at } else { length },
-                        "{byte} at {at} of {length}"
-                    );
+                    let expected = if is_special(byte) { (at, false) } else { (length, true) };
+                    assert_eq!((first(&text), is_plain(&text)), expected, "{byte} at {at} of {length}");
                 }
             }
         }

@@ -286,7 +286,7 @@ impl Work {
         }
         let path = batch.endpoint.clone();
         let sinks = Arc::clone(&self.gateway.sinks);
-        let mut record = Record::begin(sinks, Instant::now(), id.clone(), "POST", &path);
+        let mut record = Record::begin(sinks, Instant::now(), &id, "POST", &path);
         record.dialect(errand.language(dialect));
         record.traced_alone();
         let (form, here) = (StreamForm::Events, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

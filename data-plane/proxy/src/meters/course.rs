@@ -4,7 +4,7 @@
 use gateway_wire::v1::{Attempt, LogRecord};
 use metrics::{Key, Label, Recorder as _};
 
-use super::{METADATA, Meters, seconds};
+use super::{METADATA, Meters};
 
 // === impl Meters ===
 
@@ -19,9 +19,8 @@ impl Meters {
             self.count("gateway_retries_total", labels);
         }
         for attempt in log.attempts.iter().filter(|attempt| attempt.queued_us > 0) {
-            let labels = vec![Label::new("provider", attempt.provider.clone())];
-            let key = Key::from_parts("gateway_queue_seconds", labels);
-            self.recorder.register_histogram(&key, &METADATA).record(seconds(attempt.queued_us));
+            let waits = self.histograms.series("gateway_queue_seconds", &[("provider", &attempt.provider)]);
+            waits.record_micros(attempt.queued_us);
         }
         for passed_over in &log.passed_over {
             let labels = vec![
@@ -53,9 +52,8 @@ fn kind(before: &Attempt, this: &Attempt) -> &'static str {
     }
 }
 
-/// Mean time from one token of a stream to the next, in seconds; `None` where there were not two.
-#[expect(clippy::cast_precision_loss, reason = "tokens of a reply fit a double exactly")]
-pub(super) fn between_tokens(log: &LogRecord) -> Option<f64> {
+/// Mean time from one token of a stream to the next, in nanoseconds; `None` where there were not two.
+pub(super) fn between_tokens(log: &LogRecord) -> Option<u64> {
     let n_tokens = log.tokens.as_ref()?.output.checked_sub(1).filter(|n_tokens| *n_tokens > 0)?;
-    Some(seconds(log.total_us.saturating_sub(log.first_token_us)) / n_tokens as f64)
+    Some(log.total_us.saturating_sub(log.first_token_us).saturating_mul(1000) / n_tokens)
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use gateway_wire::v1::LogRecord;
 use papaya::HashMap;
@@ -73,6 +74,7 @@ impl Exemplars {
 
 /// What a request is counted as, in the order of the families; of waiting see there.
 fn values(log: &LogRecord) -> [Option<f64>; QUEUE] {
+    let nanoseconds = |nanos: u64| Duration::from_nanos(nanos).as_secs_f64();
     let some = |micros: u64| (micros > 0).then(|| seconds(micros));
     let first_token = some(log.first_token_us);
     [
@@ -80,7 +82,7 @@ fn values(log: &LogRecord) -> [Option<f64>; QUEUE] {
         Some(seconds(log.overhead_us)),
         some(log.first_byte_us),
         first_token,
-        first_token.and_then(|_| course::between_tokens(log)),
+        first_token.and_then(|_| course::between_tokens(log)).map(nanoseconds),
     ]
 }
 

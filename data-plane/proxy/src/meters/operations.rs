@@ -10,11 +10,9 @@ use std::sync::Arc;
 use gateway_ir::dialect::Dialect;
 use gateway_ir::task::Form;
 use gateway_wire::v1::{Attempt, LogRecord, TokenUsage};
-use metrics::{Histogram, Key, Label, Recorder as _};
-use metrics_exporter_prometheus::PrometheusRecorder;
 use papaya::{Equivalent, HashMap};
 
-use super::{METADATA, seconds};
+use super::histograms::{Histogram, Histograms};
 
 pub(super) const DURATION: &str = "gateway_upstream_duration_seconds";
 pub(super) const TOKENS: &str = "gateway_request_tokens";
@@ -112,7 +110,7 @@ fn passed(method: &str, path: &str) -> &'static str {
 
 impl Operations {
     /// A request has ended; `provider` serves it.
-    pub(super) fn ended(&self, log: &LogRecord, provider: Option<&str>, recorder: &PrometheusRecorder) {
+    pub(super) fn ended(&self, log: &LogRecord, provider: Option<&str>, histograms: &Histograms) {
         if log.attempts.is_empty() {
             return;
         }
@@ -126,52 +124,45 @@ impl Operations {
             };
             let took = end_of(log, attempt, is_answer) - attempt.started_us;
             let done = DoneRef { provider: &attempt.provider, operation, outcome };
-            self.duration(done, recorder).record(seconds(took));
+            self.duration(done, histograms).record_micros(took);
         }
         if let (Some(tokens), Some(provider), Some(_)) = (&log.tokens, provider, answering) {
-            self.used(DoneRef { provider, operation, outcome: OK }, tokens, recorder);
+            self.used(DoneRef { provider, operation, outcome: OK }, tokens, histograms);
         }
     }
 
-    fn duration(&self, done: DoneRef<'_>, recorder: &PrometheusRecorder) -> Histogram {
+    fn duration(&self, done: DoneRef<'_>, histograms: &Histograms) -> Histogram {
         let durations = self.durations.pin();
         if let Some(duration) = durations.get(&done) {
             return duration.clone();
         }
-        let made = || {
-            let labels = [done.labels(), vec![Label::new("outcome", done.outcome.to_owned())]].concat();
-            recorder.register_histogram(&Key::from_parts(DURATION, labels), &METADATA)
-        };
+        let made = || histograms.series(DURATION, &done.labelled("outcome", done.outcome));
         durations.get_or_insert_with(done.owned(), made).clone()
     }
 
     /// The conventions count what caches had among what was read.
-    #[expect(clippy::cast_precision_loss, reason = "tokens of a request fit a double exactly")]
-    fn used(&self, done: DoneRef<'_>, tokens: &TokenUsage, recorder: &PrometheusRecorder) {
+    fn used(&self, done: DoneRef<'_>, tokens: &TokenUsage, histograms: &Histograms) {
         let read = tokens.input + tokens.cache_read + tokens.cache_write + tokens.cache_write_1h;
         let rows = self.tokens.pin();
         let row = rows.get(&done).cloned().unwrap_or_else(|| {
-            let of = |kind: &'static str| {
-                let labels = [done.labels(), vec![Label::new("type", kind)]].concat();
-                recorder.register_histogram(&Key::from_parts(TOKENS, labels), &METADATA)
-            };
+            let of = |kind| histograms.series(TOKENS, &done.labelled("type", kind));
             Arc::clone(rows.get_or_insert_with(done.owned(), || Arc::new(["input", "output"].map(of))))
         });
         let [input, output] = &*row;
-        input.record(read as f64);
-        output.record(tokens.output as f64);
+        input.record(read);
+        output.record(tokens.output);
     }
 }
 
 // === impl DoneRef ===
 
-impl DoneRef<'_> {
+impl<'a> DoneRef<'a> {
     fn owned(self) -> Done {
         Done { provider: self.provider.into(), operation: self.operation, outcome: self.outcome.into() }
     }
 
-    fn labels(self) -> Vec<Label> {
-        vec![Label::new("provider", self.provider.to_owned()), Label::from_static_parts("operation", self.operation)]
+    fn labelled(self, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 3] {
+        [("provider", self.provider), ("operation", self.operation), (name, value)]
     }
 }
 

@@ -5,7 +5,7 @@
 //! a bound of its own.
 
 use gateway_wire::metric::{Kind, Metric};
-use metrics::{Recorder as _, Unit};
+use metrics::Recorder as _;
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 const PROVIDER: &[&str] = &["provider"];
@@ -105,12 +105,12 @@ pub(crate) fn row(name: &str) -> &'static Metric {
 /// Tells the recorder all that it may be asked to record.
 pub(super) fn describe(recorder: &PrometheusRecorder) {
     for Metric { name, kind, about, .. } in METRICS {
-        let unit = if name.ends_with("_seconds") { Unit::Seconds } else { Unit::Count };
         let (name, about) = ((*name).into(), (*about).into());
         match kind {
             Kind::Counter => recorder.describe_counter(name, None, about),
             Kind::Gauge => recorder.describe_gauge(name, None, about),
-            Kind::Histogram => recorder.describe_histogram(name, Some(unit), about),
+            // They are told beside what the recorder does.
+            Kind::Histogram => {}
         }
     }
 }

@@ -4,11 +4,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use gateway_wire::v1;
-use metrics::{Counter, Histogram, Key, Label, Recorder as _};
+use metrics::{Counter, Key, Label, Recorder as _};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use papaya::{Equivalent, HashMap};
 
-use super::{METADATA, seconds};
+use super::METADATA;
+use super::histograms::{Histogram, Histograms};
 
 /// Configurations come and go; beyond so many names nothing more is told apart.
 const MAX_ROWS: usize = 256;
@@ -44,41 +45,39 @@ struct Row {
 
 impl Trials {
     /// A request has ended that a variant answered, or that was a shadow.
-    pub(super) fn ended(&self, log: &v1::LogRecord, recorder: &PrometheusRecorder) {
+    pub(super) fn ended(&self, log: &v1::LogRecord, recorder: &PrometheusRecorder, histograms: &Histograms) {
         let arm = match &log.experiment {
             _ if !log.shadow_of.is_empty() => ArmRef { experiment: "", variant: &log.model },
             Some(arm) => ArmRef { experiment: &arm.name, variant: &arm.variant },
             None => return,
         };
-        let row = self.row(arm, recorder);
+        let row = self.row(arm, recorder, histograms);
         let has_failed = log.status >= 500 || !log.error_code.is_empty();
         if has_failed { &row.failed } else { &row.answered }.increment(1);
-        row.duration.record(seconds(log.total_us));
+        row.duration.record_micros(log.total_us);
         row.cost.increment(u64::try_from(log.cost_nano_usd).unwrap_or_default());
     }
 
-    fn row(&self, arm: ArmRef<'_>, recorder: &PrometheusRecorder) -> Arc<Row> {
+    fn row(&self, arm: ArmRef<'_>, recorder: &PrometheusRecorder, histograms: &Histograms) -> Arc<Row> {
         let rows = self.rows.pin();
         if let Some(row) = rows.get(&arm) {
             return Arc::clone(row);
         }
         let arm = if rows.len() < MAX_ROWS { arm } else { ArmRef { experiment: REST, variant: REST } };
         let owned = Arm { experiment: arm.experiment.into(), variant: arm.variant.into() };
-        Arc::clone(rows.get_or_insert_with(owned, || Arc::new(Row::new(arm, recorder))))
+        Arc::clone(rows.get_or_insert_with(owned, || Arc::new(Row::new(arm, recorder, histograms))))
     }
 }
 
 // === impl Row ===
 
 impl Row {
-    fn new(arm: ArmRef<'_>, recorder: &PrometheusRecorder) -> Self {
+    fn new(arm: ArmRef<'_>, recorder: &PrometheusRecorder, histograms: &Histograms) -> Self {
         let is_shadow = arm.experiment.is_empty();
-        let labels = || match is_shadow {
-            true => vec![Label::new("model", arm.variant.to_owned())],
-            false => {
-                vec![Label::new("experiment", arm.experiment.to_owned()), Label::new("variant", arm.variant.to_owned())]
-            }
-        };
+        let of_shadow = [("model", arm.variant)];
+        let of_experiment = [("experiment", arm.experiment), ("variant", arm.variant)];
+        let named = if is_shadow { &of_shadow[..] } else { &of_experiment[..] };
+        let labels = || named.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect::<Vec<_>>();
         let of = |experiment: &'static str, shadow: &'static str| if is_shadow { shadow } else { experiment };
         let requests = |outcome: &'static str| {
             let labels = [labels(), vec![Label::new("outcome", outcome)]].concat();
@@ -90,7 +89,7 @@ impl Row {
         Self {
             answered: requests("answered"),
             failed: requests("failed"),
-            duration: recorder.register_histogram(&Key::from_parts(duration, labels()), &METADATA),
+            duration: histograms.series(duration, named),
             cost: recorder.register_counter(&Key::from_parts(cost, labels()), &METADATA),
         }
     }

@@ -187,7 +187,7 @@ impl Owed {
     fn settle(&self, gateway: &Gateway, model: &str, usage: Usage) {
         let id = record_id(self.batch.created_ms, [&self.provider.name, &self.batch.id, model]);
         let path = format!("/v1/batches/{}", self.batch.id);
-        let mut record = Record::begin(Arc::clone(&gateway.sinks), Arrival::now(), id, "POST", &path);
+        let mut record = Record::begin(Arc::clone(&gateway.sinks), Arrival::now(), &id, "POST", &path);
         record.dialect("batch");
         record.since(self.batch.created_ms);
         let tenants = &gateway.live.load().snapshot.tenants;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use gateway_engine::limits::bill::Bill;
 use gateway_engine::price;
 use gateway_engine::snapshot::Target;
-use gateway_wire::v1;
 
 use super::billed::charges;
 use super::written::{tokens, units};
 use super::{Record, micros};
+use crate::telemetry::spool::Event;
 
 /// In the log, of the one that was late.
 const LOST: &str = "hedge_lost";
@@ -22,7 +22,7 @@ impl Record {
     /// What the latest attempt has waited for its place.
     pub(crate) fn queued(&mut self, waited: Duration) {
         if let Some(attempt) = self.log.attempts.last_mut() {
-            attempt.queued_us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+            attempt.queued_us = micros(waited);
         }
     }
 
@@ -38,7 +38,7 @@ impl Record {
     pub(crate) fn lost(&mut self, number: usize, target: &Arc<Target>, bill: Bill) {
         let (usage, settled_by) = self.unsaid(0);
         let cost = target.price.as_ref().and_then(|price| price::cost(&usage, price));
-        let now = micros(self.started);
+        let now = self.elapsed_us();
         if let Some(attempt) = self.log.attempts.get_mut(number.saturating_sub(1)) {
             attempt.ended_us = now;
             attempt.error_code = LOST.to_owned();
@@ -48,10 +48,11 @@ impl Record {
         if !self.admitted || self.is_free {
             return bill.settle(0);
         }
-        let event = v1::UsageEvent {
-            id: format!("{}-{number}", self.log.id),
-            provider: target.provider.name.as_ref().to_owned(),
-            upstream_model: target.model.as_ref().to_owned(),
+        let baseline = self.baseline_of_lost(cost);
+        let event = Event {
+            id: format!("{}-{number}", self.log.id).into(),
+            provider: &target.provider.name,
+            upstream_model: &target.model,
             tokens: Some(tokens(&usage)),
             units: units(usage.units),
             settled_by: settled_by.into(),
@@ -61,18 +62,19 @@ impl Record {
                 .and(target.price.as_ref())
                 .map(|price| price.row(self.log.topology_revision))
                 .unwrap_or_default(),
-            tier: String::new(),
-            baseline_nano_usd: self.baseline_of_lost(cost),
+            tier: "",
+            baseline_nano_usd: baseline,
             // Nobody was answered.
             status: 0,
-            charges: charges(&[&self.bill, &bill], cost.unwrap_or(0)),
-            ..self.usage_event()
+            charges: charges(&[&self.bill, &bill], cost.unwrap_or(0)).into(),
+            ..self.event()
         };
-        self.sinks.spool.started(&event);
-        self.sinks.spool.settled(&event);
-        bill.settle(event.cost_nano_usd);
-        self.charged_beside(event.cost_nano_usd);
-        self.baseline.beside(event.baseline_nano_usd);
+        self.sinks.spool.started(event.clone());
+        self.sinks.spool.settled(event);
+        let cost = cost.unwrap_or_default();
+        bill.settle(cost);
+        self.charged_beside(cost);
+        self.baseline.beside(baseline);
         self.attempt_unfunded(number);
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::Record;
 use crate::clock;
 use crate::leases::{Leases, PATIENCE};
+use crate::telemetry::spool::Event;
 
 /// What a reply that grows needs to be paid for.
 pub(super) struct Growing {
@@ -135,7 +136,7 @@ impl Record {
 
     /// From here on this is charged if the process dies, in place of what was said before.
     pub(super) fn tell_reserved(&self) {
-        self.sinks.spool.started(&v1::UsageEvent { charges: self.reserved(), ..self.usage_event() });
+        self.sinks.spool.started(Event { charges: self.reserved().into(), ..self.event() });
     }
 
     /// Who answers is paid for by this.

@@ -13,6 +13,7 @@ use gateway_wire::v1;
 use super::Record;
 use super::billed::{STEP, charges};
 use super::written::tokens;
+use crate::telemetry::spool::Event;
 
 /// What came before whoever tells the reply now.
 #[derive(Default)]
@@ -93,10 +94,11 @@ impl Record {
         self.log.first_byte_us = first_byte_us;
         let settled_by = if is_exact { v1::SettledBy::Exact } else { v1::SettledBy::Estimated };
         if self.admitted && !self.is_free {
-            let event = v1::UsageEvent {
-                id: format!("{}-{}", self.log.id, number + 1),
-                provider: target.provider.name.as_ref().to_owned(),
-                upstream_model: target.model.as_ref().to_owned(),
+            let baseline = self.baseline(Some(&target), used, cost);
+            let event = Event {
+                id: format!("{}-{}", self.log.id, number + 1).into(),
+                provider: &target.provider.name,
+                upstream_model: &target.model,
                 tokens: Some(tokens(used)),
                 settled_by: settled_by.into(),
                 cost_nano_usd: cost.unwrap_or_default(),
@@ -105,20 +107,20 @@ impl Record {
                     .and(target.price.as_ref())
                     .map(|price| price.row(self.log.topology_revision))
                     .unwrap_or_default(),
-                tier: used.tier.word().to_owned(),
-                baseline_nano_usd: self.baseline(Some(&target), used, cost),
+                tier: used.tier.word(),
+                baseline_nano_usd: baseline,
                 // The request is counted once, with whoever ends it.
                 status: 0,
                 units: None,
-                charges: charges(&[&self.bill, &bill_there], cost.unwrap_or(0)),
-                ..self.usage_event()
+                charges: charges(&[&self.bill, &bill_there], cost.unwrap_or(0)).into(),
+                ..self.event()
             };
-            self.sinks.spool.started(&event);
-            self.sinks.spool.settled(&event);
+            self.sinks.spool.started(event.clone());
+            self.sinks.spool.settled(event);
             let is_there = !bill_there.is_empty();
-            bill_there.settle(event.cost_nano_usd);
-            self.charged_beside(event.cost_nano_usd);
-            self.baseline.beside(event.baseline_nano_usd);
+            bill_there.settle(cost.unwrap_or_default());
+            self.charged_beside(cost.unwrap_or_default());
+            self.baseline.beside(baseline);
             if is_there {
                 // It has been charged, and is not once more if the process dies.
                 self.tell_reserved();

@@ -1,12 +1,15 @@
 //! What a request has used and what that costs: said by the upstream, by the request itself, or estimated; and the event of it that is
 //! charged.
 
+use std::borrow::Cow;
+
 use gateway_engine::price;
 use gateway_ir::usage::{Tier, Units, Usage};
 use gateway_wire::v1;
 
-use super::Record;
 use super::written::{tokens, units};
+use super::{Entry, Record};
+use crate::telemetry::spool::Event;
 
 // === impl Record ===
 
@@ -82,7 +85,27 @@ impl Record {
         });
     }
 
-    pub(super) fn usage_event(&self) -> v1::UsageEvent {
+    /// Charges what was used, and puts it in the log record.
+    pub(super) fn settle(&mut self) {
+        let event = self.event();
+        let (tokens, units, settled_by) = (event.tokens, event.units, event.settled_by);
+        let (cost, priced, baseline) = (event.cost_nano_usd, event.priced, event.baseline_nano_usd);
+        let price = event.price.to_string();
+        self.sinks.spool.settled(event);
+        self.settle_bill(cost);
+        self.baseline.ended(baseline);
+        let Entry { log, target, usage, .. } = &mut **self;
+        if let Some(target) = target {
+            target.provider.name.as_ref().clone_into(&mut log.provider);
+            target.model.as_ref().clone_into(&mut log.upstream_model);
+        }
+        (log.tokens, log.units, log.settled_by) = (tokens, units, settled_by);
+        (log.cost_nano_usd, log.priced, log.price) = (cost, priced, price);
+        usage.map_or("", |(usage, _)| usage.tier.word()).clone_into(&mut log.tier);
+    }
+
+    /// What is charged, as it stands.
+    pub(super) fn event(&self) -> Event<'_> {
         let served = self.target.as_ref();
         let target = served.map(AsRef::as_ref);
         let (usage, settled_by) = self.usage.unwrap_or_else(|| {
@@ -96,28 +119,29 @@ impl Record {
             v1::SettledBy::Unspecified => self.reserved(),
             _ => self.charges(cost.unwrap_or(0)),
         };
-        v1::UsageEvent {
-            id: self.log.id.clone(),
+        let row = cost.and(price).map(|price| price.row(self.log.topology_revision));
+        Event {
+            id: Cow::Borrowed(&self.log.id),
             started_unix_ms: self.log.started_unix_ms,
-            key_id: self.log.key_id.clone(),
-            model: self.log.model.clone(),
-            provider: target.map(|target| target.provider.name.as_ref().to_owned()).unwrap_or_default(),
-            upstream_model: target.map(|target| target.model.as_ref().to_owned()).unwrap_or_default(),
-            route: self.log.route.clone(),
+            key_id: &self.log.key_id,
+            model: &self.log.model,
+            provider: target.map(|target| &*target.provider.name).unwrap_or_default(),
+            upstream_model: target.map(|target| &*target.model).unwrap_or_default(),
+            route: &self.log.route,
             tokens: Some(tokens(&usage)),
             settled_by: settled_by.into(),
             cost_nano_usd: cost.unwrap_or_default(),
             priced: cost.is_some(),
             status: self.log.status,
             topology_revision: self.log.topology_revision,
-            tags: self.log.tags.clone(),
+            tags: &self.log.tags,
             units: units(usage.units),
-            user: self.log.user.clone(),
-            team: self.log.team.clone(),
-            organization: self.log.organization.clone(),
-            charges,
-            price: cost.and(price).map(|price| price.row(self.log.topology_revision)).unwrap_or_default(),
-            tier: usage.tier.word().to_owned(),
+            user: &self.log.user,
+            team: &self.log.team,
+            organization: &self.log.organization,
+            charges: charges.into(),
+            price: row.unwrap_or_default(),
+            tier: usage.tier.word(),
             baseline_nano_usd: self.baseline(served, &usage, cost),
         }
     }

@@ -172,7 +172,7 @@ impl Connection {
     async fn converse(&self, socket: &mut Socket, waiting: &mut Waiting, create: Create) -> Result<(), End> {
         let id = request_id();
         let sinks = Arc::clone(&self.gateway.sinks);
-        let mut record = Record::begin(sinks, Instant::now(), id.clone(), "GET", PATH);
+        let mut record = Record::begin(sinks, Instant::now(), &id, "GET", PATH);
         record.dialect(ERRAND.language(DIALECT));
         record.traced(&self.headers);
         let head = Head {

@@ -3,6 +3,7 @@
 //! Pushing is a move under an uncontended lock; text is made by the thread. A sink that is slow or away costs records, never
 //! memory or time of a request, and every record that is lost is counted: pushed = written + dropped.
 
+mod draft;
 mod piece;
 mod files;
 mod counts;
@@ -26,9 +27,11 @@ use gateway_wire::v1::{LogBody, LogRecord};
 
 use crate::config::LogSink;
 use crate::telemetry::identity::Identity;
+use draft::{Blanks, cleared};
 use sink::Sink;
 
 pub(crate) use backlog::Backlog;
+pub(crate) use draft::Draft;
 pub(crate) use piece::{Batch, Piece};
 
 /// Records per worker between two rounds of the thread.
@@ -56,7 +59,8 @@ pub struct Lane {
 
 #[derive(Debug, Default)]
 struct Ring {
-    records: VecDeque<LogRecord>,
+    records: VecDeque<Box<LogRecord>>,
+    blanks: Blanks,
     /// Ever.
     n_pushed: u64,
     bodies: VecDeque<LogBody>,
@@ -91,8 +95,15 @@ impl Logs {
         let shared = Arc::new(Shared { n_lanes, ..Shared::default() });
         let lanes: Vec<Lane> =
             (0..n_lanes).map(|index| Lane { index, ring: Arc::default(), shared: Arc::clone(&shared) }).collect();
-        let emptier =
-            Emptier { lanes: lanes.clone(), shared: Arc::clone(&shared), sink, identity, n_unwritten: 0, n_told: 0 };
+        let emptier = Emptier {
+            lanes: lanes.clone(),
+            shared: Arc::clone(&shared),
+            sink,
+            identity,
+            empty: VecDeque::new(),
+            n_unwritten: 0,
+            n_told: 0,
+        };
         let thread = std::thread::Builder::new().name("gateway-logs".to_owned()).spawn(move || emptier.run());
         let thread = thread.context("starting the log's thread")?;
         // Only this function sets it, once.
@@ -145,11 +156,16 @@ impl Logs {
 // === impl Lane ===
 
 impl Lane {
+    /// Of a request that begins.
+    pub(crate) fn draft(&self) -> Draft {
+        Draft::new(self.lock().blanks.take())
+    }
+
     /// Never waits for a sink.
-    pub fn push(&self, record: LogRecord) {
+    pub fn push(&self, record: impl Into<Box<LogRecord>>) {
         let mut ring = self.lock();
         if ring.records.len() < RING {
-            ring.records.push_back(record);
+            ring.records.push_back(record.into());
             ring.n_pushed += 1;
             if let Some(backlog) = self.shared.backlog.get() {
                 backlog.pushed(self.index, ring.n_pushed);
@@ -202,9 +218,10 @@ impl Ring {
         self.records.is_empty() && self.bodies.is_empty()
     }
 
-    fn take(&mut self) -> (VecDeque<LogRecord>, VecDeque<LogBody>) {
+    /// In exchange for an empty queue, whose room is used again.
+    fn take(&mut self, empty: VecDeque<Box<LogRecord>>) -> (VecDeque<Box<LogRecord>>, VecDeque<LogBody>) {
         self.n_body_bytes = 0;
-        (std::mem::take(&mut self.records), std::mem::take(&mut self.bodies))
+        (std::mem::replace(&mut self.records, empty), std::mem::take(&mut self.bodies))
     }
 }
 
@@ -259,6 +276,8 @@ struct Emptier {
     shared: Arc<Shared>,
     sink: Sink,
     identity: Arc<Identity>,
+    /// For the next ring.
+    empty: VecDeque<Box<LogRecord>>,
     /// Records that the sink did not take; how many of them have been accounted for.
     n_unwritten: u64,
     n_told: u64,
@@ -294,7 +313,7 @@ impl Emptier {
         let (mut n_records, mut refused) = (0, Ok(()));
         let node_id = self.identity.node_id();
         for lane in &self.lanes {
-            let (mut records, bodies) = lane.lock().take();
+            let (mut records, bodies) = lane.lock().take(std::mem::take(&mut self.empty));
             n_records += records.len() + bodies.len();
             self.keep(bodies);
             for record in &mut records {
@@ -304,9 +323,14 @@ impl Emptier {
                     refused = Err(error);
                 }
             }
-            if let Some(backlog) = self.shared.backlog.get() {
-                backlog.extend(records, self.shared.n_dropped());
+            match self.shared.backlog.get() {
+                Some(backlog) => backlog.extend(records.drain(..).map(|record| *record), self.shared.n_dropped()),
+                None => {
+                    let blanks: Vec<_> = records.drain(..).map(cleared).collect();
+                    lane.lock().blanks.put(blanks.into_iter());
+                }
             }
+            self.empty = records;
         }
         if n_records > 0 {
             let flushed = self.sink.flush();

@@ -3,6 +3,7 @@
 //! One append-only file per worker at a time. `started` and `settled` cost one `write` each and never wait for the disk; a
 //! killed process loses nothing, a power cut at most 100 ms. Full or failing, the spool drops and counts, and traffic goes on.
 
+mod event;
 mod disk;
 mod memory;
 mod earlier;
@@ -29,6 +30,7 @@ use keeper::Keeper;
 use memory::MemoryLane;
 use outbox::Source;
 
+pub use event::Event;
 pub(crate) use outbox::Outbox;
 
 /// Room that the spool may take on the disk.
@@ -188,19 +190,19 @@ impl Lane {
     }
 
     /// The request has been admitted. The event holds what is charged if the process dies before `settled`.
-    pub fn started(&self, event: &UsageEvent) {
+    pub fn started<'a>(&self, event: impl Into<Event<'a>>) {
         // In memory it would die with the request.
         if let Inner::Disk(lane) = &self.0 {
-            lane.started(event);
+            lane.started(&event.into());
         }
     }
 
     /// The request has ended, however it did. To be called once for each `started`.
-    pub fn settled(&self, event: &UsageEvent) {
+    pub fn settled<'a>(&self, event: impl Into<Event<'a>>) {
         match &self.0 {
             Inner::Off => {}
-            Inner::Disk(lane) => lane.settled(event),
-            Inner::Memory(lane) => lane.settled(event),
+            Inner::Disk(lane) => lane.settled(&event.into()),
+            Inner::Memory(lane) => lane.settled(event.into().owned()),
         }
     }
 

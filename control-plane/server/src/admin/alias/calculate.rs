@@ -82,7 +82,7 @@ pub(crate) async fn post(State(app): State<Arc<App>>, Payload(body): Payload) ->
         cost_usd: cost.map(money::usd),
         provider: target.provider.name.as_ref().to_owned(),
         model: target.model.as_ref().to_owned(),
-        price: price.map(|price| price.row(revision)),
+        price: price.map(|price| price.row(revision).into_owned()),
         input_tokens: usage.prompt(),
         output_tokens: usage.output,
     }))

@@ -200,7 +200,7 @@ impl Prices {
         };
         let nano_usd = price.as_ref().and_then(|price| price::cost(&usage, price));
         let row = price.filter(|_| nano_usd.is_some()).map(|price| price.row(self.revision));
-        Some(Cost { nano_usd, price: row.unwrap_or_default() })
+        Some(Cost { nano_usd, price: row.unwrap_or_default().into_owned() })
     }
 }
 

@@ -106,7 +106,7 @@ impl<R: Piece> Backlog<R> {
         }
     }
 
-    pub(super) fn extend(&self, records: VecDeque<R>, n_dropped_before: u64) {
+    pub(super) fn extend(&self, records: impl IntoIterator<Item = R>, n_dropped_before: u64) {
         let mut state = self.lock();
         state.n_dropped_before = n_dropped_before;
         for record in records {

@@ -86,7 +86,7 @@ fn a_full_disk_costs_the_oldest_and_counts_them() {
             path: filler.clone(),
             ..LogRecord::default()
         });
-        backlog.extend(records.collect(), 0);
+        backlog.extend(records, 0);
     }
     let n_bytes: u64 = Found::all(dir.path(), LOGS).expect("a directory").iter().map(|file| file.n_bytes).sum();
     assert!(n_bytes < 20_000_000, "{n_bytes}");
@@ -130,14 +130,14 @@ fn what_was_on_its_way_when_the_stream_broke_is_safe_and_comes_again() {
     for dir in [Some(dir.path()), None] {
         let backlog = Backlog::open(dir, "boot", 1);
         backlog.connected();
-        backlog.extend((0..3).map(record).collect(), 0);
+        backlog.extend((0..3).map(record), 0);
         assert_eq!(dir.map_or(0, n_files), 0, "what flows is not written");
         assert_eq!(backlog.take().map(|batch| batch.records.len()), Some(3));
-        backlog.extend((3..5).map(record).collect(), 0);
+        backlog.extend((3..5).map(record), 0);
         assert_eq!(backlog.len(), 5);
         backlog.disconnected();
         assert_eq!(dir.map_or(0, n_files), usize::from(dir.is_some()));
-        backlog.extend((5..6).map(record).collect(), 0);
+        backlog.extend((5..6).map(record), 0);
         assert_eq!(drain(&backlog).0, ["0", "1", "2", "3", "4", "5"]);
         assert_eq!(backlog.len(), 0);
     }
@@ -147,7 +147,7 @@ fn what_was_on_its_way_when_the_stream_broke_is_safe_and_comes_again() {
 #[test]
 fn a_torn_file_at_every_byte() {
     let dir = tempfile::tempdir().expect("a directory");
-    Backlog::open(Some(dir.path()), "boot1", 1).extend((0..5).map(record).collect(), 0);
+    Backlog::open(Some(dir.path()), "boot1", 1).extend((0..5).map(record), 0);
     let file = Found::all(dir.path(), LOGS).expect("a directory").pop().expect("a file");
     let bytes = std::fs::read(&file.path).expect("the file");
     let mut n_whole = BTreeSet::new();

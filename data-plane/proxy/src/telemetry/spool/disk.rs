@@ -13,6 +13,7 @@ use ahash::AHashMap;
 use gateway_wire::v1::UsageEvent;
 use prost::Message as _;
 
+use super::event::Event;
 use crate::telemetry::frame::{self, Kind};
 use crate::telemetry::segment::{Name, SEGMENT_BYTES, USAGE};
 use crate::warnings::Warnings;
@@ -116,23 +117,24 @@ impl DiskLane {
         self.last_seq.load(Ordering::Acquire).saturating_sub(acked) + state.held.len() as u64
     }
 
-    pub(super) fn started(&self, event: &UsageEvent) {
+    pub(super) fn started(&self, event: &Event<'_>) {
         let mut state = self.lock();
-        let wrote = self.append(&mut state, Kind::Started, |buffer| encode(event, buffer));
+        let wrote = self.append(&mut state, Kind::Started, |buffer| event.encode(buffer));
         if wrote && let Some(current) = &state.current {
             let number = current.number;
-            state.open.insert(event.id.as_str().into(), number);
+            state.open.insert((*event.id).into(), number);
         }
     }
 
-    pub(super) fn settled(&self, event: &UsageEvent) {
+    pub(super) fn settled(&self, event: &Event<'_>) {
         let mut state = self.lock();
         if self.write_held(&mut state) && self.write_settled(&mut state, event) {
             return;
         }
         // What no record can hold would be in the way of all others for good.
+        let event = event.owned();
         if state.held.len() < MAX_HELD && event.encoded_len() <= frame::MAX_PAYLOAD / 2 {
-            state.held.push_back(event.clone());
+            state.held.push_back(event);
         } else {
             self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
             state.open.remove(event.id.as_str());
@@ -142,7 +144,7 @@ impl DiskLane {
     /// Writes what was held while the disk refused; true when nothing is held any more.
     pub(super) fn write_held(&self, state: &mut State) -> bool {
         while let Some(event) = state.held.pop_front() {
-            if !self.write_settled(state, &event) {
+            if !self.write_settled(state, &Event::from(&event)) {
                 state.held.push_front(event);
                 return false;
             }
@@ -159,15 +161,15 @@ impl DiskLane {
     }
 
     /// The lock makes this lane's numbers gap-free; a number is taken only once its record is written.
-    fn write_settled(&self, state: &mut State, event: &UsageEvent) -> bool {
+    fn write_settled(&self, state: &mut State, event: &Event<'_>) -> bool {
         let seq = self.last_seq.load(Ordering::Relaxed) + 1;
         let wrote = self.append(state, Kind::Settled, |buffer| {
             buffer.extend_from_slice(&seq.to_le_bytes());
-            encode(event, buffer);
+            event.encode(buffer);
         });
         if wrote {
             self.last_seq.store(seq, Ordering::Release);
-            state.open.remove(event.id.as_str());
+            state.open.remove(&*event.id);
         }
         wrote
     }
@@ -298,9 +300,4 @@ impl Current {
         shared.n_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         (&*self.file).write_all(bytes)
     }
-}
-
-fn encode(event: &UsageEvent, buffer: &mut Vec<u8>) {
-    // A vector grows; there is no other way for this to fail.
-    let _ = event.encode(buffer);
 }

@@ -31,10 +31,10 @@ impl MemoryLane {
         Self { index, ring: Mutex::default(), n_dropped: AtomicU64::new(0) }
     }
 
-    pub(super) fn settled(&self, event: &UsageEvent) {
+    pub(super) fn settled(&self, event: UsageEvent) {
         let mut ring = self.lock();
         if ring.events.len() < MAX_EVENTS {
-            ring.events.push_back(event.clone());
+            ring.events.push_back(event);
         } else {
             // The newest and not the oldest: numbers of a lane have no gaps.
             self.n_dropped.fetch_add(1, Ordering::Relaxed);

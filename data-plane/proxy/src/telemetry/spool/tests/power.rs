@@ -78,12 +78,12 @@ impl Node {
                 1 | 2 => {
                     let id = format!("r{}", self.n_requests);
                     self.n_requests += 1;
-                    self.lane.started(&event(&id));
+                    self.lane.started(&Event::from(&event(&id)));
                     self.open.insert(id);
                 }
                 _ => {
                     let Some(id) = self.open.pop_first() else { continue };
-                    self.lane.settled(&event(&id));
+                    self.lane.settled(&Event::from(&event(&id)));
                     self.settled.insert(id);
                 }
             }
