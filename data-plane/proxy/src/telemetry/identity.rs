@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::private_file;
@@ -11,6 +12,8 @@ use crate::private_file;
 pub struct Identity {
     /// `node_` and a ULID. Changes only while the node joins its fleet, which knows it by its certificate.
     node_id: RwLock<Arc<str>>,
+    /// How often it has changed, so that who uses it for each request need not ask for it.
+    n_changes: AtomicU64,
     /// Sorts by time of start; without punctuation, so that it can be part of a file's name.
     pub boot_id: String,
     /// Where the node's id is kept.
@@ -30,7 +33,7 @@ impl Identity {
         let remembered = file.as_deref().and_then(remembered);
         let is_new = remembered.is_none();
         let node_id = RwLock::new(remembered.unwrap_or_else(new_id));
-        let identity = Self { node_id, boot_id, file };
+        let identity = Self { node_id, n_changes: AtomicU64::new(0), boot_id, file };
         if is_new {
             identity.keep();
         }
@@ -39,17 +42,31 @@ impl Identity {
 
     /// Of a node whose ids are given; nothing is kept.
     pub fn of(node_id: &str, boot_id: String) -> Self {
-        Self { node_id: RwLock::new(node_id.into()), boot_id, file: None }
+        Self { node_id: RwLock::new(node_id.into()), n_changes: AtomicU64::new(0), boot_id, file: None }
     }
 
     pub fn node_id(&self) -> Arc<str> {
         Arc::clone(&self.node_id.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Brings a copy of the id, with the change it is of, up to date. Costs a load.
+    pub(crate) fn refresh(&self, copy: &mut Option<(u64, Arc<str>)>) -> Arc<str> {
+        let n_changes = self.n_changes.load(Ordering::Acquire);
+        match copy {
+            Some((of, node_id)) if *of == n_changes => Arc::clone(node_id),
+            _ => {
+                let node_id = self.node_id();
+                *copy = Some((n_changes, Arc::clone(&node_id)));
+                node_id
+            }
+        }
+    }
+
     /// From now on the node is known by this id.
     pub(crate) fn adopt(&self, node_id: &str) {
         if &*self.node_id() != node_id {
             *self.node_id.write().unwrap_or_else(PoisonError::into_inner) = node_id.into();
+            self.n_changes.fetch_add(1, Ordering::Release);
             self.keep();
         }
     }

@@ -1,5 +1,5 @@
 //! A log record while its request lasts. Its memory goes round: who has written a record down gives it back empty, so that the next request
-//! has room for its words without asking for it, and no thread frees what another one has allocated.
+//! has room for its words without asking for it.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -15,7 +15,7 @@ pub(crate) struct Draft(Option<Box<LogRecord>>);
 #[derive(Debug, Default)]
 pub(super) struct Blanks(VecDeque<Box<LogRecord>>);
 
-/// What a busy worker fills between two rounds of the thread; more are made and freed.
+/// Requests that a busy worker serves at once; more are made and freed.
 const MAX_BLANKS: usize = 256;
 /// Bytes of a word that a client chooses; what had room for more is not kept.
 const MAX_WORD: usize = 256;
@@ -54,17 +54,13 @@ impl Blanks {
         self.0.pop_back().unwrap_or_default()
     }
 
-    /// Of these as many as there is room for, which are empty by [`cleared`].
-    pub(super) fn put(&mut self, records: impl Iterator<Item = Box<LogRecord>>) {
-        let n_wanted = MAX_BLANKS - self.0.len();
-        self.0.extend(records.filter(|record| is_small(record)).take(n_wanted));
+    /// Empty from here on. The last one is the next that is taken, for it is still in the processor's caches.
+    pub(super) fn put(&mut self, mut record: Box<LogRecord>) {
+        if self.0.len() < MAX_BLANKS && is_small(&record) {
+            record.clear();
+            self.0.push_back(record);
+        }
     }
-}
-
-/// Empty, with room for as much again.
-pub(super) fn cleared(mut record: Box<LogRecord>) -> Box<LogRecord> {
-    record.clear();
-    record
 }
 
 fn is_small(record: &LogRecord) -> bool {
@@ -80,16 +76,17 @@ mod tests {
     fn what_comes_back_is_empty_and_small() {
         let record = |path: usize| {
             let record = LogRecord { id: "1".to_owned(), path: "x".repeat(path), status: 200, ..LogRecord::default() };
-            cleared(Box::new(record))
+            Box::new(record)
         };
         let mut blanks = Blanks::default();
-        blanks.put([record(10), record(MAX_WORD + 1)].into_iter());
+        blanks.put(record(10));
+        blanks.put(record(MAX_WORD + 1));
         assert_eq!(blanks.0.len(), 1, "a long word is not kept");
         let blank = blanks.take();
         assert_eq!(*blank, LogRecord::default());
         assert!(blank.path.capacity() >= 10);
         assert_eq!(*blanks.take(), LogRecord::default());
-        blanks.put((0..2 * MAX_BLANKS).map(|_| record(1)));
+        (0..2 * MAX_BLANKS).for_each(|_| blanks.put(record(1)));
         assert_eq!(blanks.0.len(), MAX_BLANKS);
     }
 }

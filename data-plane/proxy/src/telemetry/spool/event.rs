@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use gateway_wire::v1::{Charge, TokenUsage, Units, UsageEvent};
-use prost::encoding::{WireType, bool, encode_key, encode_varint, message};
+use prost::encoding::{WireType, bool, message};
 
 /// The members of [`UsageEvent`].
 #[derive(Clone, Debug, Default)]
@@ -129,8 +129,8 @@ fn text(tag: u32, text: &str, out: &mut Vec<u8>) {
 }
 
 fn element(tag: u32, text: &str, out: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, out);
-    encode_varint(text.len() as u64, out);
+    key(tag, WireType::LengthDelimited, out);
+    varint(text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -141,8 +141,21 @@ fn whole(tag: u32, value: i64, out: &mut Vec<u8>) {
 }
 
 fn number(tag: u32, value: i64, out: &mut Vec<u8>) {
-    encode_key(tag, WireType::Varint, out);
-    encode_varint(value.cast_unsigned(), out);
+    key(tag, WireType::Varint, out);
+    varint(value.cast_unsigned(), out);
+}
+
+fn key(tag: u32, wire_type: WireType, out: &mut Vec<u8>) {
+    varint(u64::from(tag << 3 | wire_type as u32), out);
+}
+
+/// Seven bits at a time, the lowest first; most are one byte.
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 #[cfg(test)]
