@@ -1,6 +1,7 @@
 //! How long the questions of the dashboard take over ten million log records on Postgres: a week of them, filled in by the server
-//! itself. By hand: `cargo run --release -p gateway-store --example rows10m [-- RECORDS]`; ten million take 16 GB below the folder for
-//! temporary files, for as long as it runs. Ends with 1 where one takes a second or more.
+//! itself. By hand: `cargo run --release -p gateway-store --example rows10m [-- RECORDS]`; ten million take 20 GB below the folder for
+//! temporary files, for as long as it runs. Each is asked three times, and the one in the middle counts. Ends with 1 where one takes
+//! a second or more, is broken off or fails; the others are asked nevertheless.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop where it is")]
 
@@ -13,6 +14,7 @@ use gateway_testing::Postgres;
 
 const RECORDS: i64 = 10_000_000;
 const MOST: Duration = Duration::from_secs(1);
+const N_ASKED: usize = 3;
 /// Any moment; the records are of the week before.
 const NOW_MS: i64 = 1_800_000_000_000;
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -27,37 +29,65 @@ async fn main() -> ExitCode {
     store.make_days(NOW_MS - WEEK_MS, NOW_MS).await.unwrap();
     let name = url.rsplit('/').next().unwrap();
     tokio::task::block_in_place(|| fill(&postgres, name, n_records));
-    let mut slowest = Duration::ZERO;
-    println!("{:<44} {:>9} {:>9}", "question", "ms", "answers");
+    let mut n_missed = 0;
+    println!("{:<56} {:>9} {:>9}", "question", "ms", "answers");
     for (window, hours, step) in [("an hour", 1, 1), ("a day", 24, 15), ("three days", 72, 60)] {
         let since = NOW_MS - hours * HOUR_MS;
         let began = Instant::now();
         let n_points = store.traffic(None, since, step).await.unwrap().len();
         let n_providers = store.traffic_of_providers(since, step).await.unwrap().len();
-        told(&format!("charts of {window}"), began.elapsed(), n_points + n_providers, &mut slowest);
+        n_missed += told(&format!("charts of {window}"), began.elapsed(), n_points + n_providers);
     }
     for (question, filter) in questions(n_records) {
         for (when, since_ms) in [("a day", None), ("a week", Some(NOW_MS - WEEK_MS))] {
             let filter = Filter { since_ms, ..filter.clone() };
-            let began = Instant::now();
-            let found = store.search(&filter, None, 100, NOW_MS).await.unwrap();
-            // It looks for so long and no longer, and says how far it came.
-            let how = if found.stopped { ", broken off" } else { "" };
-            told(&format!("{question}, {when}{how}"), began.elapsed(), found.rows.len(), &mut slowest);
+            n_missed += asked(&store, &format!("{question}, {when}"), &filter).await;
         }
     }
-    if slowest < MOST { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{n_missed} took {MOST:?} or more, were broken off or failed");
+    if n_missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn told(question: &str, took: Duration, n_answers: usize, slowest: &mut Duration) {
-    println!("{question:<44} {:>9.1} {n_answers:>9}", took.as_secs_f64() * 1000.0);
-    *slowest = took.max(*slowest);
+/// Whether it missed what is asked of it, as a number; so does the next.
+async fn asked(store: &Store, question: &str, filter: &Filter) -> usize {
+    let mut answers = Vec::new();
+    for _ in 0..N_ASKED {
+        let began = Instant::now();
+        let found = store.search(filter, None, 100, NOW_MS).await;
+        answers.push((began.elapsed(), found));
+    }
+    answers.sort_by_key(|(took, _)| *took);
+    let (took, found) = answers.swap_remove(N_ASKED / 2);
+    match found {
+        // It looks for so long and no longer, and says how far it came.
+        Ok(found) if found.stopped => {
+            let hours = (NOW_MS - found.since_ms.unwrap_or(NOW_MS)) / HOUR_MS;
+            told(&format!("{question}, broken off after {hours} h"), took, found.rows.len());
+            1
+        }
+        Ok(found) => told(question, took, found.rows.len()),
+        Err(error) => {
+            println!("{question:<56} {error}");
+            1
+        }
+    }
+}
+
+fn told(question: &str, took: Duration, n_answers: usize) -> usize {
+    println!("{question:<56} {:>9.1} {n_answers:>9}", took.as_secs_f64() * 1000.0);
+    usize::from(took >= MOST)
 }
 
 /// From what nearly all records have to what one has.
 fn questions(n_records: i64) -> Vec<(String, Filter)> {
     let any = Filter::default;
     let has = |field: &str, value: &str| Filter { terms: vec![(field.to_owned(), value.to_owned())], ..any() };
+    let both = |one: (&str, &str), other: (&str, &str)| Filter {
+        terms: [one, other].map(|(field, value)| (field.to_owned(), value.to_owned())).to_vec(),
+        ..any()
+    };
+    let slow_and_dear =
+        || Filter { min_total_us: Some(9_900_000), min_cost_nano_usd: Some(900_000), ..Filter::default() };
     let says = |text: &str| Filter { texts: vec![text.to_owned()], ..any() };
     let some = |text: &str| Some(text.to_owned());
     let questions = [
@@ -77,12 +107,34 @@ fn questions(n_records: i64) -> Vec<(String, Filter)> {
         ("session, 20 records", has("session", &format!("session-{}", n_records / 40))),
         ("trace, 1 record", has("trace", &format!("{:032x}", n_records - 5))),
         ("team and 5xx", Filter { status: Some(500..=599), ..has("team", "team-7") }),
+        ("team nobody has", has("team", "team-77")),
+        (
+            "model and upstream_model that never meet",
+            Filter { model: some("model-1"), ..has("upstream_model", "upstream-2") },
+        ),
+        ("key and user that never meet", Filter { key: some("key-77"), ..has("user", "user-78") }),
+        ("user and tag, 1 in 25,000", both(("user", "user-77"), ("tag", "tag-1"))),
+        ("stream and ending nobody has", both(("stream", "true"), ("ending", "nothing"))),
+        ("status 430 to 450, of nobody", Filter { status: Some(430..=450), ..any() }),
+        ("user and status 5xx", Filter { status: Some(500..=599), ..has("user", "user-77") }),
+        ("session and error_code it has not", both(("session", "session-77"), ("error_code", "unknown"))),
         ("min_duration, 1 in 1,000", Filter { min_total_us: Some(9_990_000), ..any() }),
+        ("min_duration of nobody", Filter { min_total_us: Some(60_000_000), ..any() }),
+        ("min_duration of nobody, some nearly", Filter { min_total_us: Some(9_999_500), ..any() }),
+        ("min_duration 1.5 s, of a user", Filter { min_total_us: Some(1_500_000), ..has("user", "user-77") }),
+        ("min_duration of nobody, of a key", Filter { min_total_us: Some(9_999_500), key: some("key-77"), ..any() }),
+        ("min_duration and min_cost, 1 in 1,000", slow_and_dear()),
         ("min_cost of nobody, of a team", Filter { min_cost_nano_usd: Some(i64::MAX), ..has("team", "team-7") }),
+        ("min_cost of nobody, of a tag", Filter { min_cost_nano_usd: Some(1_000_000), ..has("tag", "tag-7") }),
+        ("min_cost of nobody, of all", Filter { min_cost_nano_usd: Some(1_000_000), ..has("organization", "acme") }),
+        ("min_cost of nobody, some nearly", Filter { min_cost_nano_usd: Some(999_500), ..has("team", "team-7") }),
         ("word in many messages", says("limit")),
         ("words in few messages", says("socket refused 4711")),
         ("word that nobody says", says("zebra")),
+        ("word that nobody says, of a team", Filter { texts: vec!["zebra".to_owned()], ..has("team", "team-7") }),
         ("id that begins so", Filter { id: Some(format!("{:012x}", NOW_MS - HOUR_MS)[..8].to_owned()), ..any() }),
+        ("id that begins so, of a user", Filter { id: some("01a31"), ..has("user", "user-77") }),
+        ("id that begins as those of some hours", Filter { id: some("01a316"), ..any() }),
     ];
     questions.into_iter().map(|(name, filter)| (name.to_owned(), filter)).collect()
 }

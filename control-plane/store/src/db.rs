@@ -68,8 +68,10 @@ const POSTGRES_BEGIN: &str =
     "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '20s'";
 const POSTGRES_BEGIN_READ: &str =
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '60s'";
-/// A search that takes longer is looking for too much.
-const POSTGRES_BEGIN_SEARCH: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '4s'";
+/// A search that takes longer is looking for too much. To compile a plan takes longer than most do; and where what is found does not
+/// fit the memory, whole pages of records are taken apart anew.
+const POSTGRES_BEGIN_SEARCH: &str =
+    "BEGIN READ ONLY; SET LOCAL statement_timeout = '4s'; SET LOCAL jit = off; SET LOCAL work_mem = '32MB'";
 /// Changing the schema waits for whoever else is at it, and may take as long as the data is large. The number names this lock
 /// among those of others in the same database.
 const POSTGRES_BEGIN_SCHEMA: &str = "BEGIN; SET LOCAL lock_timeout = '120s'; SET LOCAL statement_timeout = 0; \

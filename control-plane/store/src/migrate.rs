@@ -44,6 +44,10 @@ const STEPS: &[Step] = &[
     },
     Step::of_both(include_str!("../../../migrations/0018_saved.sql")),
     Step::of_both(include_str!("../../../migrations/0019_unheard.sql")),
+    Step {
+        sqlite: include_str!("../../../migrations/0020_numbers.sqlite.sql"),
+        postgres: include_str!("../../../migrations/0020_numbers.postgres.sql"),
+    },
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

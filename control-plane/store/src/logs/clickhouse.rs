@@ -299,8 +299,6 @@ fn condition(filter: &Filter) -> String {
         // Greater than whatever begins like it.
         parts.push(format!("id >= {} AND id < {}", quoted(&text(id)), quoted(&format!("{}\u{10ffff}", text(id)))));
     }
-    parts.extend(filter.min_total_us.map(|least| format!("total_us >= {}", number(signed(least)))));
-    parts.extend(filter.min_cost_nano_usd.map(|least| format!("cost_nano_usd >= {}", number(least))));
     parts.into_iter().map(|part| format!(" AND {part}")).collect()
 }
 
@@ -311,6 +309,7 @@ fn wants(wanted: &Wanted) -> String {
             format!("({})", columns.collect::<Vec<_>>().join(" OR "))
         }
         Wanted::Status(range) => status(range),
+        Wanted::AtLeast(column, least) => format!("{column} >= {}", number(*least)),
         Wanted::Term(term) => holds(&format!("\n{term}\n")),
         Wanted::Word(word) => holds(&format!("\n~{word}")),
         Wanted::All(parts) => joined(parts, " AND "),

@@ -30,6 +30,9 @@ pub struct Filter {
 /// Terms whose values people have in hand and paste without saying what they are.
 const NUMBERS: [&str; 2] = ["session", "trace"];
 
+const TOTAL_US: &str = "total_us";
+const COST_NANO_USD: &str = "cost_nano_usd";
+
 // === impl Filter ===
 
 impl Filter {
@@ -39,19 +42,12 @@ impl Filter {
         *self != timed
     }
 
-    /// Whether there is something in it that an index answers on Postgres.
-    pub(super) fn has_index(&self) -> bool {
-        self.id.is_some() || !self.wanted().is_empty()
-    }
-
     /// The same as its condition, for a record with its terms.
     pub fn matches(&self, row: &LogRow) -> bool {
         self.wanted().iter().all(|wanted| has(row, wanted))
             && self.id.as_ref().is_none_or(|id| row.id.starts_with(id))
             && self.since_ms.is_none_or(|since| row.started_ms >= since)
             && self.until_ms.is_none_or(|until| row.started_ms < until)
-            && self.min_total_us.is_none_or(|least| row.total_us >= least)
-            && self.min_cost_nano_usd.is_none_or(|least| row.cost_nano_usd >= least)
     }
 
     /// What follows `values` in a statement, but for the times.
@@ -63,12 +59,6 @@ impl Filter {
             // Greater than whatever begins like it.
             condition.and("id < ", Value::Text(format!("{}\u{10ffff}", text(id))));
         }
-        if let Some(least) = self.min_total_us {
-            condition.and("total_us >= ", Value::Number(signed(least)));
-        }
-        if let Some(least) = self.min_cost_nano_usd {
-            condition.and("cost_nano_usd >= ", Value::Number(least));
-        }
         condition
     }
 
@@ -78,6 +68,8 @@ impl Filter {
         let mut wanted: Vec<Wanted> = columns.map(|(name, value)| Wanted::Column(name, head(value))).collect();
         wanted.extend(self.status.clone().map(Wanted::Status));
         wanted.extend(self.terms.iter().map(|(field, value)| Wanted::Term(term(field, value))));
+        wanted.extend(self.min_total_us.map(|least| Wanted::AtLeast(TOTAL_US, signed(least))));
+        wanted.extend(self.min_cost_nano_usd.map(|least| Wanted::AtLeast(COST_NANO_USD, least)));
         for text in &self.texts {
             let mut either: Vec<Wanted> = NUMBERS.iter().map(|field| Wanted::Term(term(field, text))).collect();
             let all: Vec<Wanted> = words(text).map(Wanted::Word).collect();
@@ -96,6 +88,8 @@ fn has(row: &LogRow, wanted: &Wanted) -> bool {
         Wanted::Column("model", value) => head(&row.model) == *value,
         Wanted::Column(_, value) => head(&row.provider) == *value,
         Wanted::Status(range) => range.contains(&row.status),
+        Wanted::AtLeast(TOTAL_US, least) => signed(row.total_us) >= *least,
+        Wanted::AtLeast(_, least) => row.cost_nano_usd >= *least,
         Wanted::Term(term) => row.terms.lines().any(|line| line == term),
         Wanted::Word(word) => {
             row.terms.lines().any(|line| line.strip_prefix('~').is_some_and(|had| had.starts_with(word.as_str())))

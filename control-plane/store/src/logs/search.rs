@@ -33,6 +33,8 @@ const HOUR_MS: i64 = 60 * 60 * 1000;
 const SLICE: i64 = 20_000;
 /// Records that Postgres walks through before it asks the index: what many have is among them.
 const NEAR: i64 = 5_000;
+/// How much further it looks then, where none of them was it.
+const NEXT: i64 = 8;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How records come into their order.
@@ -51,6 +53,8 @@ struct Reach {
     first_ms: i64,
     /// By how much each is longer than the one before.
     factor: i64,
+    /// Unless that took longer than this.
+    quick: Duration,
 }
 
 /// Records that are looked at without taking them apart.
@@ -82,7 +86,7 @@ impl Store {
         let from = begins(filter, newest, now_ms);
         let mut found = match self.db.engine() {
             Engine::Sqlite => self.by_slices(filter, top, from, limit).await?,
-            Engine::Postgres => self.by_index(filter, top, from, limit).await?,
+            Engine::Postgres => self.by_index(filter, top, newest, from, limit).await?,
         };
         let done = found.since_ms.unwrap_or(from);
         if found.next.is_none() && self.newest(&before(done), floor).await?.is_some() {
@@ -150,13 +154,22 @@ impl Store {
     }
 
     /// What is near first, then by the index.
-    async fn by_index(&self, filter: &Filter, top: &Cursor, from: i64, limit: usize) -> Result<Found, Error> {
+    async fn by_index(
+        &self,
+        filter: &Filter,
+        top: &Cursor,
+        newest: i64,
+        from: i64,
+        limit: usize,
+    ) -> Result<Found, Error> {
         let near = self.after_slice(top, from, NEAR).await?;
         let bottom = near.clone().unwrap_or_else(|| before(from));
         let rows = self.stretch(filter, top, &bottom, Order::Walked, limit + 1).await?;
-        let found = Found { since_ms: Some(from), ..Found::default() };
-        let Some(top) = near else { return Ok(found.filled(rows, limit)) };
-        self.by_spans(filter, top, from, limit, rows, Reach::INDEXED).await
+        let Some(end) = near else {
+            return Ok(Found { since_ms: Some(from), ..Found::default() }.filled(rows, limit));
+        };
+        let reach = Reach::after(newest.saturating_sub(end.started_ms), rows.len(), limit);
+        self.by_spans(filter, end, from, limit, rows, reach).await
     }
 
     /// What follows `rows`: a span of time, then a longer one, so that what was found lately does not wait for what is old.
@@ -171,15 +184,16 @@ impl Store {
     ) -> Result<Found, Error> {
         let began = Instant::now();
         let mut found = Found { since_ms: Some(from), ..Found::default() };
-        let order = if filter.has_index() { Order::Sorted } else { Order::Walked };
         let mut span_ms = if filter.id.is_some() { i64::MAX } else { reach.first_ms };
         while rows.len() <= limit && (top.started_ms, top.id.as_str()) > (from, "") {
             let bottom = before(top.started_ms.saturating_sub(span_ms).max(from));
-            match self.stretch(filter, &top, &bottom, order, limit + 1 - rows.len()).await {
+            let asked = Instant::now();
+            match self.stretch(filter, &top, &bottom, Order::Sorted, limit + 1 - rows.len()).await {
                 Ok(more) => {
                     rows.extend(more);
                     top = bottom;
-                    span_ms = span_ms.saturating_mul(reach.factor);
+                    let factor = if asked.elapsed() < reach.quick { reach.factor } else { 1 };
+                    span_ms = span_ms.saturating_mul(factor);
                 }
                 Err(Error::Locked | Error::Slow) if span_ms > HOUR_MS => span_ms = HOUR_MS,
                 Err(Error::Locked | Error::Slow) => found.stopped = true,
@@ -284,10 +298,18 @@ fn before(started_ms: i64) -> Cursor {
 // === impl Reach ===
 
 impl Reach {
-    const INDEXED: Self = Self { first_ms: WINDOW_MS, factor: 2 };
+    /// What follows the nearest records, of so much time, among which so many were found: where there were some, as far as there
+    /// should be enough, and no further than a day: any record may say it is from the far future.
+    fn after(near_ms: i64, n_found: usize, limit: usize) -> Self {
+        let n_missing = i64::try_from(limit + 1).unwrap_or(i64::MAX) * 2;
+        let n_times = i64::try_from(n_found).ok().and_then(|n_found| n_missing.checked_div(n_found));
+        let first_ms = near_ms.max(1).saturating_mul(n_times.unwrap_or(NEXT).max(1)).min(WINDOW_MS);
+        Self { first_ms, factor: 4, quick: Duration::from_millis(250) }
+    }
+
     /// A ClickHouse reads a span as a whole, whatever it finds at its end; each question costs it some milliseconds.
-    const READ: Self = Self { first_ms: 4 * 60 * 1000, factor: 8 };
-    const ALL: Self = Self { first_ms: i64::MAX, factor: 1 };
+    const READ: Self = Self { first_ms: 4 * 60 * 1000, factor: 8, quick: Duration::MAX };
+    const ALL: Self = Self { first_ms: i64::MAX, factor: 1, quick: Duration::MAX };
 }
 
 // === impl Found ===

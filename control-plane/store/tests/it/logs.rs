@@ -207,3 +207,92 @@ pub(crate) async fn a_needle_is_found_among_many(store: &Store) {
     let found = store.search(&filter, None, 1, 30_000_000).await.unwrap();
     assert_eq!((found.rows.len(), found.next, found.stopped), (1, None, false));
 }
+
+pub(crate) async fn numbers_are_found_by_how_great_they_are(store: &Store) {
+    let numbers: [i64; 16] = [
+        -1_234_567,
+        -1,
+        0,
+        1,
+        9,
+        10,
+        19,
+        99,
+        100,
+        1_234_567,
+        1_239_999,
+        1_240_000,
+        1_999_999,
+        2_000_000,
+        9_999_999,
+        i64::MAX,
+    ];
+    let rows: Vec<LogRow> = (1..)
+        .zip(numbers)
+        .map(|(number, amount)| LogRow {
+            cost_nano_usd: amount,
+            total_us: amount.unsigned_abs(),
+            ..described(number, &[("team", if number % 2 == 0 { "even" } else { "odd" })], "")
+        })
+        .collect();
+    store.ingest_logs(sender("n", NOW_MS), 1, &rows, 0).await.unwrap();
+    for least in numbers.into_iter().chain([2, 1_200_000, 1_235_000, 1_300_000, 1_500_000, 10_000_000, -5]) {
+        for filter in [
+            Filter { min_cost_nano_usd: Some(least), ..Filter::default() },
+            Filter { min_total_us: Some(least.unsigned_abs()), ..Filter::default() },
+            Filter {
+                min_cost_nano_usd: Some(least),
+                min_total_us: Some(1_000_000),
+                terms: vec![("team".to_owned(), "odd".to_owned())],
+                ..Filter::default()
+            },
+        ] {
+            let expected = rows.iter().rev().filter(|row| {
+                filter.min_cost_nano_usd.is_none_or(|least| row.cost_nano_usd >= least)
+                    && filter.min_total_us.is_none_or(|least| row.total_us >= least)
+                    && (filter.terms.is_empty() || row.terms == "team=odd")
+            });
+            let expected: Vec<&str> = expected.map(|row| row.id.as_str()).collect();
+            let found = all(store, &filter, 3).await;
+            assert_eq!(found.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), expected, "{filter:?}");
+            let matched = rows.iter().rev().filter(|row| filter.matches(row)).map(|row| row.id.as_str());
+            assert_eq!(matched.collect::<Vec<_>>(), expected, "as it arrives: {filter:?}");
+        }
+    }
+}
+
+/// More than are walked through without an index.
+const MANY: u32 = 20_500;
+
+pub(crate) async fn those_that_are_far_back_are_found_by_any_field_once_and_in_order(store: &Store) {
+    let rare = |number: u32| number <= 300 && number.is_multiple_of(10);
+    let many: Vec<LogRow> = (1..=MANY)
+        .map(|number| {
+            let terms: &[(&str, &str)] = if rare(number) { &[("tag", "rare")] } else { &[] };
+            let described = described(if rare(number) { MANY + number } else { number }, terms, "");
+            LogRow {
+                id: format!("r{number:06}"),
+                started_ms: i64::from(number) * 100,
+                status: if rare(number) { 431 } else { 429 },
+                ..described
+            }
+        })
+        .collect();
+    store.ingest_logs(sender("n", NOW_MS), 1, &many, 0).await.unwrap();
+    // A liar, from ten years later: how far back the others are does not hang on it.
+    let liar = LogRow { id: "liar".to_owned(), started_ms: 315_360_000_000, ..record(1) };
+    store.ingest_logs(sender("n", NOW_MS), 20_501, &[liar], 0).await.unwrap();
+    let expected: Vec<String> =
+        (1..=300).rev().filter(|number| rare(*number)).map(|number| format!("r{number:06}")).collect();
+    for filter in [
+        Filter { terms: vec![("tag".to_owned(), "rare".to_owned())], ..Filter::default() },
+        Filter { status: Some(430..=450), ..Filter::default() },
+        Filter { min_total_us: Some(u64::from(MANY + 1) * 1000), ..Filter::default() },
+        Filter { min_cost_nano_usd: Some(i64::from(MANY + 1) * 5), status: Some(431..=431), ..Filter::default() },
+    ] {
+        for limit in [7, 100] {
+            let found: Vec<String> = all(store, &filter, limit).await.into_iter().map(|row| row.id).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    }
+}

@@ -97,6 +97,8 @@ engines!(memory, file, postgres; {
         records_are_found_by_what_they_say,
         a_search_looks_at_a_day_and_says_where_to_go_on,
         a_needle_is_found_among_many,
+        numbers_are_found_by_how_great_they_are,
+        those_that_are_far_back_are_found_by_any_field_once_and_in_order,
     }
     log_sessions::{
         a_session_is_the_sum_of_its_requests,
@@ -143,6 +145,8 @@ engines!(clickhouse; {
         records_are_found_by_what_they_say,
         a_search_looks_at_a_day_and_says_where_to_go_on,
         a_needle_is_found_among_many,
+        numbers_are_found_by_how_great_they_are,
+        those_that_are_far_back_are_found_by_any_field_once_and_in_order,
     }
     exports::{each_record_is_behind_the_cursor_or_before_it}
     traffic::{minutes_are_summed_up_once}
