@@ -3,17 +3,23 @@
 use aws_lc_rs::hmac;
 use gateway_fake::{Received, Script, Upstream};
 use gateway_server::clock;
+use gateway_store::alerts::Alert;
 use gateway_store::ledger::Charge;
 use gateway_store::usage::{Sender, UsageRow};
 use serde_json::{Value, json};
 
+use crate::people;
 use crate::world::World;
 
 const SECRET: &str = "a-secret-for-the-webhook";
 
 /// Books so many dollars of a budget that never begins anew.
 async fn spend(world: &World, number: u64, budget: &str, dollars: i64) {
-    let charge = Charge { budget: budget.to_owned(), start_ms: 0, nano_usd: dollars * 1_000_000_000 };
+    spend_at(world, number, budget, dollars, 0).await;
+}
+
+async fn spend_at(world: &World, number: u64, budget: &str, dollars: i64, start_ms: i64) {
+    let charge = Charge { budget: budget.to_owned(), start_ms, nano_usd: dollars * 1_000_000_000 };
     let row = UsageRow { id: format!("r{number}"), charges: vec![charge], ..UsageRow::default() };
     let from = Sender { node: "node_1", boot: "b", at_ms: clock::unix_ms() };
     world.control.app().store.ingest_usage(from, 0, number, &[row]).await.unwrap();
@@ -157,4 +163,93 @@ async fn an_alert_that_somebody_sees_to_is_sent_no_more() {
         audit["data"].as_array().unwrap().iter().filter(|row| row["action"] == "acknowledge").collect();
     assert_eq!((written.len(), &written[0]["kind"]), (1, &json!("alert")));
     world.call("POST", "/admin/alerts/alert_none/acknowledge", Value::Null).await.refused(404, "not_found");
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What was told of half of a budget in a window of before.
+async fn told_before(world: &World, budget: &str, window_ms: i64) -> String {
+    let id = format!("alert_{}", budget.replace('/', "_"));
+    let alert = Alert {
+        id: id.clone(),
+        budget: budget.to_owned(),
+        window_ms,
+        percent: 50,
+        at_ms: window_ms,
+        acknowledged: None,
+    };
+    assert!(world.control.app().store.raise_alert(&alert, &[]).await.unwrap());
+    id
+}
+
+/// Budgets of which half was told before and seen to: in the window just before, or in one before that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_budget_that_somebody_sees_to_is_silent_until_it_is_new() {
+    let (world, upstream) = (World::new().await, Upstream::start().await);
+    upstream.respond_with(|_| Script::text(204, "text/plain", ""));
+    world.call("PUT", "/admin/settings", json!({"alerts": [webhook("ops", &upstream)]})).await.expect(201);
+    for (name, window) in [("fresh", "30d"), ("stays", "30d"), ("was-below", "30d"), ("each-week", "weekly")] {
+        let budget = json!({"name": name, "amount_usd": 100, "window": window, "match": {"models": ["*"]},
+            "alert_at": [50, 80]});
+        world.call("POST", "/admin/budgets", budget).await.expect(201);
+    }
+    for role in ["billing", "viewer"] {
+        people::user(&world, role, role, &[]).await;
+    }
+    let (billing, viewer) = (people::sign_in(&world, "billing").await, people::sign_in(&world, "viewer").await);
+    let now_ms = clock::unix_ms();
+    let stretch = now_ms / (30 * DAY_MS) * 30 * DAY_MS;
+    // 1970-01-05 was a Monday.
+    let week = now_ms - (now_ms - 4 * DAY_MS).rem_euclid(7 * DAY_MS);
+    for (budget, window_ms) in [
+        ("budget/stays", stretch - 30 * DAY_MS),
+        ("budget/was-below", stretch - 60 * DAY_MS),
+        ("budget/each-week", week - 7 * DAY_MS),
+    ] {
+        let path = format!("/admin/alerts/{}/acknowledge", told_before(&world, budget, window_ms).await);
+        viewer.call("POST", &path, Value::Null).await.refused(403, "forbidden");
+        let seen = billing.call("POST", &path, Value::Null).await.expect(200);
+        assert_eq!(seen["acknowledged_by"], "user:billing", "{seen}");
+    }
+    let of_now = |told: &Value, budget: &str, percent: u64| {
+        let alerts = told["alerts"].as_array().expect("a list").iter();
+        let mut alerts = alerts.filter(|one| one["budget"] == budget && one["percent"] == percent);
+        alerts.find(|one| !one["id"].as_str().is_some_and(|id| id.starts_with("alert_budget"))).cloned()
+    };
+    for (number, name) in (1..).zip(["fresh", "stays", "was-below", "each-week"]) {
+        spend_at(&world, number, &format!("budget/{name}"), 60, now_ms).await;
+    }
+    let told_now = world
+        .eventually("/admin/alerts", |told| {
+            let all =
+                ["fresh", "stays", "was-below", "each-week"].map(|name| of_now(told, &format!("budget/{name}"), 50));
+            all.iter().all(Option::is_some) && told["destinations"][0]["delivered"] == 3
+        })
+        .await;
+    let stays = of_now(&told_now, "budget/stays", 50).expect("it is listed");
+    assert_eq!(stays["acknowledged_by"], "user:billing", "it stays theirs who see to it: {stays}");
+    assert_eq!(told_now["destinations"][0]["waiting"], 0, "{told_now}");
+    let sent = |percent: u64| {
+        let mut names: Vec<String> = told(&upstream, "/ops")
+            .iter()
+            .filter(|content| content["threshold_percent"] == percent)
+            .map(|content| content["budget"]["name"].as_str().expect("a name").to_owned())
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(sent(50), ["each-week", "fresh", "was-below"], "a new week, and one that nobody saw to just before");
+
+    // Of this window it is told once; the next part of the amount is new whoever sees to the last.
+    let fresh = of_now(&told_now, "budget/fresh", 50).expect("it is listed");
+    let path = format!("/admin/alerts/{}/acknowledge", fresh["id"].as_str().expect("an id"));
+    billing.call("POST", &path, Value::Null).await.expect(200);
+    for (number, name) in (5..).zip(["fresh", "stays"]) {
+        spend_at(&world, number, &format!("budget/{name}"), 25, now_ms).await;
+    }
+    world.eventually("/admin/alerts", |told| told["destinations"][0]["delivered"] == 5).await;
+    assert_eq!((sent(50).len(), sent(80)), (3, vec!["fresh".to_owned(), "stays".to_owned()]));
+    let audit = world.get("/admin/audit").await.expect(200);
+    let rows = audit["data"].as_array().unwrap().iter().filter(|row| row["action"] == "acknowledge");
+    assert_eq!(rows.filter(|row| row["actor"] == "user:billing").count(), 4, "nothing is written of what was refused");
 }

@@ -2,13 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
-mod alerts;
 mod world;
 mod node;
 mod people;
 mod oidc;
 mod machine;
 mod access;
+mod alerts;
 mod aliases;
 mod apply;
 mod audit;

@@ -11,13 +11,13 @@ const CSRF: (&str, &str) = ("x-gateway-csrf", "1");
 const PASSWORD: &str = "correct horse battery";
 
 /// Somebody who is signed in.
-struct Person<'a> {
+pub(crate) struct Person<'a> {
     world: &'a World,
     cookie: String,
 }
 
 /// A user of this role, with a password.
-async fn user(world: &World, name: &str, role: &str, leads: &[&str]) {
+pub(crate) async fn user(world: &World, name: &str, role: &str, leads: &[&str]) {
     let email = format!("{name}@example.com");
     let user = json!({"name": name, "email": email, "role": role, "leads": leads});
     world.call("POST", "/admin/users", user).await.expect(201);
@@ -30,7 +30,7 @@ async fn try_sign_in(world: &World, email: &str, password: &str) -> Answer {
     world.send("POST", "/admin/session", &[HOST, OWN, CSRF], body).await
 }
 
-async fn sign_in<'a>(world: &'a World, name: &str) -> Person<'a> {
+pub(crate) async fn sign_in<'a>(world: &'a World, name: &str) -> Person<'a> {
     let body = json!({"email": format!("{name}@example.com"), "password": PASSWORD}).to_string().into_bytes();
     let response = world.open("POST", "/admin/session", &[HOST, OWN, CSRF], body).await;
     assert_eq!(response.status(), 201, "{name} signs in");
@@ -41,7 +41,7 @@ async fn sign_in<'a>(world: &'a World, name: &str) -> Person<'a> {
 // === impl Person ===
 
 impl Person<'_> {
-    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let headers = [HOST, OWN, CSRF, ("cookie", self.cookie.as_str())];
         self.world.send(method, path, &headers, body).await
