@@ -48,13 +48,14 @@ pub(crate) struct Sessions {
     gateway: Gateway,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column::Text("SESSION"),
     Column::Text("LAST"),
     Column::Number("REQUESTS"),
     Column::Number("FAILED"),
     Column::SpareNumber("REFUSED"),
     Column::Number("COST"),
+    Column::SpareNumber("UNPRICED"),
     Column::SpareNumber("TOKENS"),
     Column::Spare("MODEL"),
     Column::Spare("KEY"),
@@ -97,12 +98,22 @@ fn row(session: &Value) -> Vec<String> {
         number(session, "/requests").to_string(),
         number(session, "/failed").to_string(),
         number(session, "/refused").to_string(),
-        dollars(session["cost_nano_usd"].as_i64().unwrap_or(0)),
+        cost(session),
+        number(session, "/unpriced_requests").to_string(),
         format!("{}+{}", number(session, "/input_tokens"), number(session, "/output_tokens")),
         named(session, "models"),
         named(session, "keys"),
         named(session, "users"),
     ]
+}
+
+/// A sum without any price behind it is not zero dollars; it is not known. One with some is the least that it cost.
+fn cost(session: &Value) -> String {
+    match (session["cost_nano_usd"].as_i64().unwrap_or(0), number(session, "/unpriced_requests")) {
+        (nano, 0) => dollars(nano),
+        (0, _) => "-".to_owned(),
+        (nano, _) => format!("{}+", dollars(nano)),
+    }
 }
 
 /// `gpt-4o (+2)`
@@ -127,9 +138,19 @@ mod tests {
             json!({"total": names.len(), "most": most})
         };
         let session = json!({"session": "chat-1", "last_request_at": "2027-01-15T10:00:00.000Z", "requests": 3, "failed": 1,
-            "refused": 0, "input_tokens": 20, "output_tokens": 5, "cost_nano_usd": 1_500_000,
+            "refused": 0, "input_tokens": 20, "output_tokens": 5, "cost_nano_usd": 1_500_000, "unpriced_requests": 0,
             "models": names(&["a", "b", "c"]), "keys": names(&["app"]), "users": names(&[])});
         let row = row(&session);
-        assert_eq!(row[2..], ["3", "1", "0", "$0.0015", "20+5", "a (+2)", "app", "-"]);
+        assert_eq!(row[2..], ["3", "1", "0", "$0.0015", "0", "20+5", "a (+2)", "app", "-"]);
+    }
+
+    #[test]
+    fn a_session_without_a_price_costs_a_dash() {
+        let told = |nano: i64, n_unpriced: u64| cost(&json!({"cost_nano_usd": nano, "unpriced_requests": n_unpriced}));
+        for (nano, n_unpriced, expected) in
+            [(0, 0, "$0.00"), (0, 2, "-"), (1_500_000, 2, "$0.0015+"), (1_500_000, 0, "$0.0015")]
+        {
+            assert_eq!(told(nano, n_unpriced), expected, "{nano} {n_unpriced}");
+        }
     }
 }

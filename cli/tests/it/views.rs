@@ -12,14 +12,14 @@ fn sessions_are_listed_and_looked_for() {
             let names = json!({"total": 2, "most": [{"name": "gpt-4o", "requests": 2}, {"name": "b", "requests": 1}]});
             let none = json!({"total": 0, "most": []});
             let session = json!({"session": "chat\u{1b}[31m-1", "last_request_at": "2026-01-15T08:00:00.000Z", "requests": 3, "failed": 1,
-                "refused": 0, "input_tokens": 30, "output_tokens": 6, "cost_nano_usd": 2_500_000, "models": names,
+                "refused": 0, "input_tokens": 30, "output_tokens": 6, "cost_nano_usd": 2_500_000, "unpriced_requests": 1, "models": names,
                 "keys": none, "users": none});
             (200, json!({"data": [session], "next": null}))
         }
         _ => (404, Value::Null),
     });
     let listed = fake.run(&["sessions", "chat", "--user", "ada", "--since", "1d"]).ended(0);
-    let listed = listed.prints(&["SESSION", "$0.0025", "30+6", "gpt-4o (+1)"]);
+    let listed = listed.prints(&["SESSION", "$0.0025+", "30+6", "gpt-4o (+1)"]);
     assert!(!listed.stdout.contains('\u{1b}'), "a terminal obeys nobody's session: {listed:#?}");
     let query = fake.calls().pop().expect("a call").query;
     assert!(["search=chat", "user=ada", "since="].iter().all(|part| query.contains(part)), "{query}");

@@ -25,6 +25,8 @@ pub struct LogSession {
     pub input: u64,
     pub output: u64,
     pub cost_nano_usd: i64,
+    /// Requests whose cost nobody knows; the sum is without them.
+    pub unpriced: u64,
     pub models: Names,
     pub keys: Names,
     pub users: Names,
@@ -65,7 +67,7 @@ pub(crate) struct Entry<'a> {
 }
 
 /// Columns of `log_session` and of `log_session_name`.
-const N_COLUMNS: usize = 10;
+const N_COLUMNS: usize = 11;
 const N_NAME: usize = 5;
 /// Names of a kind that are counted of a session in one batch, and that are shown of it.
 const MAX_NAMES: usize = 32;
@@ -88,6 +90,7 @@ struct Added {
     input: u64,
     output: u64,
     cost_nano_usd: i64,
+    unpriced: i64,
     names: BTreeMap<(&'static str, String), i64>,
 }
 
@@ -129,7 +132,7 @@ impl Store {
         let mark = condition.mark(Value::Number(signed(limit as u64)));
         let (and, values) = condition.into_parts();
         let statement = format!(
-            "SELECT id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd FROM log_session \
+            "SELECT id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd, unpriced FROM log_session \
              WHERE (last_ms, id) < ($1, $2) AND last_ms >= $3 AND last_ms < $4{and}{named} \
              ORDER BY last_ms DESC, id DESC LIMIT {mark}"
         );
@@ -209,16 +212,18 @@ pub(crate) async fn count<'a>(
             .put(signed(added.input))
             .put(signed(added.output))
             .put(added.cost_nano_usd)
+            .put(added.unpriced)
             .put(now_ms);
     }
-    let before = "INSERT INTO log_session (id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd, stored_ms)";
+    let before = "INSERT INTO log_session (id, first_ms, last_ms, requests, failed, refused, input, output, cost_nano_usd, unpriced, stored_ms)";
     let after = "ON CONFLICT (id) DO UPDATE SET \
          first_ms = CASE WHEN excluded.first_ms < log_session.first_ms THEN excluded.first_ms ELSE log_session.first_ms END, \
          last_ms = CASE WHEN excluded.last_ms > log_session.last_ms THEN excluded.last_ms ELSE log_session.last_ms END, \
          requests = log_session.requests + excluded.requests, failed = log_session.failed + excluded.failed, \
          refused = log_session.refused + excluded.refused, input = log_session.input + excluded.input, \
          output = log_session.output + excluded.output, \
-         cost_nano_usd = log_session.cost_nano_usd + excluded.cost_nano_usd, stored_ms = excluded.stored_ms";
+         cost_nano_usd = log_session.cost_nano_usd + excluded.cost_nano_usd, \
+         unpriced = log_session.unpriced + excluded.unpriced, stored_ms = excluded.stored_ms";
     values.execute(db, tx, before, after).await?;
     count_names(db, tx, &sessions, now_ms).await
 }
@@ -258,6 +263,7 @@ impl Added {
         self.input = self.input.saturating_add(sample.input.min(MAX_TOKENS));
         self.output = self.output.saturating_add(sample.output.min(MAX_TOKENS));
         self.cost_nano_usd = self.cost_nano_usd.saturating_add(sample.cost_nano_usd.clamp(0, MAX_COST));
+        self.unpriced += i64::from(sample.unpriced);
         for (field, name) in [(KEY, entry.key), (USER, entry.user), (MODEL, entry.model)] {
             let n_names = self.names.keys().filter(|(known, _)| *known == field).count();
             let name = (field, short_key(name));
@@ -282,6 +288,7 @@ impl LogSession {
             input: unsigned(row, "input")?,
             output: unsigned(row, "output")?,
             cost_nano_usd: row.try_get("cost_nano_usd")?,
+            unpriced: unsigned(row, "unpriced")?,
             ..Self::default()
         })
     }

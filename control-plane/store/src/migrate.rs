@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/0020_numbers.sqlite.sql"),
         postgres: include_str!("../../../migrations/0020_numbers.postgres.sql"),
     },
+    Step::of_both(include_str!("../../../migrations/0021_session_unpriced.sql")),
 ];
 
 /// Runs what is missing, each step in a transaction of its own. Processes that start at once take turns, and each sees what

@@ -23,6 +23,8 @@ pub struct Sample {
     pub input: u64,
     pub output: u64,
     pub cost_nano_usd: i64,
+    /// It used something that has no price: what it cost is not known.
+    pub unpriced: bool,
     /// 0 where no upstream was asked.
     pub first_byte_us: u64,
     /// 0 where no upstream was asked.

@@ -18,6 +18,10 @@ export function Sessions({ parts }) {
 /** A name, and how many more there are. */
 const named = ({ total, most }) => (total === 0 ? html`<span class="quiet">–</span>` : html`${most[0].name}${total > 1 && html`<span class="sub">and ${count(total - 1)} more</span>`}`);
 
+/** What it cost, as far as that is known: a sum without any price behind it is not nothing. */
+const cost = (row) => (row.unpriced_requests > 0 && row.cost_nano_usd === 0 ? "–" : money(row.cost_nano_usd));
+const unpriced = (row) => row.unpriced_requests > 0 && `${count(row.unpriced_requests)} without a price`;
+
 const length = (row) => span((Date.parse(row.last_request_at) - Date.parse(row.first_request_at)) * 1000);
 
 function Ends({ row }) {
@@ -35,7 +39,7 @@ const COLUMNS = [
   { name: "Key", cell: (row) => named(row.keys) },
   { name: "User", cell: (row) => named(row.users) },
   { name: "Tokens", num: true, cell: (row) => count(row.input_tokens + row.output_tokens) },
-  { name: "Cost", num: true, cell: (row) => money(row.cost_nano_usd) },
+  { name: "Cost", num: true, cell: (row) => html`${cost(row)}${unpriced(row) && html`<span class="sub">${unpriced(row)}</span>`}` },
 ];
 
 function List() {
@@ -95,7 +99,7 @@ function Sums({ sum }) {
       <${Stat} name="Requests" figure=${count(sum.requests)} under=${`over ${length(sum)}`} />
       <${Stat} name="Failed" figure=${count(sum.failed)} tone=${sum.failed ? "bad" : ""} under=${`${count(sum.refused)} refused`} />
       <${Stat} name="Tokens" figure=${count(sum.input_tokens + sum.output_tokens)} under=${`${count(sum.input_tokens)} in, ${count(sum.output_tokens)} out`} />
-      <${Stat} name="Cost" figure=${money(sum.cost_nano_usd)} under=${sum.requests ? `${money(sum.cost_nano_usd / sum.requests)} a request` : ""} />
+      <${Stat} name="Cost" figure=${cost(sum)} under=${unpriced(sum) ? unpriced(sum) : sum.requests ? `${money(sum.cost_nano_usd / sum.requests)} a request` : ""} />
     </div></div>
     <${Card} title="What it is"><dl class="facts">
       <dt>First request</dt><dd>${exact(sum.first_request_at)} (${ago(sum.first_request_at)})</dd>

@@ -74,6 +74,8 @@ fn sample(record: &LogRecord) -> Sample {
         input: tokens.input.saturating_add(tokens.cache_read).saturating_add(tokens.cache_write),
         output: tokens.output,
         cost_nano_usd: record.cost_nano_usd,
+        // What was never let in used nothing.
+        unpriced: record.tokens.is_some() && !record.priced,
         first_byte_us: if was_asked { record.first_byte_us } else { 0 },
         total_us: if was_asked { record.total_us } else { 0 },
         attempts: record.attempts.iter().map(attempt).collect(),

@@ -189,8 +189,10 @@ async fn requests_of_a_session_are_summed_up() {
         status,
         ending: "finished".to_owned(),
         session_id: session.to_owned(),
-        cost_nano_usd: 5,
-        tokens: Some(TokenUsage { input: 10, output: 2, ..TokenUsage::default() }),
+        cost_nano_usd: if number == 2 { 0 } else { 5 },
+        priced: number != 2,
+        // A refused request was never let in: it has no price, and needs none.
+        tokens: (status != 429).then(|| TokenUsage { input: 10, output: 2, ..TokenUsage::default() }),
         ..LogRecord::default()
     };
     let records = vec![
@@ -198,7 +200,7 @@ async fn requests_of_a_session_are_summed_up() {
         named(2, "chat", 503),
         named(3, &hostile, 200),
         named(4, "", 200),
-        named(5, "chat", 429),
+        LogRecord { cost_nano_usd: 0, priced: false, ..named(5, "chat", 429) },
     ];
     let batch = LogBatch {
         node_id: "node_1".to_owned(),
@@ -218,7 +220,7 @@ async fn requests_of_a_session_are_summed_up() {
     let chat = json!({
         "session": "chat",
         "first_request_at": "2023-11-14T22:13:20.001Z", "last_request_at": "2023-11-14T22:13:20.005Z",
-        "requests": 3, "failed": 1, "refused": 1, "input_tokens": 30, "output_tokens": 6, "cost_nano_usd": 15,
+        "requests": 3, "failed": 1, "refused": 1, "input_tokens": 20, "output_tokens": 4, "cost_nano_usd": 5, "unpriced_requests": 1,
         "models": {"total": 3, "most": [{"name": "m1", "requests": 1}, {"name": "m2", "requests": 1}, {"name": "m5", "requests": 1}]},
         "keys": {"total": 1, "most": [{"name": "demo", "requests": 3}]},
         "users": {"total": 1, "most": [{"name": "ann", "requests": 3}]},

@@ -25,6 +25,7 @@ fn row(number: i64, session: &str) -> LogRow {
             cost_nano_usd: 7,
             failed: number % 3 == 0,
             refused: number % 4 == 0,
+            unpriced: number % 5 == 0,
             ..Sample::default()
         }),
         session: session.to_owned(),
@@ -66,6 +67,7 @@ pub(crate) async fn a_session_is_the_sum_of_its_requests(store: &Store) {
         input: 40,
         output: 12,
         cost_nano_usd: 28,
+        unpriced: 1,
         models: names(4, &[("m1", 1), ("m2", 1), ("m5", 1), ("m6", 1)]),
         keys: names(2, &[("even", 2), ("odd", 2)]),
         users: names(1, &[("ada", 4)]),

@@ -57,7 +57,10 @@ pub(crate) struct SessionSum {
     refused: u64,
     input_tokens: u64,
     output_tokens: u64,
+    /// Of those that have a price.
     cost_nano_usd: i64,
+    /// Whose cost is not known: they are in no sum of it.
+    unpriced_requests: u64,
     models: SessionNames,
     keys: SessionNames,
     users: SessionNames,
@@ -134,6 +137,7 @@ impl SessionSum {
             input_tokens: session.input,
             output_tokens: session.output,
             cost_nano_usd: session.cost_nano_usd,
+            unpriced_requests: session.unpriced,
             models: SessionNames::new(session.models),
             keys: SessionNames::new(session.keys),
             users: SessionNames::new(session.users),
