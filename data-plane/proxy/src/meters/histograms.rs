@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::operations::{DURATION, DURATION_BOUNDS, TOKEN_BOUNDS, TOKENS};
 use super::table::row;
 use super::{OVERHEAD_SECONDS, SECONDS};
 
@@ -33,6 +32,29 @@ struct Family {
     bounds: &'static [f64],
     scale: f64,
 }
+
+pub(super) const DURATION: &str = "gateway_upstream_duration_seconds";
+pub(super) const TOKENS: &str = "gateway_request_tokens";
+
+/// As the semantic conventions for generative AI recommend them, see `operations`.
+const DURATION_BOUNDS: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const TOKEN_BOUNDS: &[f64] = &[
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1024.0,
+    4096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
+];
 
 const NANOSECONDS: f64 = 1e9;
 

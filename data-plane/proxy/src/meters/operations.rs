@@ -12,29 +12,7 @@ use gateway_ir::task::Form;
 use gateway_wire::v1::{Attempt, LogRecord, TokenUsage};
 use papaya::{Equivalent, HashMap};
 
-use super::histograms::{Histogram, Histograms};
-
-pub(super) const DURATION: &str = "gateway_upstream_duration_seconds";
-pub(super) const TOKENS: &str = "gateway_request_tokens";
-
-pub(super) const DURATION_BOUNDS: &[f64] =
-    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
-pub(super) const TOKEN_BOUNDS: &[f64] = &[
-    1.0,
-    4.0,
-    16.0,
-    64.0,
-    256.0,
-    1024.0,
-    4096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-];
+use super::histograms::{DURATION, Histogram, Histograms, TOKENS};
 
 const OK: &str = "ok";
 
