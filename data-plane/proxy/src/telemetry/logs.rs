@@ -186,12 +186,13 @@ impl Lane {
         let mut ring = self.lock();
         if ring.records.len() < RING && ring.lines.len() < RING_TEXT {
             self.put(&mut ring, record);
-            drop(ring);
         } else {
-            drop(ring);
             self.shared.n_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if self.shared.asleep.load(Ordering::Acquire) {
+        let has_work = !ring.is_empty();
+        drop(ring);
+        // Where nobody wants records, nobody is woken for them.
+        if has_work && self.shared.asleep.load(Ordering::Acquire) {
             self.shared.wake();
         }
     }
