@@ -68,6 +68,10 @@ impl Load {
         Self { stopping, n_answered, clients }
     }
 
+    pub(crate) fn n_clients(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Waits until `n` more requests have been answered.
     pub(crate) async fn answered(&self, n: usize) {
         let goal = self.n_answered.load(Ordering::Relaxed) + n;
